@@ -1,0 +1,361 @@
+"""The records that everything else speaks of: frozen, comparable, plain data."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+
+class Restart(enum.Enum):
+    """When a container that ended is started again."""
+
+    NEVER = "never"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+
+
+class Transport(enum.Enum):
+    """The transport protocol of a port."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
+
+
+class MountKind(enum.Enum):
+    """Docker's `Mounts[].Type`."""
+
+    BIND = "bind"
+    VOLUME = "volume"
+    TMPFS = "tmpfs"
+
+
+class HealthKind(enum.Enum):
+    """Docker's `Healthcheck.Test`: its first word, or absent for INHERIT."""
+
+    CMD = "CMD"
+    SHELL = "CMD-SHELL"
+    NONE = "NONE"
+    INHERIT = "inherit"
+
+
+class GroupRole(enum.Enum):
+    """A service's part in its group."""
+
+    MASTER = "master"
+    SLAVE = "slave"
+
+
+class GroupPolicy(enum.Enum):
+    """What the end of one member means for the others of its group."""
+
+    MASTER_KILLS_ALL = "master_kills_all"
+    ONE_KILLS_ALL = "one_kills_all"
+    ONE_FOR_ONE = "one_for_one"
+
+
+class State(enum.Enum):
+    """Where a container is in its life (design: `core/lifecycle.py` has the table)."""
+
+    PENDING = "pending"
+    CREATING = "creating"
+    STARTING = "starting"
+    RUNNING = "running"
+    UNHEALTHY = "unhealthy"
+    STOPPING = "stopping"
+    EXITED = "exited"
+    BACKOFF = "backoff"
+    FAILED = "failed"
+
+
+class Health(enum.Enum):
+    """Docker's `State.Health.Status`."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+class Status(enum.Enum):
+    """What this node believes about a peer (`core/membership.py`)."""
+
+    UNKNOWN = "unknown"
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    PAUSED = "paused"
+    DEAD = "dead"
+    LEFT = "left"
+
+
+@attrs.frozen(kw_only=True)
+class Port:
+    """A port of a container; `host_port` 0 = chosen by Docker when it starts."""
+
+    name: str
+    container_port: int
+    host_port: int = 0
+    protocol: Transport = Transport.TCP
+
+
+@attrs.frozen(kw_only=True)
+class Mount:
+    """A bind, a named volume or a tmpfs, as in Docker's `HostConfig.Mounts`."""
+
+    kind: MountKind
+    target: str
+    source: str = ""
+    read_only: bool = False
+    propagation: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class HealthCheck:
+    """Docker's `Healthcheck`; a duration or count of 0 takes Docker's default."""
+
+    kind: HealthKind
+    cmd: tuple[str, ...] = ()
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    retries: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Service:
+    """What an operator asks for: a spec under a name.
+
+    `environment` and `labels` hold `KEY=value` strings in the order given. `cpus`,
+    `memory_bytes` and `disk_bytes` of 0 mean no limit and no reservation.
+    """
+
+    name: str
+    image: str
+    restart: Restart = Restart.NEVER
+    restart_count: int = 0
+    privileged: bool = False
+    network_mode: str | None = None
+    pid_mode: str | None = None
+    cpus: float = 0.0
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+    roles: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    args: tuple[str, ...] = ()
+    auto_remove: bool = False
+    group: str | None = None
+    group_role: GroupRole | None = None
+    group_policy: GroupPolicy | None = None
+    health_check: HealthCheck | None = None
+    ports: tuple[Port, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """Which slot of which service a container fills; written on it as labels."""
+
+    cluster: str
+    node: str
+    service: str
+    uid: str
+    slot: int
+    generation: int
+
+    @property
+    def container_name(self) -> str:
+        """Return the Docker name, unique in the cluster."""
+        node = self.node.partition("@")[0]
+        return f"veo-{node}-{self.service}-{self.uid[:6]}-{self.slot}-{self.generation}"
+
+
+@attrs.frozen(kw_only=True)
+class Container:
+    """One instance of a service, as its node publishes it. Fills one slot.
+
+    `ports` have their real `host_port` once it runs. `id` is Docker's, "" until
+    created. `restarts` counts the starts after the first. `reason` says in words why
+    the container is in its state where that is not plain.
+    """
+
+    name: str
+    service: str
+    uid: str
+    slot: int
+    generation: int
+    node: str
+    address: str
+    image: str
+    state: State = State.PENDING
+    health: Health = Health.NONE
+    id: str = ""
+    ports: tuple[Port, ...] = ()
+    exit_code: int | None = None
+    oom_killed: bool = False
+    restarts: int = 0
+    reason: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether it may be answered by DNS: running and not known unhealthy."""
+        return self.state is State.RUNNING and self.health in (
+            Health.NONE,
+            Health.HEALTHY,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Observed:
+    """What an engine reports of one container of ours (from `inspect`)."""
+
+    id: str
+    name: str
+    identity: Identity
+    image: str
+    running: bool
+    health: Health = Health.NONE
+    exit_code: int = 0
+    oom_killed: bool = False
+    ports: tuple[Port, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Cpu:
+    """The processors of a node; `load` is the one-minute load average."""
+
+    count: float
+    load: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Memory:
+    """The memory of a node, in bytes."""
+
+    total_bytes: int
+    available_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class Disk:
+    """The disk that holds a node's state, in bytes."""
+
+    total_bytes: int
+    free_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class Resources:
+    """What a node has."""
+
+    cpu: Cpu
+    memory: Memory
+    disk: Disk
+
+
+@attrs.frozen(kw_only=True)
+class Room:
+    """An amount of the three things that services reserve."""
+
+    cpus: float = 0.0
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class NodeDocument:
+    """Everything a node publishes about itself. The node is its only writer.
+
+    Merging keeps the higher `(incarnation, version)`. `role` is the one from the
+    node's own file; what operators assigned is in its `NodeRecord`.
+    """
+
+    node: str
+    boot_id: str
+    incarnation: int
+    version: int
+    address: str
+    mesh_port: int
+    pub_port: int
+    dns_port: int
+    resources: Resources
+    role: str = ""
+    containers: tuple[Container, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class ServiceRecord:
+    """Table record: a service that should run. `service` None is a tombstone."""
+
+    uid: str
+    revision: int
+    writer: str
+    service: Service | None
+    replicas: int = 1
+    previous: tuple[Service, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Return the record's key in the table."""
+        return f"service/{self.uid}"
+
+
+@attrs.frozen(kw_only=True)
+class SlotRecord:
+    """Table record: where one instance of a service should run. None = nowhere yet."""
+
+    uid: str
+    slot: int
+    revision: int
+    writer: str
+    generation: int
+    node: str | None
+
+    @property
+    def key(self) -> str:
+        """Return the record's key in the table."""
+        return f"slot/{self.uid}/{self.slot}"
+
+
+@attrs.frozen(kw_only=True)
+class NodeRecord:
+    """Table record: what operators decided about a node. None = not decided."""
+
+    node: str
+    revision: int
+    writer: str
+    role: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Return the record's key in the table."""
+        return f"node/{self.node}"
+
+
+Record = ServiceRecord | SlotRecord | NodeRecord
+
+
+@attrs.frozen(kw_only=True)
+class NodeInfo:
+    """One row of `node_monitor.nodes()`: a node as this one sees it."""
+
+    node: str
+    status: Status
+    address: str
+    role: str
+    containers: int
+    cpus: float
+    memory_bytes: int
+    disk_bytes: int
+    evidence: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Candidate:
+    """One row of `node_monitor.where()`: a node that fits, or why it does not."""
+
+    node: str
+    fits: bool
+    reason: str = ""

@@ -1,0 +1,89 @@
+"""What the node needs from outside, as small protocols. `edge/` and its fakes fit them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from veo_shell.core.events import EngineEvent
+from veo_shell.core.model import NodeDocument, Observed, Record, Resources
+
+
+class Engine(Protocol):
+    """A node's Docker Engine. Every method may raise `EngineError`."""
+
+    async def create(self, name: str, config: Mapping[str, Any]) -> str:
+        """Create a container, pulling its image if missing; return its id.
+
+        A container of that name with the same VEO labels is taken as the one created.
+        """
+
+    async def start(self, container_id: str) -> Observed:
+        """Start the container; return what it is then, with the ports it got."""
+
+    async def discard(self, container_id: str, timeout_s: float) -> None:
+        """Stop (SIGTERM, SIGKILL after the timeout) and remove; gone already is fine."""
+
+    async def inspect(self, container_id: str) -> dict[str, Any]:
+        """Return the raw document of `GET /containers/{id}/json`."""
+
+    def watch(self) -> AsyncIterator[EngineEvent]:
+        """Yield what happens to this node's containers, for ever.
+
+        Subscribes first, then yields `EngineListed` with all that exist; yields
+        `EngineLost` when the engine goes away and `EngineListed` when it is back.
+        """
+
+
+class Mesh(Protocol):
+    """Carries frames (bytes of `core/wire.py`) between nodes. Any may be lost."""
+
+    async def start(
+        self,
+        on_publication: Callable[[bytes], None],
+        on_request: Callable[[bytes], Awaitable[bytes | None]],
+    ) -> None:
+        """Bind this node's sockets and deliver what comes; raise `StartError`."""
+
+    def connect(self, address: str, mesh_port: int, pub_port: int) -> None:
+        """Hear a peer's publications from now on, and keep a line for requests."""
+
+    def disconnect(self, address: str, mesh_port: int, pub_port: int) -> None:
+        """Forget a peer; what is queued for it is dropped."""
+
+    def publish(self, frame: bytes) -> None:
+        """Send a frame to every node that hears this one. Never blocks."""
+
+    async def request(
+        self, address: str, mesh_port: int, frame: bytes, timeout_s: float
+    ) -> bytes:
+        """Ask the node there and return its reply; raise `PeerUnreachable`."""
+
+
+class Store(Protocol):
+    """A node's state on disk. Raises `StoreError`."""
+
+    def load(self) -> tuple[list[NodeDocument], list[Record]]:
+        """Return what was saved last."""
+
+    async def save(
+        self, documents: Iterable[NodeDocument], records: Iterable[Record]
+    ) -> None:
+        """Write these over what stands; on disk (fsync) when it returns."""
+
+    async def delete(self, nodes: Iterable[str], keys: Iterable[str]) -> None:
+        """Forget documents by node name and records by key."""
+
+
+class Host(Protocol):
+    """The machine a node runs on."""
+
+    def resources(self) -> Resources:
+        """Return what it has and what is free, now."""
+
+
+class Clock(Protocol):
+    """Time, injected so that tests can move it."""
+
+    def now(self) -> float:
+        """Return seconds that only ever grow."""

@@ -1,0 +1,1 @@
+"""The edges: each file adapts one outside thing to one protocol and decides nothing."""

@@ -1,0 +1,115 @@
+"""Every error VEO raises, by family.
+
+An error's fields are its keyword arguments, plain data only: an error crosses the
+control socket and the mesh as its class name and its fields, and is raised again on
+the other side as the same class. The class docstring is the message when none is given.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class VeoError(Exception):
+    """Something went wrong in VEO."""
+
+    def __init__(self, message: str = "", **fields: Any) -> None:
+        self.fields = fields
+        for name, value in fields.items():
+            setattr(self, name, value)
+        super().__init__(message or self.describe())
+
+    def describe(self) -> str:
+        """Return the message made from the class and the fields alone."""
+        return (type(self).__doc__ or type(self).__name__).strip().splitlines()[0]
+
+
+class UsageError(VeoError):
+    """The command or verb was called wrongly."""
+
+
+class ConfigError(VeoError):
+    """The file cannot be used. `problems`: one line each, all that were found."""
+
+    problems: list[str]
+
+    def describe(self) -> str:
+        return "\n".join(self.fields.get("problems", ())) or super().describe()
+
+
+class StartError(VeoError):
+    """The node cannot start."""
+
+
+class EngineError(VeoError):
+    """The Docker Engine refused or failed. `status`: its HTTP status, 0 if none."""
+
+    status: int = 0
+
+
+class EngineUnreachable(EngineError):
+    """No Docker Engine answers."""
+
+
+class ImageError(EngineError):
+    """The image cannot be had."""
+
+
+class PeerError(VeoError):
+    """A peer sent something that cannot be used."""
+
+
+class PeerUnreachable(PeerError):
+    """The peer did not answer in time."""
+
+
+class StoreError(VeoError):
+    """The node's state on disk cannot be used."""
+
+
+class ServiceError(VeoError):
+    """The service cannot be handled."""
+
+
+class UnknownService(ServiceError):
+    """No service of that name is in the cluster."""
+
+
+class UnknownContainer(ServiceError):
+    """No such container is in the cluster."""
+
+
+class UnknownNode(ServiceError):
+    """No such node is in the cluster."""
+
+
+class PlacementError(ServiceError):
+    """The service cannot be placed."""
+
+
+class NoSuitableNode(PlacementError):
+    """No node fits the service. `refusals`: one (node, reason) pair per node."""
+
+    service: str
+    refusals: list[tuple[str, str]]
+
+    def describe(self) -> str:
+        lines = [f"no node fits {self.fields.get('service', 'the service')}"]
+        lines += [f"  {node}: {why}" for node, why in self.fields.get("refusals", ())]
+        return "\n".join(lines)
+
+
+class StartFailed(ServiceError):
+    """The container could not be started; nothing of it is left behind."""
+
+
+class NodeUnreachable(VeoError):
+    """No node answers."""
+
+
+def by_name(name: str) -> type[VeoError]:
+    """Return the error class of that name, `VeoError` for an unknown one."""
+    found = globals().get(name)
+    if isinstance(found, type) and issubclass(found, VeoError):
+        return found
+    return VeoError
