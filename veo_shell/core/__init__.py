@@ -1,1 +1,1 @@
-"""The pure core: no I/O, no clocks, no randomness, no logging. Events in, commands out."""
+"""The pure core: no I/O, clocks, randomness or logging. Events in, commands out."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import attrs
 
-from veo_shell.core.model import Health, Observed
+from veo_shell.core.model import Health, Observed, Service
+from veo_shell.core.wire import (
+    Delta,
+    Difference,
+    Farewell,
+    Heartbeat,
+    Join,
+    Pull,
+    Welcome,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -23,7 +32,10 @@ class EngineLost:
 
 @attrs.frozen(kw_only=True)
 class ContainerStarted:
-    """A container was started, by us or by hand (Docker's event `start`)."""
+    """A container was started, by us or by hand (Docker's event `start`).
+
+    `observed` is what it was when the event was read: it may have ended since.
+    """
 
     observed: Observed
 
@@ -71,6 +83,14 @@ class ContainerCreated:
 
 
 @attrs.frozen(kw_only=True)
+class StartAnswered:
+    """The engine did what `StartContainer` ordered; it may have ended already."""
+
+    name: str
+    observed: Observed
+
+
+@attrs.frozen(kw_only=True)
 class EngineFailed:
     """The engine could not do what a command ordered for the container `name`."""
 
@@ -90,3 +110,104 @@ class TimerDue:
     """The time that an `After` command asked for has come, for the container `name`."""
 
     name: str
+
+
+@attrs.frozen(kw_only=True)
+class Ticked:
+    """Time passed; `lag_s` is how late the node's own loop ran."""
+
+    lag_s: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class HeartbeatDue:
+    """It is time to tell the others that this node lives."""
+
+    lag_s: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Heard:
+    """A publication of a peer arrived."""
+
+    message: Heartbeat | Delta
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    """A peer asks; the answer goes out as `Answer` with the same `operation`."""
+
+    operation: str
+    message: Join | Pull | Farewell
+
+
+@attrs.frozen(kw_only=True)
+class Welcomed:
+    """The node at a join address took this one in and named its peers."""
+
+    answer: Welcome
+
+
+@attrs.frozen(kw_only=True)
+class DifferenceHeard:
+    """A peer answered a pull; None: it did not answer in time."""
+
+    peer: str
+    answer: Difference | None
+
+
+@attrs.frozen(kw_only=True)
+class AddAsked:
+    """An operator adds a service; `uid` is the one it gets if it is new."""
+
+    operation: str
+    uid: str
+    service: Service
+    queue: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class RemoveAsked:
+    """An operator removes a service for good."""
+
+    operation: str
+    uid: str
+
+
+@attrs.frozen(kw_only=True)
+class StopAsked:
+    """An operator gives up one slot of a service; the last one ends the service."""
+
+    operation: str
+    uid: str
+    slot: int
+    generation: int
+
+
+@attrs.frozen(kw_only=True)
+class RoleAssigned:
+    """An operator gives a node a role."""
+
+    operation: str
+    node: str
+    role: str
+
+
+Event = (
+    EngineEvent
+    | ContainerCreated
+    | StartAnswered
+    | EngineFailed
+    | ContainerDiscarded
+    | TimerDue
+    | Ticked
+    | HeartbeatDue
+    | Heard
+    | Asked
+    | Welcomed
+    | DifferenceHeard
+    | AddAsked
+    | RemoveAsked
+    | StopAsked
+    | RoleAssigned
+)

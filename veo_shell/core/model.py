@@ -209,13 +209,17 @@ class Container:
 
 @attrs.frozen(kw_only=True)
 class Observed:
-    """What an engine reports of one container of ours (from `inspect`)."""
+    """What an engine reports of one container of ours (from `inspect`).
+
+    `ever_started` tells a container that ended from one that never ran.
+    """
 
     id: str
     name: str
     identity: Identity
     image: str
     running: bool
+    ever_started: bool = True
     health: Health = Health.NONE
     exit_code: int = 0
     oom_killed: bool = False
@@ -304,7 +308,11 @@ class ServiceRecord:
 
 @attrs.frozen(kw_only=True)
 class SlotRecord:
-    """Table record: where one instance of a service should run. None = nowhere yet."""
+    """Table record: where one instance of a service should run. None = nowhere yet.
+
+    `wanted` False: the slot was given up (stopped, scaled away); its number may be
+    filled again under a higher generation.
+    """
 
     uid: str
     slot: int
@@ -312,6 +320,7 @@ class SlotRecord:
     writer: str
     generation: int
     node: str | None
+    wanted: bool = True
 
     @property
     def key(self) -> str:
@@ -353,9 +362,48 @@ class NodeInfo:
 
 
 @attrs.frozen(kw_only=True)
+class NodeRoom:
+    """One row of `node_monitor.available()` and `free()`: an amount on a node."""
+
+    node: str
+    role: str
+    cpus: float
+    memory_bytes: int
+    disk_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class Accepted:
+    """A service that the cluster took: the slot that was made for it, and where."""
+
+    uid: str
+    slot: int
+    generation: int
+    node: str | None
+
+
+@attrs.frozen(kw_only=True)
 class Candidate:
     """One row of `node_monitor.where()`: a node that fits, or why it does not."""
 
     node: str
     fits: bool
     reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class DnsRecord:
+    """One resource record that DNS answers: owner name, TTL, type and rdata as text."""
+
+    name: str
+    ttl_s: int
+    type: str
+    data: str
+
+
+@attrs.frozen(kw_only=True)
+class NodeEntry:
+    """One entry of `nodes:` in cluster.yml: a node's name and its role there."""
+
+    node: str
+    role: str = ""

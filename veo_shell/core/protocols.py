@@ -1,4 +1,4 @@
-"""What the node needs from outside, as small protocols. `edge/` and its fakes fit them."""
+"""What the node needs from outside, as small protocols that `edge/` fits."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ class Engine(Protocol):
         """Start the container; return what it is then, with the ports it got."""
 
     async def discard(self, container_id: str, timeout_s: float) -> None:
-        """Stop (SIGTERM, SIGKILL after the timeout) and remove; gone already is fine."""
+        """Stop (SIGTERM, later SIGKILL) and remove; gone already is fine."""
 
     async def inspect(self, container_id: str) -> dict[str, Any]:
         """Return the raw document of `GET /containers/{id}/json`."""
+
+    async def check(self) -> None:
+        """Raise `EngineUnreachable` unless the engine answers."""
+
+    async def close(self) -> None:
+        """Let go of the engine; what runs on it keeps running."""
 
     def watch(self) -> AsyncIterator[EngineEvent]:
         """Yield what happens to this node's containers, for ever.
@@ -59,6 +65,9 @@ class Mesh(Protocol):
     ) -> bytes:
         """Ask the node there and return its reply; raise `PeerUnreachable`."""
 
+    async def stop(self) -> None:
+        """Close the sockets; nothing is delivered afterwards."""
+
 
 class Store(Protocol):
     """A node's state on disk. Raises `StoreError`."""
@@ -71,8 +80,20 @@ class Store(Protocol):
     ) -> None:
         """Write these over what stands; on disk (fsync) when it returns."""
 
-    async def delete(self, nodes: Iterable[str], keys: Iterable[str]) -> None:
-        """Forget documents by node name and records by key."""
+    async def close(self) -> None:
+        """Close; what was saved before is on disk."""
+
+
+class Server(Protocol):
+    """A DNS server over UDP and TCP."""
+
+    async def start(
+        self, address: str, port: int, answer: Callable[[bytes, bool], bytes | None]
+    ) -> None:
+        """Answer packets (their bytes, came by UDP or not); raise `StartError`."""
+
+    async def stop(self) -> None:
+        """Close the sockets."""
 
 
 class Host(Protocol):

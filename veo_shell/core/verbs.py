@@ -1,17 +1,18 @@
 """Verbs: what may be called from a console, another node or HTTP, and how it travels.
 
-Arguments and results travel as `[tag, plain data]`: the tag names a record class of
-`core/model.py` ("Container"), a list of them ("[Container]"), or is "" for plain data.
+Arguments and results travel as `[tag, data]`. The tag "Container" names a record class
+of `core/model.py`, "[Container]" a list of such records; "[]" and "{}" are a list and a
+mapping whose members are packed themselves (records among other things); "" is plain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from veo_shell.errors import UsageError
+from veo_shell.errors import UsageError, VeoError, by_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,36 +35,81 @@ def verbs_of(word: type) -> dict[str, Callable[..., Any]]:
     return {name: m for name, m in members.items() if hasattr(m, "verb")}
 
 
+def is_record(value: object) -> bool:
+    """Tell whether this is an instance of an attrs class."""
+    return hasattr(type(value), "__attrs_attrs__")
+
+
 def pack(value: Any) -> list[Any]:
-    """Return `[tag, plain data]` for an argument or result."""
-    if (
-        isinstance(value, list | tuple)
-        and value
-        and hasattr(value[0], "__attrs_attrs__")
-    ):
-        return [f"[{type(value[0]).__name__}]", msgspec.to_builtins(value)]
-    if hasattr(value, "__attrs_attrs__"):
-        return [type(value).__name__, msgspec.to_builtins(value)]
-    return ["", msgspec.to_builtins(value)]
+    """Return `[tag, data]`, plain data all through, for an argument or result."""
+    if is_record(value):
+        return [type(value).__name__, _plain(value)]
+    if not _holds_records(value):
+        return ["", _plain(value)]
+    if isinstance(value, Mapping):
+        return ["{}", {key: pack(item) for key, item in value.items()}]
+    if is_record(value[0]) and len({type(item) for item in value}) == 1:
+        return [f"[{type(value[0]).__name__}]", _plain(value)]
+    return ["[]", [pack(item) for item in value]]
 
 
 def unpack(packed: Any) -> Any:
-    """Return the value that `pack` packed; raise `UsageError` for anything else."""
+    """Return the value that `pack` packed; raise `UsageError` for anything else.
+
+    Sequences come back as lists, enumerations outside of records as their values.
+    """
     match packed:
         case ["", value]:
             return value
+        case ["[]", [*items]]:
+            return [unpack(item) for item in items]
+        case ["{}", dict(mapping)]:
+            return {key: unpack(item) for key, item in mapping.items()}
+        case [str(tag), value] if tag.startswith("[") and tag.endswith("]"):
+            record: Any = _record_class(tag[1:-1])
+            return _convert(value, list[record], tag)
         case [str(tag), value]:
-            record = _record_class(tag.strip("[]"))
-            shape: Any = list[record] if tag.startswith("[") else record  # type: ignore[valid-type]
-            try:
-                return msgspec.convert(value, shape)
-            except msgspec.ValidationError as exc:
-                raise UsageError(f"not a {tag}: {exc}") from exc
+            return _convert(value, _record_class(tag), tag)
     raise UsageError("a value that is not [tag, data]")
 
 
+def pack_error(error: VeoError) -> list[Any]:
+    """Return `[class name, message, fields]`."""
+    return [type(error).__name__, str(error), _plain(error.fields)]
+
+
+def unpack_error(packed: Any) -> VeoError:
+    """Return the error that `pack_error` packed, of the same class if it is known."""
+    match packed:
+        case [str(name), str(message), dict(fields)]:
+            return by_name(name)(message, **fields)
+    return VeoError(f"an error that cannot be read: {packed!r}")
+
+
+def _holds_records(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(is_record(item) or _holds_records(item) for item in value)
+    if isinstance(value, Mapping):
+        return any(is_record(item) or _holds_records(item) for item in value.values())
+    return False
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return msgspec.to_builtins(value, builtin_types=(bytes,))
+    except (TypeError, RecursionError) as exc:
+        raise UsageError(f"cannot be sent to a node: {exc}") from exc
+
+
+def _convert(value: Any, shape: Any, tag: str) -> Any:
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as exc:
+        raise UsageError(f"not a {tag}: {exc}") from exc
+
+
 def _record_class(name: str) -> type:
-    from veo_shell.core import model
+    from veo_shell.core import model  # only callers that see a record pay for attrs
 
     found = getattr(model, name, None)
     if not hasattr(found, "__attrs_attrs__"):

@@ -1,0 +1,378 @@
+"""A container's life, as a dialogue: an event in, the orders out."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import attrs
+import pytest
+
+from veo_shell.core.commands import (
+    After,
+    Command,
+    CreateContainer,
+    DiscardContainer,
+    StartContainer,
+)
+from veo_shell.core.events import (
+    ContainerCreated,
+    ContainerDiscarded,
+    ContainerExited,
+    ContainerGone,
+    ContainerStarted,
+    EngineFailed,
+    HealthChanged,
+    StartAnswered,
+    TimerDue,
+)
+from veo_shell.core.lifecycle import (
+    STEADY_S,
+    TRANSITIONS,
+    Found,
+    Life,
+    LifeEvent,
+    Unwanted,
+    Wanted,
+    backoff_s,
+    on_event,
+)
+from veo_shell.core.model import (
+    Container,
+    Health,
+    Identity,
+    Observed,
+    Port,
+    Restart,
+    Service,
+    State,
+)
+
+IDENTITY = Identity(
+    cluster="veo", node="uno@uno", service="web", uid="u1", slot=0, generation=1
+)
+NAME = IDENTITY.container_name
+WEB = Service(name="web", image="nginx", restart=Restart.ON_FAILURE)
+SEEN = Observed(
+    id="c1",
+    name=NAME,
+    identity=IDENTITY,
+    image="nginx",
+    running=True,
+    ports=(Port(name="website", container_port=80, host_port=49153),),
+)
+ENDED = attrs.evolve(SEEN, running=False, exit_code=3)
+CREATE = CreateContainer(name=NAME, identity=IDENTITY, service=WEB)
+START = StartContainer(name=NAME, container_id="c1")
+DISCARD = DiscardContainer(name=NAME, container_id="c1", timeout_s=10.0)
+ANSWERED = StartAnswered(name=NAME, observed=SEEN)
+DUE = TimerDue(name=NAME)
+REFUSED = EngineFailed(name=NAME, reason="port 80 is taken")
+
+
+def after(delay_s: float) -> After:
+    return After(name=NAME, delay_s=delay_s)
+
+
+def exited(code: int, oom: bool = False) -> ContainerExited:
+    return ContainerExited(container_id="c1", exit_code=code, oom_killed=oom)
+
+
+class Story:
+    """One container and a clock."""
+
+    def __init__(self, service: Service = WEB) -> None:
+        container = Container(
+            name=NAME,
+            service="web",
+            uid="u1",
+            slot=0,
+            generation=1,
+            node="uno@uno",
+            address="127.0.0.1",
+            image="nginx",
+        )
+        self.life: Life | None = Life(
+            container=container, identity=IDENTITY, service=service
+        )
+        self.now = 100.0
+
+    def play(self, event: LifeEvent) -> list[Command]:
+        assert self.life is not None
+        self.life, commands = on_event(self.life, event, self.now)
+        return commands
+
+    @property
+    def container(self) -> Container:
+        assert self.life is not None
+        return self.life.container
+
+    @property
+    def state(self) -> State:
+        return self.container.state
+
+
+def running(**changes: Any) -> Story:
+    story = Story(attrs.evolve(WEB, **changes))
+    story.play(Wanted())
+    story.play(ContainerCreated(name=NAME, container_id="c1"))
+    story.play(ANSWERED)
+    return story
+
+
+def test_a_wanted_container_is_created_started_and_runs_with_its_ports() -> None:
+    story = Story()
+    assert story.play(Wanted()) == [CREATE]
+    assert story.play(ContainerCreated(name=NAME, container_id="c1")) == [START]
+    assert story.state is State.STARTING
+    assert story.play(ANSWERED) == []
+    assert story.state is State.RUNNING
+    assert story.container.ports == SEEN.ports
+    assert story.container.is_ready
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "again"),
+    [
+        (Restart.NEVER, 0, False),
+        (Restart.NEVER, 1, False),
+        (Restart.ON_FAILURE, 0, False),
+        (Restart.ON_FAILURE, 1, True),
+        (Restart.ALWAYS, 0, True),
+        (Restart.ALWAYS, 1, True),
+    ],
+)
+def test_the_policy_decides_what_follows_an_end(
+    policy: Restart, code: int, again: bool
+) -> None:
+    story = running(restart=policy)
+    orders = story.play(exited(code))
+    assert orders == ([after(0.1)] if again else [])
+    assert story.state is (State.BACKOFF if again else State.EXITED)
+    assert story.container.exit_code == code
+    assert not story.container.is_ready
+
+
+def test_the_same_container_is_started_again() -> None:
+    story = running()
+    story.play(exited(1))
+    assert story.play(DUE) == [START]
+    story.play(ANSWERED)
+    assert (story.state, story.container.restarts) == (State.RUNNING, 1)
+    assert story.container.exit_code is None
+
+
+def test_one_that_docker_removes_at_its_end_is_made_anew() -> None:
+    story = running(auto_remove=True)
+    story.play(exited(1))
+    story.play(ContainerGone(container_id="c1"))
+    (order,) = story.play(DUE)
+    assert isinstance(order, CreateContainer)
+
+
+def test_the_delay_doubles_to_a_minute_and_begins_anew_after_a_steady_run() -> None:
+    story = running()
+    delays = []
+    for _ in range(12):
+        (order,) = story.play(exited(1))
+        assert isinstance(order, After)
+        delays.append(order.delay_s)
+        story.play(DUE)
+        story.play(ANSWERED)
+    assert delays == pytest.approx([backoff_s(n) for n in range(12)])
+    assert delays[-1] == 60.0
+    story.now += STEADY_S
+    assert story.play(exited(1)) == [after(0.1)]
+
+
+def test_a_used_up_restart_count_is_a_failure_that_says_so() -> None:
+    story = running(restart_count=1)
+    story.play(exited(1))
+    story.play(DUE)
+    story.play(ANSWERED)
+    assert story.play(exited(2)) == []
+    assert story.state is State.FAILED
+    assert story.container.reason == "exit code 2, restarted 1 times"
+
+
+def test_an_end_by_lack_of_memory_is_told() -> None:
+    story = running()
+    story.play(exited(137, oom=True))
+    assert story.container.oom_killed
+    assert story.container.reason == "killed: out of memory"
+
+
+def test_what_the_engine_refuses_is_tried_again_with_the_reason_shown() -> None:
+    story = Story()
+    story.play(Wanted())
+    assert story.play(REFUSED) == [after(0.1)]
+    assert (story.state, story.container.reason) == (State.BACKOFF, REFUSED.reason)
+    assert story.container.exit_code is None
+    assert story.play(DUE) == [CREATE]
+
+
+def test_a_start_that_the_engine_refuses_is_tried_with_the_same_container() -> None:
+    story = Story()
+    story.play(Wanted())
+    story.play(ContainerCreated(name=NAME, container_id="c1"))
+    assert story.play(REFUSED) == [after(0.1)]
+    assert story.play(DUE) == [START]
+
+
+def test_an_end_that_overtakes_the_engines_answer_is_not_lost() -> None:
+    story = Story()
+    story.play(Wanted())
+    story.play(ContainerCreated(name=NAME, container_id="c1"))
+    assert story.play(ContainerStarted(observed=SEEN)) == []
+    assert story.play(exited(3)) == []
+    assert story.play(ANSWERED) == [after(0.1)]
+    assert (story.state, story.container.exit_code) == (State.BACKOFF, 3)
+
+
+def test_one_that_ends_before_the_engine_answers_backs_off() -> None:
+    story = Story()
+    story.play(Wanted())
+    story.play(ContainerCreated(name=NAME, container_id="c1"))
+    assert story.play(StartAnswered(name=NAME, observed=ENDED)) == [after(0.1)]
+
+
+def test_an_unwanted_container_is_discarded_and_gone() -> None:
+    story = running()
+    assert story.play(Unwanted()) == [DISCARD]
+    assert story.state is State.STOPPING
+    assert not story.container.is_ready
+    assert story.play(exited(0)) == []
+    assert story.play(ContainerDiscarded(name=NAME)) == []
+    assert story.life is None
+
+
+def test_one_unwanted_while_it_is_made_is_discarded_once_it_is_known() -> None:
+    story = Story()
+    story.play(Wanted())
+    assert story.play(Unwanted()) == []
+    created = ContainerCreated(name=NAME, container_id="c1")
+    assert story.play(created) == [DISCARD]
+
+
+def test_one_unwanted_while_it_is_started_is_discarded_once_it_is_known() -> None:
+    story = Story()
+    story.play(Wanted())
+    story.play(ContainerCreated(name=NAME, container_id="c1"))
+    assert story.play(Unwanted()) == []
+    assert story.play(ANSWERED) == [DISCARD]
+
+
+def test_one_unwanted_that_was_never_made_is_just_gone() -> None:
+    story = Story()
+    story.play(Wanted())
+    story.play(Unwanted())
+    assert story.play(REFUSED) == []
+    assert story.life is None
+
+
+def test_a_removal_that_fails_is_tried_again() -> None:
+    story = running()
+    story.play(Unwanted())
+    assert story.play(REFUSED) == [after(1.0)]
+    assert story.play(DUE) == [DISCARD]
+
+
+def test_one_removed_by_hand_is_made_anew() -> None:
+    story = running()
+    assert story.play(ContainerGone(container_id="c1")) == [after(0.1)]
+    assert story.play(DUE) == [CREATE]
+
+
+def test_one_started_by_hand_is_taken_back() -> None:
+    story = running(restart=Restart.NEVER)
+    story.play(exited(0))
+    assert story.play(ContainerStarted(observed=ENDED)) == []
+    assert story.state is State.EXITED
+    assert story.play(ContainerStarted(observed=SEEN)) == []
+    assert story.state is State.RUNNING
+    assert story.play(DUE) == []
+
+
+def test_health_moves_between_running_and_unhealthy() -> None:
+    story = running()
+    story.play(HealthChanged(container_id="c1", health=Health.STARTING))
+    assert not story.container.is_ready
+    story.play(HealthChanged(container_id="c1", health=Health.HEALTHY))
+    assert story.container.is_ready
+    story.play(HealthChanged(container_id="c1", health=Health.UNHEALTHY))
+    assert story.state is State.UNHEALTHY
+    assert story.play(exited(1)) == [after(0.1)]
+
+
+def test_adoption_takes_over_what_runs_without_a_restart() -> None:
+    story = Story()
+    assert story.play(Found(observed=SEEN, anew=True)) == []
+    assert (story.state, story.container.restarts) == (State.RUNNING, 0)
+    unhealthy = Story()
+    unhealthy.play(Found(observed=attrs.evolve(SEEN, health=Health.UNHEALTHY)))
+    assert unhealthy.state is State.UNHEALTHY
+
+
+def test_adoption_starts_what_ended_while_nobody_watched() -> None:
+    story = Story()
+    assert story.play(Found(observed=ENDED, anew=True)) == [after(0.0)]
+    assert story.play(DUE) == [START]
+
+
+@pytest.mark.parametrize(
+    ("ever_started", "state"), [(True, State.EXITED), (False, State.BACKOFF)]
+)
+def test_adoption_never_runs_twice_what_should_run_once(
+    ever_started: bool, state: State
+) -> None:
+    story = Story(attrs.evolve(WEB, restart=Restart.NEVER))
+    seen = attrs.evolve(ENDED, ever_started=ever_started)
+    story.play(Found(observed=seen, anew=True))
+    assert story.state is state
+
+
+def test_a_listing_is_not_believed_about_what_just_happened() -> None:
+    story = running()
+    assert story.play(Found(observed=None)) == []
+    assert story.play(Found(observed=ENDED)) == []
+    assert story.state is State.RUNNING
+
+
+def test_a_later_listing_tells_what_the_stream_missed() -> None:
+    story = running()
+    story.now += 30
+    assert story.play(Found(observed=ENDED)) == [after(0.1)]
+    assert story.play(Found(observed=SEEN)) == []
+    assert story.state is State.BACKOFF  # it was listed just after the change
+    story.now += 30
+    story.play(Found(observed=SEEN))
+    assert story.state is State.RUNNING
+    story.now += 30
+    assert story.play(Found(observed=SEEN)) == []
+    assert story.play(Found(observed=None)) == [after(0.1)]
+    story.now += 30
+    story.play(Found(observed=None))
+    assert story.container.id == ""
+    story.play(Found(observed=ENDED))
+    assert story.state is State.BACKOFF
+
+
+def test_a_listing_after_the_engine_was_away_is_believed_at_once() -> None:
+    story = running()
+    assert story.play(Found(observed=ENDED, anew=True)) == [after(0.0)]
+
+
+def test_what_cannot_happen_is_loud() -> None:
+    with pytest.raises(AssertionError, match=r"Unwanted.* in .*PENDING"):
+        Story().play(Unwanted())
+
+
+def test_every_state_but_the_first_hears_all_that_an_engine_may_tell() -> None:
+    told = [ContainerExited, ContainerGone, HealthChanged, ContainerStarted, Found]
+    states = [s for s in State if s is not State.PENDING]
+    missing = [
+        (state, event)
+        for state, event in itertools.product(states, told)
+        if (state, event) not in TRANSITIONS
+    ]
+    assert missing == []

@@ -1,0 +1,125 @@
+"""`container_monitor`: carries orders to the Docker Engine and tells what comes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING
+
+from veo_shell.container_builder import build
+from veo_shell.core.commands import (
+    After,
+    CreateContainer,
+    DiscardContainer,
+    StartContainer,
+)
+from veo_shell.core.events import (
+    ContainerCreated,
+    ContainerDiscarded,
+    EngineFailed,
+    Event,
+    StartAnswered,
+    TimerDue,
+)
+from veo_shell.core.model import Container
+from veo_shell.core.protocols import Engine
+from veo_shell.core.verbs import read
+from veo_shell.errors import EngineError, UnknownContainer
+
+if TYPE_CHECKING:
+    from veo_shell.node import Node
+
+logger = logging.getLogger(__name__)
+
+
+class ContainerMonitor:
+    """Watches this node's containers and performs what the core orders for them."""
+
+    def __init__(self, node: Node, engine: Engine) -> None:
+        self._node = node
+        self._engine = engine
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    @read
+    def state(self, container: Container | str) -> Container:
+        """Return a container as it is now.
+
+        >>> container_monitor.state("veo-uno-nginx-1f0c2a-0-1")
+        """
+        name = container if isinstance(container, str) else container.name
+        for found in self._node.machine.view.containers():
+            if name in (found.name, found.id):
+                return found
+        raise UnknownContainer(f"no container is called {name}")
+
+    async def check(self) -> None:
+        """Raise `EngineUnreachable` unless the engine answers."""
+        await self._engine.check()
+
+    def watch(self) -> None:
+        """Begin to feed what happens on the engine."""
+        self._node.spawn(self._watch(), "engine watch")
+
+    async def close(self) -> None:
+        """Let go of the engine; what runs on it keeps running."""
+        for timer in self._timers.values():
+            timer.cancel()
+        await self._engine.close()
+
+    def create(self, order: CreateContainer) -> None:
+        """Create a container, pulling its image where it is missing."""
+        config = build(
+            order.service, identity=order.identity, address=self._node.config.address
+        )
+
+        async def work() -> Event:
+            made = await self._engine.create(order.name, config)
+            return ContainerCreated(name=order.name, container_id=made)
+
+        self._order(order.name, work())
+
+    def start(self, order: StartContainer) -> None:
+        """Start a container."""
+
+        async def work() -> Event:
+            seen = await self._engine.start(order.container_id)
+            return StartAnswered(name=order.name, observed=seen)
+
+        self._order(order.name, work())
+
+    def discard(self, order: DiscardContainer) -> None:
+        """Stop and remove a container."""
+
+        async def work() -> Event:
+            await self._engine.discard(order.container_id, order.timeout_s)
+            return ContainerDiscarded(name=order.name)
+
+        self._order(order.name, work())
+
+    def after(self, order: After) -> None:
+        """Tell the core when a time is over; a later order for a name replaces it."""
+        if (old := self._timers.pop(order.name, None)) is not None:
+            old.cancel()
+        self._timers[order.name] = asyncio.get_running_loop().call_later(
+            order.delay_s, self._due, order.name
+        )
+
+    def _due(self, name: str) -> None:
+        self._timers.pop(name, None)
+        self._node.feed(TimerDue(name=name))
+
+    def _order(self, name: str, work: Coroutine[None, None, Event]) -> None:
+        self._node.spawn(self._carry_out(name, work), f"order for {name}")
+
+    async def _carry_out(self, name: str, work: Coroutine[None, None, Event]) -> None:
+        try:
+            event = await work
+        except EngineError as exc:
+            logger.warning("%s: %s", name, exc)
+            event = EngineFailed(name=name, reason=str(exc))
+        self._node.feed(event)
+
+    async def _watch(self) -> None:
+        async for event in self._engine.watch():
+            self._node.feed(event)

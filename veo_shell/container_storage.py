@@ -1,0 +1,98 @@
+"""`container_storage`: what the cluster runs, as this node knows it, kept on its disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from veo_shell.core.commands import Save
+from veo_shell.core.model import Container, NodeDocument, Record
+from veo_shell.core.protocols import Store
+from veo_shell.core.verbs import read
+from veo_shell.errors import StoreError, UnknownContainer, UnknownNode
+
+if TYPE_CHECKING:
+    from veo_shell.node import Node
+
+logger = logging.getLogger(__name__)
+
+
+class ContainerStorage:
+    """Writes the view to disk, one batch after the other, and answers from it."""
+
+    def __init__(self, node: Node, store: Store) -> None:
+        self._node = node
+        self._store = store
+        self._pending: list[Save] = []
+        self._flushed: asyncio.Future[None] | None = None
+
+    @read
+    def containers_for_node(self, node: str) -> list[Container]:
+        """Return the containers of a node.
+
+        >>> container_storage.containers_for_node("uno@uno")
+        """
+        if self._node.machine.view.head(node) is None:
+            raise UnknownNode(f"no node is called {node}")
+        return list(self._node.machine.view.containers(node))
+
+    @read
+    def containers_by_service_name(self, name: str) -> list[Container]:
+        """Return the containers of all services of a name, on every node.
+
+        >>> container_storage.containers_by_service_name("nginx")
+        """
+        return [c for c in self._node.machine.view.containers() if c.service == name]
+
+    @read
+    def container_by_id(self, container_id: str) -> Container:
+        """Return the container with a Docker id, or with a beginning that only it has.
+
+        >>> container_storage.container_by_id("3f2a9c")
+        """
+        held = self._node.machine.view.containers()
+        found = [c for c in held if container_id and c.id.startswith(container_id)]
+        if len(found) != 1:
+            count = "no container's id begins" if not found else "several ids begin"
+            raise UnknownContainer(f"{count} with {container_id!r}")
+        return found[0]
+
+    def load(self) -> tuple[list[NodeDocument], list[Record]]:
+        """Return the view as it was saved last."""
+        return self._store.load()
+
+    def save(self, order: Save) -> None:
+        """Write to disk soon; orders that come while one is written go together."""
+        self._pending.append(order)
+        if self._flushed is None:
+            self._flushed = asyncio.get_running_loop().create_future()
+            self._node.spawn(self._write(self._flushed), "store")
+
+    async def flushed(self) -> None:
+        """Return when all that was ordered so far is on disk."""
+        while self._flushed is not None:
+            await asyncio.shield(self._flushed)
+
+    async def close(self) -> None:
+        """Write what is left and close the store."""
+        if self._pending:
+            await self._write_batch()
+        await self._store.close()
+
+    async def _write(self, flushed: asyncio.Future[None]) -> None:
+        try:
+            while self._pending:
+                await self._write_batch()
+        except StoreError as exc:
+            self._node.fail(exc)
+            raise
+        finally:
+            self._flushed = None
+            flushed.set_result(None)
+
+    async def _write_batch(self) -> None:
+        batch, self._pending = self._pending, []
+        documents = {d.node: d for order in batch for d in order.documents}
+        records = {r.key: r for order in batch for r in order.records}
+        await self._store.save(documents.values(), records.values())

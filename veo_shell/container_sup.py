@@ -1,0 +1,291 @@
+"""`container_sup`: adds, removes, stops and lists what the cluster runs."""
+
+from __future__ import annotations
+
+import difflib
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from veo_shell.core.events import AddAsked, RemoveAsked, RoleAssigned, StopAsked
+from veo_shell.core.membership import GONE
+from veo_shell.core.model import (
+    Accepted,
+    Container,
+    Identity,
+    Service,
+    State,
+)
+from veo_shell.core.placement import coordinator
+from veo_shell.core.protocols import Engine
+from veo_shell.core.verbs import read, write
+from veo_shell.errors import (
+    PeerUnreachable,
+    ServiceError,
+    StartFailed,
+    UnknownService,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from veo_shell.node import Node
+
+COORDINATOR_TRIES = 3
+
+
+class Coordinator:
+    """What nodes ask of a service's coordinator; not reachable from a console."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    @write
+    async def add(
+        self, operation: str, uid: str, service: Service, queue: bool
+    ) -> Accepted:
+        """Take a service in and place it."""
+        event = AddAsked(operation=operation, uid=uid, service=service, queue=queue)
+        answer: Accepted = await self._node.ask(event, operation)
+        return answer
+
+    @write
+    async def remove(self, operation: str, uid: str) -> None:
+        """Remove a service."""
+        await self._node.ask(RemoveAsked(operation=operation, uid=uid), operation)
+
+    @write
+    async def stop(self, operation: str, uid: str, slot: int, generation: int) -> None:
+        """Give a slot up."""
+        event = StopAsked(
+            operation=operation, uid=uid, slot=slot, generation=generation
+        )
+        await self._node.ask(event, operation)
+
+    @write
+    async def assign_role(self, operation: str, node: str, role: str) -> None:
+        """Give a node a role."""
+        event = RoleAssigned(operation=operation, node=node, role=role)
+        await self._node.ask(event, operation)
+
+
+class ContainerSup:
+    """The operator's hand on the cluster's containers."""
+
+    def __init__(self, node: Node, engine: Engine) -> None:
+        self._node = node
+        self._engine = engine
+
+    @write
+    async def add_service(self, service: Service, queue: bool = False) -> Container:
+        """Run a service somewhere in the cluster; return its container once it runs.
+
+        Adding what stands already adds one instance. With `queue` a service that fits
+        nowhere is accepted and waits as `pending`.
+
+        Raises:
+            NoSuitableNode: with a reason per node; nothing is left behind.
+            StartFailed: an engine could not create or start it; nothing is left.
+
+        >>> container_sup.add_service(t)
+        """
+        if not isinstance(service, Service):
+            raise UsageError(
+                f"add_service takes a service, as in settings.get_applications(), "
+                f"not {type(service).__name__}"
+            )
+        uid = self._uid_of(service)
+        accepted: Accepted = await self._coordinate(uid, "add", uid, service, queue)
+        if accepted.node is None:
+            return self._pending(accepted, service)
+        failure, container = await self._node.until(
+            lambda: self._outcome(accepted, service)
+        )
+        if failure is None:
+            return container
+        await self._withdraw(container)
+        raise StartFailed(f"{service.name} on {container.node}: {failure}")
+
+    @write
+    async def remove_service(self, name: str | Service) -> list[Container]:
+        """Remove all services of a name, or just the one given; return what they ran.
+
+        Returns when their containers are gone from every node that can be reached.
+
+        >>> container_sup.remove_service("nginx")
+        """
+        view = self._node.machine.view
+        spec = name if isinstance(name, Service) else None
+        wanted = name.name if isinstance(name, Service) else name
+        uids = [
+            record.uid
+            for record in view.services()
+            if record.service
+            and record.service.name == wanted
+            and spec in (None, record.service)
+        ]
+        if not uids:
+            raise UnknownService(f"no service is called {wanted!r}{self._near(wanted)}")
+        held = [c for c in view.containers() if c.uid in uids]
+        for uid in uids:
+            await self._coordinate(uid, "remove", uid)
+        await self._node.until(lambda: self._gone(uids))
+        return held
+
+    @write
+    async def stop(self, container: Container | str) -> None:
+        """Stop and remove one container for good; the last one ends its service.
+
+        >>> container_sup.stop(container_sup.cloud_containers()[0])
+        """
+        found = self._node.container_monitor.state(container)
+        await self._withdraw(found)
+
+    @read
+    def count(self) -> int:
+        """Return how many containers this node has.
+
+        >>> container_sup.count()
+        """
+        return len(self.list_containers())
+
+    @read
+    def list_containers(self) -> list[Container]:
+        """Return this node's containers.
+
+        >>> container_sup.list_containers()
+        """
+        return list(self._node.machine.view.containers(self._node.machine.me))
+
+    @read
+    def cloud_containers(self) -> list[Container]:
+        """Return the containers of all nodes.
+
+        >>> container_sup.cloud_containers()
+        """
+        return list(self._node.machine.view.containers())
+
+    @read
+    async def get_containers(self) -> list[dict[str, Any]]:
+        """Return the raw documents that Docker has of this node's containers.
+
+        >>> container_sup.get_containers()
+        """
+        held = [c for c in self.list_containers() if c.id]
+        return [await self._engine.inspect(container.id) for container in held]
+
+    @read
+    def get_container_group(self, group: str) -> list[Container]:
+        """Return the containers of a group's services, on every node.
+
+        >>> container_sup.get_container_group("shop")
+        """
+        view = self._node.machine.view
+        uids = {
+            r.uid for r in view.services() if r.service and r.service.group == group
+        }
+        return [c for c in view.containers() if c.uid in uids]
+
+    @read
+    def services(self) -> list[Service]:
+        """Return the services that the cluster runs.
+
+        >>> container_sup.services()
+        """
+        return [r.service for r in self._node.machine.view.services() if r.service]
+
+    def _uid_of(self, service: Service) -> str:
+        for record in self._node.machine.view.services():
+            if record.service == service:
+                return record.uid
+        return uuid.uuid4().hex
+
+    async def _coordinate(self, uid: str, verb: str, *args: Any) -> Any:
+        """Have the service's coordinator do it; one that is lost is asked no more.
+
+        The operation's id makes the repetition safe.
+        """
+        operation = uuid.uuid4().hex
+        for attempt in range(COORDINATOR_TRIES):
+            target = coordinator(uid, self._node.machine.members.alive())
+            try:
+                return await self._node.node_monitor.call(
+                    target, f"coordinator.{verb}", operation, *args
+                )
+            except PeerUnreachable:
+                if attempt == COORDINATOR_TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _outcome(
+        self, accepted: Accepted, service: Service
+    ) -> tuple[str | None, Container] | None:
+        """Return (why it failed or None, the container) once that is known."""
+        view = self._node.machine.view
+        if view.spec(accepted.uid) is None:
+            raise ServiceError(f"{service.name} was removed while it was being added")
+        slots = {slot.slot: slot for slot in view.slots(accepted.uid)}
+        slot = slots.get(accepted.slot)
+        if slot is None or slot.node is None:
+            return None
+        name = self._identity(accepted, service, slot.node, slot.generation)
+        container = view.container(slot.node, name.container_name)
+        if container is None:
+            return None
+        if container.state in (State.RUNNING, State.UNHEALTHY, State.EXITED):
+            return None, container
+        if container.state in (State.BACKOFF, State.FAILED):
+            never_ran = container.exit_code is None
+            return (container.reason if never_ran else None), container
+        return None
+
+    def _identity(
+        self, accepted: Accepted, service: Service, node: str, generation: int
+    ) -> Identity:
+        return Identity(
+            cluster=self._node.config.cluster,
+            node=node,
+            service=service.name,
+            uid=accepted.uid,
+            slot=accepted.slot,
+            generation=generation,
+        )
+
+    def _pending(self, accepted: Accepted, service: Service) -> Container:
+        return Container(
+            name="",
+            service=service.name,
+            uid=accepted.uid,
+            slot=accepted.slot,
+            generation=accepted.generation,
+            node="",
+            address="",
+            image=service.image,
+            state=State.PENDING,
+            reason="no node fits yet",
+        )
+
+    async def _withdraw(self, container: Container) -> None:
+        await self._coordinate(
+            container.uid,
+            "stop",
+            container.uid,
+            container.slot,
+            container.generation,
+        )
+        view = self._node.machine.view
+        await self._node.until(
+            lambda: view.container(container.node, container.name) is None or None
+        )
+
+    def _gone(self, uids: list[str]) -> bool | None:
+        machine = self._node.machine
+        left = [
+            c
+            for c in machine.view.containers()
+            if c.uid in uids and machine.members.status(c.node) not in GONE
+        ]
+        return None if left else True
+
+    def _near(self, name: str) -> str:
+        names = [service.name for service in self.services()]
+        near = difflib.get_close_matches(name, names, 1)
+        return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,411 @@
+"""A container's life: one table, (state, event) -> (container, commands).
+
+Only `on_event` changes the state of a container. A container that is None afterwards
+is gone from the engine and from this node's document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from veo_shell.core.commands import (
+    After,
+    Command,
+    CreateContainer,
+    DiscardContainer,
+    StartContainer,
+)
+from veo_shell.core.events import (
+    ContainerCreated,
+    ContainerDiscarded,
+    ContainerExited,
+    ContainerGone,
+    ContainerStarted,
+    EngineFailed,
+    HealthChanged,
+    StartAnswered,
+    TimerDue,
+)
+from veo_shell.core.model import (
+    Container,
+    Health,
+    Identity,
+    Observed,
+    Restart,
+    Service,
+    State,
+)
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MAX_S = 60.0
+STEADY_S = 10.0
+"""Running for so long makes the next backoff start from the first delay again."""
+RETRY_S = 1.0
+"""A container that the engine failed to remove is tried again after this time."""
+SETTLE_S = 5.0
+"""A listing may be older than an answer of the engine: it is believed about a
+container only when nothing is known to have happened to that for so long."""
+
+
+@attrs.frozen(kw_only=True)
+class Wanted:
+    """The table assigns this slot to this node."""
+
+
+@attrs.frozen(kw_only=True)
+class Unwanted:
+    """The table does not want this container any more."""
+
+
+@attrs.frozen(kw_only=True)
+class Found:
+    """The engine was listed: it holds this container, or (None) does not.
+
+    `anew`: the engine was away before; all that we knew of it is older.
+    """
+
+    observed: Observed | None
+    anew: bool = False
+
+
+LifeEvent = (
+    Wanted
+    | Unwanted
+    | Found
+    | ContainerCreated
+    | ContainerStarted
+    | StartAnswered
+    | ContainerExited
+    | ContainerDiscarded
+    | ContainerGone
+    | EngineFailed
+    | HealthChanged
+    | TimerDue
+)
+
+
+@attrs.frozen(kw_only=True)
+class Life:
+    """A container of this node with what only its own node needs to know.
+
+    `attempts` counts the starts since it last ran steadily; `wanted` turns False for
+    good when the table gives the container up. `early_exit` is an end that the event
+    stream told before the engine answered the order to start. `changed_s` is when the
+    state changed last.
+    """
+
+    container: Container
+    identity: Identity
+    service: Service
+    stop_timeout_s: float = 10.0
+    started_s: float | None = None
+    attempts: int = 0
+    wanted: bool = True
+    early_exit: ContainerExited | None = None
+    changed_s: float = 0.0
+
+    def to(self, state: State, **changes: object) -> Life:
+        """Return this life with its container in another state."""
+        container = attrs.evolve(self.container, state=state, **changes)
+        return attrs.evolve(self, container=container)
+
+
+Step = tuple[Life | None, list[Command]]
+
+
+def on_event(life: Life, event: LifeEvent, now: float) -> Step:
+    """Return the container after the event, and what is to be done.
+
+    Raises:
+        AssertionError: the event cannot happen in that state: a fault of ours.
+    """
+    row = TRANSITIONS.get((life.container.state, type(event)))
+    if row is None:
+        raise AssertionError(f"{event!r} in {life.container.state!r}")
+    after, commands = row(life, event, now)
+    if after is not None and after.container.state is not life.container.state:
+        after = attrs.evolve(after, changed_s=now)
+    return after, commands
+
+
+def backoff_s(attempts: int) -> float:
+    """Return the delay before the start that follows `attempts` failed ones."""
+    return float(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(attempts, 16)))
+
+
+def _ignore(life: Life, event: LifeEvent, now: float) -> Step:
+    return life, []
+
+
+def _create(life: Life, event: LifeEvent, now: float) -> Step:
+    order = CreateContainer(
+        name=life.container.name, identity=life.identity, service=life.service
+    )
+    return life.to(State.CREATING, id="", ports=(), health=Health.NONE), [order]
+
+
+def _start(life: Life, event: LifeEvent, now: float) -> Step:
+    order = StartContainer(name=life.container.name, container_id=life.container.id)
+    return attrs.evolve(life.to(State.STARTING), early_exit=None), [order]
+
+
+def _created(life: Life, event: LifeEvent, now: float) -> Step:
+    assert isinstance(event, ContainerCreated)
+    life = life.to(life.container.state, id=event.container_id)
+    return _start(life, event, now) if life.wanted else _discard(life, event, now)
+
+
+def _cannot(life: Life, event: LifeEvent, now: float) -> Step:
+    """Back off after the engine refused to create or start it."""
+    assert isinstance(event, EngineFailed)
+    if not life.wanted:
+        return _discard(life, event, now)
+    delay_s = backoff_s(life.attempts)
+    life = attrs.evolve(life, attempts=life.attempts + 1)
+    return (
+        life.to(State.BACKOFF, reason=event.reason),
+        [After(name=life.container.name, delay_s=delay_s)],
+    )
+
+
+def _start_answered(life: Life, event: LifeEvent, now: float) -> Step:
+    assert isinstance(event, StartAnswered)
+    if not life.wanted:
+        return _discard(life, event, now)
+    seen, early = event.observed, life.early_exit
+    if early is not None and seen.running:
+        seen = attrs.evolve(
+            seen,
+            running=False,
+            exit_code=early.exit_code,
+            oom_killed=early.oom_killed,
+        )
+    return _running(life, seen, now)
+
+
+def _exited_early(life: Life, event: LifeEvent, now: float) -> Step:
+    """Keep an end that overtook the engine's answer to the order to start."""
+    assert isinstance(event, ContainerExited)
+    return attrs.evolve(life, early_exit=event), []
+
+
+def _started_by_hand(life: Life, event: LifeEvent, now: float) -> Step:
+    assert isinstance(event, ContainerStarted)
+    seen = event.observed
+    return _running(life, seen, now) if seen.running else (life, [])
+
+
+def _running(life: Life, seen: Observed, now: float) -> Step:
+    """Take over what the engine reports of a container that was started."""
+    first = life.started_s is None
+    restarts = life.container.restarts + (0 if first else 1)
+    life = attrs.evolve(life, started_s=now)
+    if not seen.running:
+        life = life.to(State.RUNNING, id=seen.id, restarts=restarts)
+        return _ended(life, seen.exit_code, seen.oom_killed, now)
+    state = State.UNHEALTHY if seen.health is Health.UNHEALTHY else State.RUNNING
+    return life.to(
+        state,
+        id=seen.id,
+        health=seen.health,
+        ports=seen.ports,
+        exit_code=None,
+        oom_killed=False,
+        restarts=restarts,
+        reason="",
+    ), []
+
+
+def _exited(life: Life, event: LifeEvent, now: float) -> Step:
+    assert isinstance(event, ContainerExited)
+    return _ended(life, event.exit_code, event.oom_killed, now)
+
+
+def _ended(life: Life, exit_code: int, oom_killed: bool, now: float) -> Step:
+    """Decide by the restart policy what follows the end of the process."""
+    steady = life.started_s is not None and now - life.started_s >= STEADY_S
+    attempts = 0 if steady else life.attempts
+    what = "killed: out of memory" if oom_killed else f"exit code {exit_code}"
+    life = attrs.evolve(life, attempts=attempts + 1).to(
+        State.EXITED,
+        exit_code=exit_code,
+        oom_killed=oom_killed,
+        health=Health.NONE,
+        reason=what,
+    )
+    policy, limit = life.service.restart, life.service.restart_count
+    if policy is Restart.NEVER or (policy is Restart.ON_FAILURE and exit_code == 0):
+        return life, []
+    if limit and life.container.restarts >= limit:
+        return life.to(State.FAILED, reason=f"{what}, restarted {limit} times"), []
+    order = After(name=life.container.name, delay_s=backoff_s(attempts))
+    return life.to(State.BACKOFF), [order]
+
+
+def _again(life: Life, event: LifeEvent, now: float) -> Step:
+    """Start it again: the same container, or a new one where that is gone."""
+    if life.container.id and not life.service.auto_remove:
+        return _start(life, event, now)
+    return _create(life, event, now)
+
+
+def _gone(life: Life, event: LifeEvent, now: float) -> Step:
+    """Note that the container is no longer on the engine; its end came before."""
+    return life.to(life.container.state, id=""), []
+
+
+def _vanished(life: Life, event: LifeEvent, now: float) -> Step:
+    """Treat a container that disappeared while it should run as killed."""
+    return _ended(life.to(life.container.state, id=""), 137, False, now)
+
+
+def _health(life: Life, event: LifeEvent, now: float) -> Step:
+    assert isinstance(event, HealthChanged)
+    bad = event.health is Health.UNHEALTHY
+    state = State.UNHEALTHY if bad else State.RUNNING
+    return life.to(state, health=event.health), []
+
+
+def _discard(life: Life, event: LifeEvent, now: float) -> Step:
+    """Stop and remove it; where nothing was created there is nothing to remove."""
+    if not life.container.id:
+        return None, []
+    order = DiscardContainer(
+        name=life.container.name,
+        container_id=life.container.id,
+        timeout_s=life.stop_timeout_s,
+    )
+    return attrs.evolve(life, wanted=False).to(State.STOPPING), [order]
+
+
+def _unwanted_later(life: Life, event: LifeEvent, now: float) -> Step:
+    """Wait for the engine's answer: only then it is known what to remove."""
+    return attrs.evolve(life, wanted=False), []
+
+
+def _discarded(life: Life, event: LifeEvent, now: float) -> Step:
+    return None, []
+
+
+def _discard_failed(life: Life, event: LifeEvent, now: float) -> Step:
+    assert isinstance(event, EngineFailed)
+    return (
+        life.to(State.STOPPING, reason=event.reason),
+        [After(name=life.container.name, delay_s=RETRY_S)],
+    )
+
+
+def _found(life: Life, event: LifeEvent, now: float) -> Step:
+    """Compare with the listing: catches what the event stream did not tell."""
+    assert isinstance(event, Found)
+    seen = event.observed
+    if not event.anew and now - life.changed_s < SETTLE_S:
+        return life, []
+    if seen is None:
+        return _vanished(life, event, now)
+    if not seen.running and event.anew:
+        return _resume(life, seen)
+    if not seen.running:
+        return _ended(life, seen.exit_code, seen.oom_killed, now)
+    state = State.UNHEALTHY if seen.health is Health.UNHEALTHY else State.RUNNING
+    return life.to(state, health=seen.health, ports=seen.ports), []
+
+
+def _adopt(life: Life, event: LifeEvent, now: float) -> Step:
+    """Take over a container found on the engine, created or run by an earlier us."""
+    assert isinstance(event, Found)
+    seen = event.observed
+    assert seen is not None
+    return _running(life, seen, now) if seen.running else _resume(life, seen)
+
+
+def _resume(life: Life, seen: Observed) -> Step:
+    """Decide about one that ended while nobody watched (engine or host went down).
+
+    Its exit code tells nothing then: the end of the engine ended it.
+    """
+    if life.service.restart is Restart.NEVER and seen.ever_started:
+        return life.to(
+            State.EXITED,
+            id=seen.id,
+            exit_code=seen.exit_code,
+            oom_killed=seen.oom_killed,
+            reason=f"exit code {seen.exit_code}",
+        ), []
+    life = life.to(State.BACKOFF, id=seen.id, reason="ended while nobody watched")
+    return life, [After(name=life.container.name, delay_s=0.0)]
+
+
+def _found_idle(life: Life, event: LifeEvent, now: float) -> Step:
+    """Take back a container that runs though it was thought to have ended."""
+    assert isinstance(event, Found)
+    seen = event.observed
+    if not event.anew and now - life.changed_s < SETTLE_S:
+        return life, []
+    if seen is None:
+        return _gone(life, event, now)
+    return _running(life, seen, now) if seen.running else (life, [])
+
+
+Row = Callable[[Life, LifeEvent, float], Step]
+S = State
+TRANSITIONS: dict[tuple[State, type], Row] = {
+    (S.PENDING, Wanted): _create,
+    (S.PENDING, Found): _adopt,
+    (S.CREATING, ContainerCreated): _created,
+    (S.CREATING, EngineFailed): _cannot,
+    (S.CREATING, Unwanted): _unwanted_later,
+    (S.CREATING, ContainerGone): _ignore,
+    (S.CREATING, ContainerExited): _ignore,
+    (S.CREATING, HealthChanged): _ignore,
+    (S.CREATING, ContainerStarted): _ignore,
+    (S.CREATING, Found): _ignore,
+    (S.CREATING, TimerDue): _ignore,
+    (S.STARTING, StartAnswered): _start_answered,
+    (S.STARTING, ContainerStarted): _ignore,  # the engine's answer is on its way
+    (S.STARTING, ContainerExited): _exited_early,
+    (S.STARTING, HealthChanged): _ignore,
+    (S.STARTING, ContainerGone): _ignore,
+    (S.STARTING, EngineFailed): _cannot,
+    (S.STARTING, Unwanted): _unwanted_later,
+    (S.STARTING, Found): _ignore,
+    (S.STARTING, TimerDue): _ignore,
+    **{
+        row: how
+        for state in (S.RUNNING, S.UNHEALTHY)
+        for row, how in {
+            (state, ContainerStarted): _ignore,
+            (state, ContainerExited): _exited,
+            (state, ContainerGone): _vanished,
+            (state, HealthChanged): _health,
+            (state, Unwanted): _discard,
+            (state, Found): _found,
+            (state, TimerDue): _ignore,
+        }.items()
+    },
+    **{
+        row: how
+        for state in (S.BACKOFF, S.EXITED, S.FAILED)
+        for row, how in {
+            (state, ContainerStarted): _started_by_hand,
+            (state, ContainerExited): _ignore,
+            (state, ContainerGone): _gone,
+            (state, HealthChanged): _ignore,
+            (state, Unwanted): _discard,
+            (state, Found): _found_idle,
+            (state, TimerDue): _ignore,
+        }.items()
+    },
+    (S.BACKOFF, TimerDue): _again,
+    (S.STOPPING, ContainerDiscarded): _discarded,
+    (S.STOPPING, EngineFailed): _discard_failed,
+    (S.STOPPING, TimerDue): _discard,
+    (S.STOPPING, ContainerStarted): _ignore,
+    (S.STOPPING, ContainerExited): _ignore,
+    (S.STOPPING, ContainerGone): _ignore,
+    (S.STOPPING, HealthChanged): _ignore,
+    (S.STOPPING, Unwanted): _ignore,
+    (S.STOPPING, Found): _ignore,
+}

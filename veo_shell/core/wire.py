@@ -1,0 +1,270 @@
+"""Messages between nodes, and how they become bytes and messages again.
+
+A frame is msgpack `[protocol, kind, body]`; the body is a map of the message's fields.
+Fields that this node does not know are ignored, so that a newer node may add some;
+a field that is missing or of another type makes the frame unusable. Nothing but the
+classes below can come out of `decode`, whatever the bytes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, NoReturn
+
+import attrs
+import msgspec
+
+from veo_shell.core.model import (
+    Container,
+    NodeDocument,
+    NodeRecord,
+    Record,
+    ServiceRecord,
+    SlotRecord,
+)
+from veo_shell.errors import PeerError
+
+PROTOCOL = 1
+ACCEPTED = frozenset({1})
+"""The protocols that are understood: this one and, from 2 on, the one before."""
+
+MAX_FRAME_BYTES = 1024 * 1024
+
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+# An upper bound, because it refuses infinity and NaN too.
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
+@attrs.frozen(kw_only=True)
+class Records:
+    """Records of the table, kept by kind so that they can be told apart in a frame."""
+
+    services: tuple[ServiceRecord, ...] = ()
+    slots: tuple[SlotRecord, ...] = ()
+    nodes: tuple[NodeRecord, ...] = ()
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Records:
+        """Sort records by kind; within a kind the order stays."""
+        everything = tuple(records)
+        return cls(
+            services=tuple(r for r in everything if isinstance(r, ServiceRecord)),
+            slots=tuple(r for r in everything if isinstance(r, SlotRecord)),
+            nodes=tuple(r for r in everything if isinstance(r, NodeRecord)),
+        )
+
+    def all(self) -> tuple[Record, ...]:
+        """Return the records of every kind: services, then slots, then nodes."""
+        return (*self.services, *self.slots, *self.nodes)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.all())
+
+    def __len__(self) -> int:
+        return len(self.services) + len(self.slots) + len(self.nodes)
+
+
+@attrs.frozen(kw_only=True)
+class Heartbeat:
+    """Published: I live, and what I hold is at this version and digest.
+
+    `silences`: peers that the sender does not hear directly, with for how long.
+    """
+
+    node: str
+    boot_id: str
+    incarnation: Natural
+    version: Natural
+    digest: Natural
+    lag_s: Seconds
+    silences: dict[str, Seconds]
+
+
+@attrs.frozen(kw_only=True)
+class Delta:
+    """Published: how the sender's document went from one version to another.
+
+    `gone` names containers. `records` are writes to the table, of any writer.
+    """
+
+    node: str
+    boot_id: str
+    incarnation: Natural
+    base_version: Natural
+    version: Natural
+    containers: tuple[Container, ...] = ()
+    gone: tuple[str, ...] = ()
+    records: Records = Records()
+
+
+@attrs.frozen(kw_only=True)
+class Join:
+    """Asked of any member: take me in. Answered by `Welcome` or `Refused`."""
+
+    document: NodeDocument
+    cluster: str
+
+
+@attrs.frozen(kw_only=True)
+class Welcome:
+    """The documents of the answerer and of its peers, without their containers."""
+
+    members: tuple[NodeDocument, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Refused:
+    """The asker is not taken in, and why."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Pull:
+    """Asked of a peer: tell me what differs from what I have.
+
+    `documents`: (incarnation, version) by node; `records`: `view.rank` by
+    key, (is it a tombstone, revision, writer).
+    """
+
+    documents: dict[str, tuple[Natural, Natural]]
+    records: dict[str, tuple[bool, Natural, str]]
+
+
+@attrs.frozen(kw_only=True)
+class Difference:
+    """What the answerer has newer than a `Pull` said; `more`: pull again."""
+
+    documents: tuple[NodeDocument, ...]
+    records: Records
+    more: bool
+
+
+@attrs.frozen(kw_only=True)
+class Call:
+    """Asked of a peer: perform this verb. A repeated `operation` is not repeated.
+
+    Arguments are packed by `core/verbs.py`.
+    """
+
+    operation: str
+    verb: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """What a verb returned, packed by `core/verbs.py`."""
+
+    value: Any
+
+
+@attrs.frozen(kw_only=True)
+class Failed:
+    """What a verb raised: a `VeoError` by the name of its class, with its fields."""
+
+    error: str
+    message: str
+    fields: dict[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Farewell:
+    """Asked of every peer: I pause for `for_s` seconds, or leave for good."""
+
+    node: str
+    boot_id: str
+    left: bool
+    for_s: Seconds
+
+
+@attrs.frozen(kw_only=True)
+class Ack:
+    """Understood; nothing else to say."""
+
+
+Message = (
+    Heartbeat
+    | Delta
+    | Join
+    | Welcome
+    | Refused
+    | Pull
+    | Difference
+    | Call
+    | Reply
+    | Failed
+    | Farewell
+    | Ack
+)
+
+
+class _Envelope(msgspec.Struct, array_like=True, frozen=True):
+    protocol: int
+    kind: str
+    body: msgspec.Raw
+
+
+def _refuse_extension(code: int, _data: memoryview) -> NoReturn:
+    raise msgspec.ValidationError(f"msgpack extension {code}")
+
+
+_CLASSES: tuple[type[Message], ...] = (
+    Heartbeat,
+    Delta,
+    Join,
+    Welcome,
+    Refused,
+    Pull,
+    Difference,
+    Call,
+    Reply,
+    Failed,
+    Farewell,
+    Ack,
+)
+_KINDS = {cls: cls.__name__.lower() for cls in _CLASSES}
+_DECODERS: dict[str, msgspec.msgpack.Decoder[Message]] = {
+    kind: msgspec.msgpack.Decoder(cls, ext_hook=_refuse_extension)
+    for cls, kind in _KINDS.items()
+}
+_ENVELOPE = msgspec.msgpack.Decoder(_Envelope)
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def encode(message: Message) -> bytes:
+    """Return the frame of a message; raise `ValueError` if no peer would take it."""
+    frame = _ENCODER.encode([PROTOCOL, _KINDS[type(message)], message])
+    if len(frame) > MAX_FRAME_BYTES:
+        raise ValueError(
+            f"a {_KINDS[type(message)]} of {len(frame)} bytes does not fit a frame"
+            f" (at most {MAX_FRAME_BYTES})"
+        )
+    return frame
+
+
+def decode(frame: bytes) -> Message:
+    """Return the message of a frame; raise `PeerError` for anything else."""
+    if len(frame) > MAX_FRAME_BYTES:
+        raise PeerError(
+            f"a frame of {len(frame)} bytes, more than {MAX_FRAME_BYTES} are not taken"
+        )
+    try:
+        envelope = _ENVELOPE.decode(frame)
+        return _decoder_for(envelope).decode(envelope.body)
+    # RecursionError: msgspec's own, for arrays nested a thousand deep.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise PeerError(f"not a VEO message: {exc}") from exc
+
+
+def _decoder_for(envelope: _Envelope) -> msgspec.msgpack.Decoder[Message]:
+    if envelope.protocol not in ACCEPTED:
+        spoken = ", ".join(map(str, sorted(ACCEPTED)))
+        raise PeerError(
+            f"protocol {envelope.protocol} is not understood here (only {spoken}):"
+            " upgrade the older node"
+        )
+    if envelope.kind not in _DECODERS:
+        raise PeerError(f"an unknown kind of message: {envelope.kind[:40]!r}")
+    return _DECODERS[envelope.kind]

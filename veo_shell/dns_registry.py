@@ -1,0 +1,95 @@
+"""`dns_registry`: what this node's DNS answers, always compiled from its view."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from veo_shell.core.membership import GONE
+from veo_shell.core.model import DnsRecord, Status
+from veo_shell.core.protocols import Server
+from veo_shell.core.verbs import read
+from veo_shell.core.zone import Zone, compile_zone, same_answers
+
+if TYPE_CHECKING:
+    from veo_shell.node import Node
+
+TTL_S = 5
+
+
+class DnsRegistry:
+    """Every name answered here has a running container, or a node, behind it."""
+
+    def __init__(self, node: Node, server: Server) -> None:
+        self._node = node
+        self._server = server
+        self._serial = int(time.time())
+        self._seen: tuple[int, tuple[tuple[str, Status], ...]] | None = None
+        self._zone = self._compile()
+
+    @read
+    def records(self) -> list[DnsRecord]:
+        """Return every record that this node's DNS answers now.
+
+        >>> dns_registry.records()
+        """
+        return [
+            DnsRecord(name=name, ttl_s=ttl_s, type=kind, data=data)
+            for name, ttl_s, kind, data in self._zone.records()
+        ]
+
+    @read
+    def lookup(self, name: str, type: str = "A") -> list[DnsRecord]:  # noqa: A002
+        """Return the records of a name, relative to the zone or whole, and a type.
+
+        >>> dns_registry.lookup("nginx")
+        """
+        origin = self._node.config.zone
+        whole = name if name.endswith(".") else f"{name.removesuffix('.veo')}.{origin}"
+        wanted = whole.lower(), type.upper()
+        return [r for r in self.records() if (r.name.lower(), r.type) == wanted]
+
+    async def start(self) -> None:
+        """Begin to answer; raise `StartError` if the port cannot be had."""
+        await self._server.start(
+            self._node.config.address, self._node.config.dns_port, self.answer
+        )
+
+    async def close(self) -> None:
+        """Stop answering."""
+        await self._server.stop()
+
+    def answer(self, query: bytes, udp: bool) -> bytes | None:
+        """Return the packet that answers a packet, None for no answer."""
+        return self._zone.answer(query, udp=udp)
+
+    def refresh(self) -> None:
+        """Compile the zone anew if what it was made of changed.
+
+        The serial is raised only where answers changed, never lowered (RFC 1982).
+        """
+        machine = self._node.machine
+        verdicts = tuple(sorted((p.node, p.status) for p in machine.members))
+        seen = machine.view.digest, verdicts
+        if seen == self._seen:
+            return
+        self._seen = seen
+        zone = self._compile()
+        if not same_answers(zone, self._zone):
+            self._serial = max(self._serial + 1, int(time.time()))
+            self._zone = self._compile()
+
+    def _compile(self) -> Zone:
+        machine = self._node.machine
+        return compile_zone(
+            origin=self._node.config.zone,
+            ttl_s=TTL_S,
+            serial=self._serial,
+            primary=machine.me,
+            nodes=[
+                head
+                for head in machine.view.nodes
+                if machine.members.status(head.node) not in GONE
+            ],
+            containers=machine.answerable(),
+        )
