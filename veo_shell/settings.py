@@ -1,4 +1,4 @@
-"""The operators' word `settings`: what cluster.yml says. Reads the file at each call."""
+"""The operators' word `settings`: what cluster.yml says. Each call reads the file."""
 
 from __future__ import annotations
 
@@ -89,12 +89,19 @@ def default_file() -> Path:
     if named := os.environ.get(VARIABLE):
         return Path(named)
     for name in DEFAULT_FILES:
-        if Path(name).exists():
+        if _stands(Path(name)):
             return Path(name)
     tried = ", ".join([f"${VARIABLE} (not set)", f"./{DEFAULT_FILES[0]}"])
     raise _unusable(
         f"no cluster.yml: tried {tried}, {DEFAULT_FILES[1]}; name one with --config"
     )
+
+
+def _stands(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # reading it says what is wrong
 
 
 def _read(path: Path) -> bytes:

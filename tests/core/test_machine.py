@@ -337,7 +337,6 @@ def test_a_second_node_of_one_name_is_refused() -> None:
 def test_a_node_of_another_cluster_is_refused() -> None:
     world = World("uno@uno")
     stranger = SimNode(world, "otro@otro", 9, alone=False)
-    stranger.machine.cluster = "else"
     uno = world["uno@uno"]
     document = stranger.machine.view.head("otro@otro")
     assert document is not None

@@ -143,8 +143,10 @@ class Asked:
 
 @attrs.frozen(kw_only=True)
 class Welcomed:
-    """The node at a join address took this one in and named its peers."""
+    """The node at an address took this one in and named its peers."""
 
+    address: str
+    mesh_port: int
     answer: Welcome
 
 

@@ -7,6 +7,7 @@ is gone from the engine and from this node's document.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 
@@ -106,7 +107,7 @@ class Life:
     early_exit: ContainerExited | None = None
     changed_s: float = 0.0
 
-    def to(self, state: State, **changes: object) -> Life:
+    def to(self, state: State, **changes: Any) -> Life:
         """Return this life with its container in another state."""
         container = attrs.evolve(self.container, state=state, **changes)
         return attrs.evolve(self, container=container)

@@ -62,7 +62,7 @@ class Membership:
 
     def __init__(self, me: str, timing: Timing, now: float) -> None:
         self._me = me
-        self._timing = timing
+        self.timing = timing
         self._peers: dict[str, Peer] = {}
         self._ticked_s = now
 
@@ -88,7 +88,7 @@ class Membership:
     def silences(self, now: float) -> dict[str, float]:
         """Return the peers not heard directly, with the age of their silence."""
         ages = {peer.node: now - peer.heard_s for peer in self}
-        return {n: age for n, age in ages.items() if age >= self._timing.suspect_s}
+        return {n: age for n, age in ages.items() if age >= self.timing.suspect_s}
 
     def learn(self, node: str, now: float) -> None:
         """Begin to listen for a peer; it is unknown until heard."""
@@ -138,7 +138,7 @@ class Membership:
     def tick(self, now: float) -> list[Changed]:
         """Judge every silence; after a lag of our own all silences start afresh."""
         lag_s, self._ticked_s = now - self._ticked_s, now
-        if lag_s > self._timing.lag_s:
+        if lag_s > self.timing.lag_s:
             for peer in list(self):
                 self._peers[peer.node] = attrs.evolve(peer, heard_s=now)
             return []
@@ -151,7 +151,7 @@ class Membership:
             if now >= peer.paused_until_s:
                 return self._judge(peer, Status.DEAD, "its pause is over", now)
         elif peer.status is Status.UNKNOWN:
-            if silence_s >= self._timing.boot_grace_s:
+            if silence_s >= self.timing.boot_grace_s:
                 return self._judge(peer, Status.DEAD, "not heard in the grace", now)
         elif peer.status in (Status.ALIVE, Status.SUSPECT):
             return self._judge_silence(peer, silence_s, now)
@@ -160,12 +160,12 @@ class Membership:
     def _judge_silence(
         self, peer: Peer, silence_s: float, now: float
     ) -> Changed | None:
-        if silence_s < self._timing.suspect_s:
+        if silence_s < self.timing.suspect_s:
             return None
         if witness := self._witness(peer.node, now):
             text = f"link broken: {witness} hears it"
             return self._judge(peer, Status.ALIVE, text, now)
-        if silence_s < self._timing.dead_s:
+        if silence_s < self.timing.dead_s:
             return self._judge(
                 peer, Status.SUSPECT, f"silent for {silence_s:.1f} s", now
             )
@@ -176,11 +176,11 @@ class Membership:
     def _witness(self, node: str, now: float) -> str | None:
         """Name a peer that we hear and that heard `node` within the dead time."""
         for other in self:
-            heard_us = now - other.heard_s < self._timing.suspect_s
+            heard_us = now - other.heard_s < self.timing.suspect_s
             if other.node == node or other.status is not Status.ALIVE or not heard_us:
                 continue
             said_s = other.silences.get(node)
-            if said_s is None or said_s + now - other.heard_s < self._timing.dead_s:
+            if said_s is None or said_s + now - other.heard_s < self.timing.dead_s:
                 return other.node
         return None
 

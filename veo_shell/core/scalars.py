@@ -19,7 +19,7 @@ PORT_NAME_MAX = 62  # RFC 2782 puts "_" before it
 SHOWN_MAX = 60
 
 # The counts of digits are bounded: Python refuses numbers of over 4,300 digits.
-NUMBER = r"(?:[0-9]{1,15}(?:\.[0-9]{0,25})?|\.[0-9]{1,25})"
+NUMBER = r"(?:[0-9]{1,20}(?:\.[0-9]{0,25})?|\.[0-9]{1,25})"
 SIZE = re.compile(rf"({NUMBER}) ?([kmgtp]?)i?b?", re.IGNORECASE)
 DURATION_PART = re.compile(rf"({NUMBER})(ns|us|µs|ms|s|m|h)")
 UNIT_NS = {
@@ -50,6 +50,7 @@ RESTARTS = {
 }
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}@[A-Za-z0-9_.:-]{1,253}")
+NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 DOCKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 # Docker takes them everywhere and acts on them on a Mac only.
@@ -109,7 +110,7 @@ restart = one_of(RESTARTS, "one of never, no, on-failure, restart, always")
 
 def _whole(text: str, least: int, most: int, what: str) -> int:
     if not re.fullmatch(r"[0-9]{1,20}", text) or not least <= int(text) <= most:
-        raise Wrong(f"{quoted(text)} is not {what} ({least}–{most})")
+        raise Wrong(f"{quoted(text)} is not {what} ({least}\u2013{most})")
     return int(text)
 
 
@@ -200,7 +201,7 @@ def _container(text: str) -> bool:
 
 def network_mode(text: str) -> str:
     """Read Docker's `NetworkMode`."""
-    if not (DOCKER_NAME.fullmatch(text) or _container(text)):
+    if not (NETWORK.fullmatch(text) or _container(text)):
         raise Wrong(
             f"{quoted(text)} is not default, bridge, host, none, "
             "a network's name or container:NAME"

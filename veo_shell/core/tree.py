@@ -1,15 +1,12 @@
 """A YAML file as a tree that knows its lines, with aliases and merges resolved.
 
-Readers built on it go on after an error, so that all errors of a file are told at once.
 No text makes it slow: what is visited is counted, however often an alias repeats it.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import yaml
@@ -17,10 +14,10 @@ import yaml
 from veo_shell.core.scalars import Wrong, quoted, shown, word
 from veo_shell.errors import ConfigError
 
-T = TypeVar("T")
-
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
+MAX_VISITS = 2 * MAX_VALUES
+MAX_PROBLEMS = 1_000
 
 _YAML = "tag:yaml.org,2002:"
 _NULL, _MERGE = f"{_YAML}null", f"{_YAML}merge"
@@ -29,14 +26,14 @@ _TAGS = {
     "seq": {f"{_YAML}seq"},
     # A scalar is read from its text, so what YAML takes it for does not matter.
     "scalar": {
-        f"{_YAML}{name}"
-        for name in ["str", "int", "float", "bool", "null", "timestamp", "value", "merge"]
+        *(f"{_YAML}{name}" for name in ("str", "int", "float", "bool", "null")),
+        *(f"{_YAML}{name}" for name in ("timestamp", "value", "merge")),
     },
 }
 _CALLED = {"map": "a mapping", "seq": "a list", "scalar": "a single value"}
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """The text cannot be read any further."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
@@ -54,6 +51,16 @@ class Log:
 
     def add(self, line: int | None, path: str, message: str) -> None:
         """Note an error."""
+        if len(self.found) == MAX_PROBLEMS:
+            raise Unusable(f"has over {MAX_PROBLEMS} errors; the first are told here")
+        self._note(line, path, message)
+
+    def stop(self, reason: Unusable) -> ConfigError:
+        """Note why reading stopped; return all that was found."""
+        self._note(reason.line, "", str(reason))
+        return self.error()
+
+    def _note(self, line: int | None, path: str, message: str) -> None:
         where = ":".join([self.filename, str(line)] if line else [self.filename])
         parts = [part for part in (where, path, message) if part]
         self.found.append((line or 0, ": ".join(parts)))
@@ -61,13 +68,13 @@ class Log:
     def visit(self) -> None:
         """Count a value; an alias counts each time."""
         self.visits += 1
-        if self.visits > 3 * MAX_VALUES:
-            raise _Unusable("has too many values, counting each alias")
+        if self.visits > MAX_VISITS:
+            raise Unusable("has too many values, counting each alias")
 
     def error(self) -> ConfigError:
         """Return what was found, in the order of the lines."""
-        problems = [text for _, text in sorted(self.found, key=lambda item: item[0])]
-        return ConfigError(problems=problems)
+        lines = sorted(self.found, key=lambda problem: problem[0])
+        return ConfigError(problems=list(dict.fromkeys(text for _, text in lines)))
 
 
 @attrs.frozen(kw_only=True)
@@ -124,11 +131,13 @@ class Tree:
             if key_node.tag == _MERGE:
                 merged += self._merged(node, line)
             elif (key := self._key(key_node, line)) is not None:
-                path = f"{self.path}.{shown(key)}".lstrip(".")
+                path = f"{self.path}.{shown(key)}" if self.path else shown(key)
                 pairs.append((key, self._child(node, path=path, line=line)))
+        names = {name for name, _ in pairs}
         for source in merged:
-            names = {name for name, _ in pairs}
-            pairs += [pair for pair in source.pairs() if pair[0] not in names]
+            added = [pair for pair in source.pairs() if pair[0] not in names]
+            names.update(name for name, _ in added)
+            pairs += added
         return pairs
 
     def _child(self, node: yaml.Node, **changes: Any) -> Tree:
@@ -144,15 +153,18 @@ class Tree:
             return None
 
     def _merged(self, node: yaml.Node, line: int | None) -> list[Tree]:
-        if self.merges == MAX_DEPTH:
-            raise Wrong("merges (`<<`) of merges go too deep")
-        tree = attrs.evolve(
-            self._child(node, path=self.path, line=line), merges=self.merges + 1
-        )
+        tree = self._child(node, path=self.path, line=line)
         sources = tree.items() if tree.kind == "seq" else [tree]
         if any(source.kind != "map" for source in sources):
-            raise Wrong("`<<` takes a mapping or a list of mappings")
-        return [attrs.evolve(source, path=self.path) for source in sources]
+            tree.complain("`<<` takes a mapping or a list of mappings")
+            return []
+        if self.merges == MAX_DEPTH:
+            tree.complain("`<<` of mappings with `<<` goes too deep")
+            return []
+        return [
+            attrs.evolve(source, path=self.path, merges=self.merges + 1)
+            for source in sources
+        ]
 
     def _expect(self, kind: str) -> None:
         if self.is_empty and kind != "scalar":
@@ -164,7 +176,7 @@ class Tree:
             raise Wrong(f"has the tag {quoted(tag)}, which means nothing here")
 
 
-def _line(node: yaml.Node) -> int | None:
+def _line(node: yaml.Node | yaml.Event) -> int | None:
     mark = node.start_mark
     return mark.line + 1 if mark else None
 
@@ -188,9 +200,8 @@ def load(text: str | bytes, filename: str) -> Tree:
     log = Log(filename)
     try:
         node = _compose(_decoded(text) if isinstance(text, bytes) else text)
-    except _Unusable as exc:
-        log.add(exc.line, "", str(exc))
-        raise log.error() from exc
+    except Unusable as exc:
+        raise log.stop(exc) from exc
     return Tree(node=node, log=log, line=_line(node))
 
 
@@ -200,8 +211,8 @@ def from_plain(data: Any) -> Tree:
     try:
         node = yaml.representer.SafeRepresenter(sort_keys=False).represent_data(data)
     except (yaml.representer.RepresenterError, RecursionError) as exc:
-        log.add(None, "", "is not plain data (mappings, lists, texts, numbers)")
-        raise log.error() from exc
+        reason = Unusable("not plain data: mappings, lists, texts, numbers")
+        raise log.stop(reason) from exc
     return Tree(node=node, log=log)
 
 
@@ -211,7 +222,7 @@ def _decoded(data: bytes) -> str:
     except UnicodeDecodeError as exc:
         line = data.count(b"\n", 0, exc.start) + 1
         byte = data[exc.start]
-        raise _Unusable(f"is not UTF-8 text (byte 0x{byte:02x})", line) from exc
+        raise Unusable(f"is not UTF-8 text (byte 0x{byte:02x})", line) from exc
 
 
 def _compose(text: str) -> yaml.Node:
@@ -220,22 +231,22 @@ def _compose(text: str) -> yaml.Node:
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
         code = ord(text[exc.position])
-        raise _Unusable(f"has a control character (U+{code:04X})", line) from exc
+        raise Unusable(f"has a control character (U+{code:04X})", line) from exc
     try:
         node: yaml.Node | None = loader.get_single_node()
     except yaml.MarkedYAMLError as exc:
         raise _not_yaml(exc) from exc
     except (ValueError, OverflowError) as exc:
         # PyYAML on "\U99999999" and on "%YAML 1.9999…"
-        raise _Unusable(
+        raise Unusable(
             "is not YAML: a number is out of range", loader.line + 1
         ) from exc
-    if node is None:
-        raise _Unusable("is empty; it takes `nodes:` and `services:`")
+    if node is None or node.tag == _NULL:
+        raise Unusable("is empty; it takes `nodes:` and `services:`")
     return node
 
 
-def _not_yaml(exc: yaml.MarkedYAMLError) -> _Unusable:
+def _not_yaml(exc: yaml.MarkedYAMLError) -> Unusable:
     mark = exc.problem_mark
     assert mark is not None
     problem = str(exc.problem)
@@ -243,7 +254,7 @@ def _not_yaml(exc: yaml.MarkedYAMLError) -> _Unusable:
         problem = f"{exc.context}, {problem}"
     if r"'\t'" in problem:
         problem = "a tab stands where YAML takes spaces only"
-    return _Unusable(f"is not YAML: {shown(problem, 200)}", mark.line + 1)
+    return Unusable(f"is not YAML: {shown(problem, 200)}", mark.line + 1)
 
 
 class _Loader(yaml.SafeLoader):
@@ -255,108 +266,18 @@ class _Loader(yaml.SafeLoader):
         self._open: list[str | None] = []
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
-        line = event.start_mark.line + 1
-        anchor = getattr(event, "anchor", None)
+        # untyped in types-PyYAML
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = _line(event)
+        anchor: str | None = getattr(event, "anchor", None)
         self._count += 1
         if self._count > MAX_VALUES:
-            raise _Unusable(f"has more than {MAX_VALUES} values", line)
+            raise Unusable(f"has more than {MAX_VALUES} values", line)
         if len(self._open) == MAX_DEPTH:
-            raise _Unusable(f"is nested more than {MAX_DEPTH} deep", line)
-        if isinstance(event, yaml.AliasEvent) and anchor in self._open:
-            raise _Unusable(f"the alias *{shown(anchor)} contains itself", line)
+            raise Unusable(f"is nested more than {MAX_DEPTH} deep", line)
+        if isinstance(event, yaml.AliasEvent) and anchor and anchor in self._open:
+            raise Unusable(f"the alias *{shown(anchor)} contains itself", line)
         self._open.append(anchor)
         node = super().compose_node(parent, index)
         self._open.pop()
         return node
-
-
-# --- readers
-
-
-def attempt(tree: Tree, reader: Callable[[Tree], T]) -> T | None:
-    """Read the value, or note what is wrong with it and return None."""
-    try:
-        return reader(tree)
-    except Wrong as wrong:
-        tree.complain(str(wrong))
-        return None
-
-
-def whole(tree: Tree, reader: Callable[[Tree], T]) -> T:
-    """Read the whole tree; raise `ConfigError` with all that is wrong in it."""
-    value = None
-    try:
-        value = attempt(tree, reader)
-    except _Unusable as exc:
-        tree.log.add(exc.line, "", str(exc))
-    if tree.log.found:
-        raise tree.log.error()
-    assert value is not None
-    return value
-
-
-def scalar(reader: Callable[[str], T]) -> Callable[[Tree], T]:
-    """Return a reader of a single value from one of its text."""
-    return lambda tree: reader(tree.text())
-
-
-def several(reader: Callable[[Tree], T]) -> Callable[[Tree], tuple[T, ...]]:
-    """Return a reader of a list from one of its items; wrong items are left out."""
-
-    def read(tree: Tree) -> tuple[T, ...]:
-        found = (attempt(item, reader) for item in tree.items())
-        return tuple(value for value in found if value is not None)
-
-    return read
-
-
-def unique(pairs: Iterable[tuple[str, Tree]]) -> Iterator[tuple[str, Tree]]:
-    """Yield the pairs, but note a key that stands twice."""
-    first: dict[str, Tree] = {}
-    for key, tree in pairs:
-        if first.setdefault(key, tree) is tree:
-            yield key, tree
-        else:
-            tree.complain(f"stands twice (first on line {first[key].line})")
-
-
-Fields = Mapping[str, tuple[str, Callable[[Tree], Any]]]
-
-
-def fields(pairs: Iterable[tuple[str, Tree]], readers: Fields) -> dict[str, Any]:
-    """Read a mapping by a table of key -> (attribute, reader).
-
-    An attribute that is empty in the file is left out; one that is wrong is None.
-    """
-    values: dict[str, Any] = {}
-    keys: dict[str, str] = {}
-    for key, tree in unique(pairs):
-        if key not in readers:
-            tree.complain(_unknown(key, readers))
-            continue
-        attribute, reader = readers[key]
-        if keys.setdefault(attribute, key) != key:
-            tree.complain(f"says the same as `{keys[attribute]}`: keep one")
-        elif not tree.is_empty:
-            values[attribute] = attempt(tree, reader)
-    return values
-
-
-def _unknown(key: str, readers: Fields) -> str:
-    # difflib takes the square of a key's length
-    near = difflib.get_close_matches(key[:40], readers, 1)
-    if near:
-        return f"unknown key; did you mean `{near[0]}`?"
-    return f"unknown key; known are {', '.join(readers)}"
-
-
-def distinct(
-    found: Iterable[tuple[Tree, T]], key: Callable[[T], Any], what: Callable[[T], str]
-) -> None:
-    """Note each value whose key is that of an earlier one."""
-    first: dict[Any, Tree] = {}
-    for tree, value in found:
-        if first.setdefault(key(value), tree) is not tree:
-            taken = first[key(value)].path
-            tree.complain(f"{what(value)} is that of {taken} too")

@@ -41,16 +41,26 @@ def is_record(value: object) -> bool:
 
 
 def pack(value: Any) -> list[Any]:
-    """Return `[tag, data]`, plain data all through, for an argument or result."""
+    """Return `[tag, data]`, plain data all through, for an argument or result.
+
+    Raises `TypeError` for what is neither plain nor a record.
+    """
+    try:
+        return _packed(value)
+    except RecursionError as exc:
+        raise TypeError("a value that holds itself, or is too deep") from exc
+
+
+def _packed(value: Any) -> list[Any]:
     if is_record(value):
         return [type(value).__name__, _plain(value)]
     if not _holds_records(value):
         return ["", _plain(value)]
     if isinstance(value, Mapping):
-        return ["{}", {key: pack(item) for key, item in value.items()}]
+        return ["{}", {key: _packed(item) for key, item in value.items()}]
     if is_record(value[0]) and len({type(item) for item in value}) == 1:
         return [f"[{type(value[0]).__name__}]", _plain(value)]
-    return ["[]", [pack(item) for item in value]]
+    return ["[]", [_packed(item) for item in value]]
 
 
 def unpack(packed: Any) -> Any:
@@ -95,10 +105,7 @@ def _holds_records(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    try:
-        return msgspec.to_builtins(value, builtin_types=(bytes,))
-    except (TypeError, RecursionError) as exc:
-        raise UsageError(f"cannot be sent to a node: {exc}") from exc
+    return msgspec.to_builtins(value, builtin_types=(bytes,))
 
 
 def _convert(value: Any, shape: Any, tag: str) -> Any:

@@ -1,0 +1,278 @@
+"""DNS in wire form: queries read, responses put together. Nothing of what they mean.
+
+Names are wire form and lower-case throughout; only the question's own bytes keep the
+case in which they were asked, and responses point to them for it (0x20).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+A, NS, SOA, AAAA, SRV, OPT, ANY = 1, 2, 6, 28, 33, 41, 255
+TRANSFERS = range(251, 255)  # IXFR, AXFR, MAILB, MAILA
+META = frozenset({OPT, *range(128, 251)})  # never the type of a record
+IN = 1
+
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
+RESPONSE, AUTHORITATIVE, TRUNCATED, RECURSION_DESIRED = 0x80, 0x04, 0x02, 0x01
+OPCODE = 0x78
+
+HEADER_SIZE = 12
+PLAIN_UDP_SIZE = 512  # RFC 1035: what every asker takes
+UDP_SIZE = 1232  # passes every path unfragmented: the resolvers' flag day of 2020
+TCP_SIZE = 65_535
+
+OWNER_IS_QUESTION = b"\xc0\x0c"
+_ONE_QUESTION = b"\0\1\0\0\0\0\0\0"
+_ONE_QUESTION_AND_OPT = b"\0\1\0\0\0\0\0\1"
+_OPT_SIZE = 11
+_OPTS = tuple(struct.pack(">BHHIH", 0, OPT, UDP_SIZE, do << 15, 0) for do in (0, 1))
+
+
+class Malformed(Exception):
+    """The packet is no query that can be answered."""
+
+
+@attrs.frozen(kw_only=True)
+class Edns:
+    """What an asker's OPT record says (RFC 6891)."""
+
+    size: int
+    version: int
+    dnssec_ok: bool
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    """A well-formed query. `name` is lower-case, `question` as it was asked."""
+
+    id: int
+    recursion_desired: int
+    question: bytes
+    name: bytes
+    rdtype: int
+    rdclass: int
+    edns: Edns | None
+    udp: bool
+
+    @property
+    def room(self) -> int:
+        """Return how many bytes of records the asker takes."""
+        limit = PLAIN_UDP_SIZE if self.udp else TCP_SIZE
+        if self.edns and self.udp:
+            limit = min(max(self.edns.size, PLAIN_UDP_SIZE), UDP_SIZE)
+        opt_size = _OPT_SIZE if self.edns else 0
+        return limit - HEADER_SIZE - len(self.question) - opt_size
+
+    def response(
+        self,
+        *,
+        flags: int = 0,
+        rcode: int = NOERROR,
+        records: bytes = b"",
+        counts: tuple[int, int, int] = (0, 0, 0),
+    ) -> bytes:
+        """Put a response together; records that do not fit are left out, with TC."""
+        if len(records) > self.room:
+            return self.response(flags=flags | TRUNCATED, rcode=rcode)
+        answers, authority, additional = counts
+        opt = b""
+        if self.edns:
+            additional += 1
+            flags_opt = (rcode >> 4) << 24 | self.edns.dnssec_ok << 15
+            opt = struct.pack(">BHHIH", 0, OPT, UDP_SIZE, flags_opt, 0)
+        head = struct.pack(
+            ">HBBHHHH",
+            self.id,
+            RESPONSE | flags | self.recursion_desired,
+            rcode & 0xF,
+            1,
+            answers,
+            authority,
+            additional,
+        )
+        return head + self.question + records + opt
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """One question's answer, ready to be sent with an asker's id, flags and case.
+
+    `additional`: whole RRsets with their number of records, left out from the end
+    where they do not fit. `heads`: the bytes after the id, by RD (+ 2 with an OPT).
+    """
+
+    question_size: int
+    records: bytes
+    count: int
+    additional: tuple[tuple[bytes, int], ...] = ()
+    tail: bytes = attrs.field(init=False)
+    heads: tuple[bytes, ...] = attrs.field(init=False)
+
+    @tail.default
+    def _join_records(self) -> bytes:
+        return b"".join((self.records, *(records for records, _ in self.additional)))
+
+    @heads.default
+    def _make_heads(self) -> tuple[bytes, ...]:
+        size = HEADER_SIZE + self.question_size + len(self.tail) + _OPT_SIZE
+        if size > PLAIN_UDP_SIZE:
+            return ()
+        additional = sum(count for _, count in self.additional)
+        flags = RESPONSE | AUTHORITATIVE
+        return tuple(
+            struct.pack(">BBHHHH", flags | rd, 0, 1, self.count, 0, additional + opt)
+            for opt in (0, 1)
+            for rd in (0, 1)
+        )
+
+    def quick_response(self, query: bytes, end: int) -> bytes | None:
+        """Answer a query whose question ends at `end`; None if it needs a closer look.
+
+        That is: any header but the usual one, unusual EDNS, or an answer that is not
+        sure to fit everywhere.
+        """
+        flags = query[2]
+        if flags > RECURSION_DESIRED or not self.heads:
+            return None
+        head = self.heads[flags]
+        if len(query) == end and query[4:12] == _ONE_QUESTION:
+            return query[:2] + head + query[12:end] + self.tail
+        if not _ends_with_usual_opt(query, end):
+            return None
+        head, opt = self.heads[flags + 2], _OPTS[query[end + 7] >> 7]
+        return query[:2] + head + query[12:end] + self.tail + opt
+
+    def response(self, asked: Asked) -> bytes:
+        """Answer with what fits of the additional records."""
+        records, additional = self.records, 0
+        for rrset, count in self.additional:
+            if len(records) + len(rrset) > asked.room:
+                break
+            records += rrset
+            additional += count
+        counts = (self.count, 0, additional)
+        return asked.response(flags=AUTHORITATIVE, records=records, counts=counts)
+
+
+def failure(query: bytes, rcode: int) -> bytes:
+    """Return the bare header that answers a query which cannot be understood."""
+    flags = RESPONSE | query[2] & (OPCODE | RECURSION_DESIRED)
+    return query[:2] + bytes((flags, rcode)) + bytes(8)
+
+
+def is_query(packet: bytes) -> bool:
+    """Tell whether anything at all may be answered (an answer never is)."""
+    return len(packet) >= HEADER_SIZE and not packet[2] & RESPONSE
+
+
+def parse_query(query: bytes, *, udp: bool) -> Asked:
+    """Read a query's question and EDNS; raise `Malformed`."""
+    try:
+        return _parse_query(query, udp)
+    except (IndexError, struct.error) as exc:
+        raise Malformed from exc
+
+
+def _parse_query(query: bytes, udp: bool) -> Asked:
+    number, flags, _, questions, *others = struct.unpack_from(">HBBHHHH", query)
+    if questions != 1:
+        raise Malformed
+    end = _name_end(query, HEADER_SIZE, compressed=False)
+    rdtype, rdclass = struct.unpack_from(">HH", query, end)
+    return Asked(
+        id=number,
+        recursion_desired=flags & RECURSION_DESIRED,
+        question=query[HEADER_SIZE : end + 4],
+        name=query[HEADER_SIZE:end].lower(),
+        rdtype=rdtype,
+        rdclass=rdclass,
+        edns=_find_edns(query, end + 4, *others),
+        udp=udp,
+    )
+
+
+def _name_end(packet: bytes, start: int, *, compressed: bool) -> int:
+    at = start
+    while length := packet[at]:
+        if compressed and length >= 0xC0:
+            return at + 2
+        at += length + 1
+        if length > 63 or at - start > 254:
+            raise Malformed
+    return at + 1
+
+
+def _find_edns(
+    query: bytes, at: int, answers: int, authority: int, additional: int
+) -> Edns | None:
+    """Step over all records to the packet's end; return what the OPT says."""
+    edns = None
+    for index in range(answers + authority + additional):
+        owner = at
+        at = _name_end(query, at, compressed=True)
+        rdtype, size, ttl, length = struct.unpack_from(">HHIH", query, at)
+        data, at = at + 10, at + 10 + length
+        if rdtype != OPT:
+            continue
+        if edns or query[owner] or index < answers + authority:
+            raise Malformed  # RFC 6891: one, at the root, in the additional section
+        _check_options(query, data, at)
+        version, dnssec_ok = ttl >> 16 & 0xFF, bool(ttl & 0x8000)
+        edns = Edns(size=size, version=version, dnssec_ok=dnssec_ok)
+    if at != len(query):
+        raise Malformed
+    return edns
+
+
+def _check_options(packet: bytes, at: int, end: int) -> None:
+    while at < end:
+        _, length = struct.unpack_from(">HH", packet, at)
+        at += 4 + length
+    if at != end:
+        raise Malformed
+
+
+def _ends_with_usual_opt(query: bytes, end: int) -> bool:
+    """Tell whether all that follows is an OPT of version 0 with at most one option."""
+    rest = len(query) - end - _OPT_SIZE
+    return (
+        query[4:12] == _ONE_QUESTION_AND_OPT
+        and query[end : end + 3] == b"\0\0\x29"
+        and int.from_bytes(query[end + 9 : end + 11]) == rest
+        and query[end + 6] == 0
+        and (rest == 0 or int.from_bytes(query[end + 13 : end + 15]) == rest - 4)
+    )
+
+
+def suffixes(name: bytes) -> Iterator[bytes]:
+    """Yield a name and all that it lies under, down to the root."""
+    at = 0
+    while name[at]:
+        yield name[at:]
+        at += name[at] + 1
+    yield b"\0"
+
+
+def pointer(offset: int) -> bytes:
+    """Return a compressed name: what stands at that place of the packet."""
+    return struct.pack(">H", 0xC000 | offset)
+
+
+def compress(name: bytes, question_name: bytes) -> bytes:
+    """Replace what a name shares with the question's by a pointer to it."""
+    known = set(suffixes(question_name)) - {b"\0"}
+    for suffix in suffixes(name):
+        if suffix in known:
+            place = HEADER_SIZE + len(question_name) - len(suffix)
+            return name[: -len(suffix)] + pointer(place)
+    return name
+
+
+def rrset(owner: bytes, rdtype: int, ttl_s: int, rdatas: Iterable[bytes]) -> bytes:
+    """Return the records of one name and type."""
+    head = owner + struct.pack(">HHI", rdtype, IN, ttl_s)
+    return b"".join(head + len(rdata).to_bytes(2) + rdata for rdata in rdatas)

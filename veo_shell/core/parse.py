@@ -1,0 +1,293 @@
+"""cluster.yml -> records. Every error names file, line and path; all are told at once.
+
+The format is that of VEO's Erlang original, and files written for it load unchanged.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from veo_shell.core import scalars
+from veo_shell.core.fields import (
+    Fields,
+    attempt,
+    distinct,
+    fields,
+    scalar,
+    several,
+    unique,
+    whole,
+)
+from veo_shell.core.model import (
+    GroupPolicy,
+    GroupRole,
+    HealthCheck,
+    HealthKind,
+    Mount,
+    NodeEntry,
+    Service,
+)
+from veo_shell.core.parse_ports import ports
+from veo_shell.core.scalars import Wrong, one_of
+from veo_shell.core.tree import Tree, from_plain, load
+from veo_shell.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class ClusterFile:
+    """What a cluster.yml says, in its order. A service's name may stand twice."""
+
+    nodes: tuple[NodeEntry, ...] = ()
+    services: tuple[Service, ...] = ()
+
+
+def parse(text: str | bytes, filename: str) -> ClusterFile:
+    """Read a cluster.yml; raise `ConfigError` with all that is wrong in it."""
+    return whole(load(text, filename), _cluster)
+
+
+def parse_service(mapping: Mapping[str, Any]) -> Service:
+    """Read one service from plain data: `{name: spec}` or `{"name": name, …}`."""
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(problems=["a service is a mapping, like {'web': {…}}"])
+    if len(mapping) == 1 and isinstance(next(iter(mapping.values())), Mapping):
+        [(name, spec)] = mapping.items()
+    else:
+        spec = dict(mapping)
+        name = spec.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(problems=["name: is missing, or not a text"])
+    return whole(from_plain({name: dict(spec)}), _services)[0]
+
+
+def _cluster(tree: Tree) -> ClusterFile:
+    # As in Compose, keys that start with x- are a place to keep YAML anchors.
+    pairs = [pair for pair in tree.pairs() if not pair[0].startswith("x-")]
+    return ClusterFile(**fields(pairs, CLUSTER))
+
+
+# --- nodes
+
+
+def _nodes(tree: Tree) -> tuple[NodeEntry, ...]:
+    found = [(item, attempt(item, _node)) for item in tree.items()]
+    entries = [(item, entry) for item, entry in found if entry]
+    distinct(entries, lambda entry: entry.node, lambda entry: f'"{entry.node}"')
+    return tuple(entry for _, entry in entries)
+
+
+def _node(tree: Tree) -> NodeEntry | None:
+    if tree.kind == "scalar":
+        return NodeEntry(node=scalars.node_name(tree.text()))
+    values = fields(tree.pairs(), NODE)
+    if "node" not in values:
+        tree.complain("is missing", at="node")
+    return NodeEntry(**values) if values.get("node") else None
+
+
+# --- services
+
+
+def _services(tree: Tree) -> tuple[Service, ...]:
+    # Not `unique`: two services may have one name.
+    found = [_service(name, value) for name, value in tree.pairs()]
+    return tuple(service for service in found if service)
+
+
+def _service(name: str, tree: Tree) -> Service | None:
+    attempt(tree, lambda _: scalars.service_name(name))
+    return attempt(tree, lambda tree: _spec(name, tree))
+
+
+def _spec(name: str, tree: Tree) -> Service | None:
+    values = fields(tree.pairs(), SERVICE)
+    if "image" not in values:
+        tree.complain("is missing", at="image")
+    for key in ("group_role", "group_policy"):
+        if values.get(key) and "group" not in values:
+            tree.complain("needs a `group`", at=key)
+    network = values.get("network_mode") or ""
+    if network.startswith("container:") and values.get("ports"):
+        tree.complain(f'cannot be published with network_mode "{network}"', at="ports")
+    return Service(name=name, **values) if "image" in values else None
+
+
+def _entries(reader: Callable[[str], str]) -> Callable[[Tree], tuple[str, ...]]:
+    """Return a reader of a list of `NAME=value`, or of a mapping."""
+
+    def read(tree: Tree) -> tuple[str, ...]:
+        if tree.kind != "map":
+            return several(scalar(reader))(tree)
+        found = [attempt(value, entry(name)) for name, value in unique(tree.pairs())]
+        return tuple(text for text in found if text is not None)
+
+    def entry(name: str) -> Callable[[Tree], str]:
+        return lambda tree: reader(_entry(name, tree))
+
+    return read
+
+
+def _entry(name: str, tree: Tree) -> str:
+    if "=" in name:
+        raise Wrong('has a "=" in its name')
+    return name if tree.is_empty else f"{name}={tree.text()}"
+
+
+def _one_or_more(reader: Callable[[str], T]) -> Callable[[Tree], tuple[T, ...]]:
+    def read(tree: Tree) -> tuple[T, ...]:
+        if tree.kind == "scalar":
+            return (reader(tree.text()),)
+        return several(scalar(reader))(tree)
+
+    return read
+
+
+# --- volumes
+
+
+def _mounts(tree: Tree) -> tuple[Mount, ...]:
+    found = [(item, attempt(item, _mount)) for item in tree.items()]
+    mounts = [(item, mount) for item, mount in found if mount]
+    distinct(
+        mounts,
+        lambda mount: posixpath.normpath(mount.target),
+        lambda mount: f'the target "{mount.target}"',
+    )
+    return tuple(mount for _, mount in mounts)
+
+
+def _mount(tree: Tree) -> Mount | None:
+    if tree.kind == "scalar":
+        return scalars.short_mount(tree.text())
+    values = fields(tree.pairs(), MOUNT)
+    if "target" not in values:
+        tree.complain("is missing", at="target")
+    if "target" not in values or None in values.values():
+        return None
+    return scalars.mount(
+        values.get("kind"),
+        values.get("source", ""),
+        values["target"],
+        read_only=values.get("read_only", False),
+        propagation=values.get("bind", {}).get("propagation", ""),
+    )
+
+
+def _bind(tree: Tree) -> dict[str, Any]:
+    return fields(tree.pairs(), BIND)
+
+
+# --- health check
+
+
+def _health_check(tree: Tree) -> HealthCheck | None:
+    values = fields(tree.pairs(), HEALTH_CHECK)
+    if "cmd" not in values:
+        tree.complain("is missing", at="cmd")
+    cmd, shell = values.pop("cmd", None), values.pop("shell", False)
+    if cmd is None or shell is None:
+        return None
+    try:
+        kind, words = _test(cmd, shell)
+    except Wrong as wrong:
+        tree.complain(str(wrong), at="cmd")
+        return None
+    return HealthCheck(kind=kind, cmd=words, **values)
+
+
+def _cmd(tree: Tree) -> str | tuple[str, ...]:
+    if tree.kind == "seq":
+        return several(scalar(str))(tree)
+    return scalars.word(tree.text())
+
+
+def _test(
+    cmd: str | tuple[str, ...], shell: bool
+) -> tuple[HealthKind, tuple[str, ...]]:
+    """Return what Docker's `Healthcheck.Test` should be."""
+    match cmd:
+        case "inherit":
+            return HealthKind.INHERIT, ()
+        case "none" | ("NONE",):
+            return HealthKind.NONE, ()
+        case ("CMD", _, *_) if not shell:
+            return HealthKind.CMD, cmd[1:]
+        case ("CMD-SHELL", line):
+            return HealthKind.SHELL, (line,)
+        case () | ("", *_):
+            raise Wrong("is empty")
+        case str(line):
+            return (HealthKind.SHELL, (line,)) if shell else _split(line)
+        case (line,) if shell:
+            return HealthKind.SHELL, (line,)
+    if shell:
+        raise Wrong("is a list, but `shell: true` takes one line of text")
+    return HealthKind.CMD, cmd
+
+
+def _split(line: str) -> tuple[HealthKind, tuple[str, ...]]:
+    # veo: the original gave Docker the whole line as the name of one program.
+    try:
+        return HealthKind.CMD, tuple(shlex.split(line))
+    except ValueError as exc:
+        raise Wrong(f"{scalars.quoted(line)}: {str(exc).lower()}") from exc
+
+
+# --- the keys of each mapping
+
+CLUSTER: Fields = {
+    "nodes": ("nodes", _nodes),
+    "services": ("services", _services),
+}
+NODE: Fields = {
+    "node": ("node", scalar(scalars.node_name)),
+    "role": ("role", scalar(scalars.word)),
+}
+BIND: Fields = {"propagation": ("propagation", scalar(scalars.propagation))}
+MOUNT: Fields = {
+    "type": ("kind", scalar(scalars.mount_kind)),
+    "source": ("source", scalar(scalars.word)),
+    "target": ("target", scalar(scalars.word)),
+    "read_only": ("read_only", scalar(scalars.boolean)),
+    "bind": ("bind", _bind),
+}
+HEALTH_CHECK: Fields = {
+    "cmd": ("cmd", _cmd),
+    "shell": ("shell", scalar(scalars.boolean)),
+    "interval": ("interval_ns", scalar(scalars.duration_ns)),
+    "timeout": ("timeout_ns", scalar(scalars.duration_ns)),
+    "start_period": ("start_period_ns", scalar(scalars.duration_ns)),
+    "retries": ("retries", scalar(scalars.count)),
+}
+SERVICE: Fields = {
+    "image": ("image", scalar(scalars.image)),
+    "restart": ("restart", scalar(scalars.restart)),
+    "restart_count": ("restart_count", scalar(scalars.count)),
+    "privileged": ("privileged", scalar(scalars.boolean)),
+    "network_mode": ("network_mode", scalar(scalars.network_mode)),
+    "pid_mode": ("pid_mode", scalar(scalars.pid_mode)),
+    "cpus": ("cpus", scalar(scalars.cpus)),
+    "memory": ("memory_bytes", scalar(scalars.size_bytes)),
+    "disk": ("disk_bytes", scalar(scalars.size_bytes)),
+    "roles": ("roles", _one_or_more(scalars.word)),
+    "role": ("roles", _one_or_more(scalars.word)),
+    "hosts": ("hosts", _one_or_more(scalars.node_name)),
+    "environment": ("environment", _entries(scalars.variable)),
+    "labels": ("labels", _entries(scalars.docker_label)),
+    "volumes": ("mounts", _mounts),
+    "args": ("args", several(scalar(str))),
+    "auto_remove": ("auto_remove", scalar(scalars.boolean)),
+    "group": ("group", scalar(scalars.word)),
+    "group_role": ("group_role", scalar(one_of({r.value: r for r in GroupRole}))),
+    "group_policy": ("group_policy", scalar(one_of({p.value: p for p in GroupPolicy}))),
+    "health_check": ("health_check", _health_check),
+    "healthcheck": ("health_check", _health_check),
+    "ports": ("ports", ports),
+}

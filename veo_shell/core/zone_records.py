@@ -1,0 +1,181 @@
+"""From nodes and their containers to the names and records of the zone.
+
+Names and data are in wire form, names lower-case. What cannot be a name in DNS is None
+here and is left out, as is all that has no IP address.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import itertools
+import re
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+
+import attrs
+
+from veo_shell.core.dns_packet import AAAA, SRV, A, suffixes
+from veo_shell.core.model import Container, NodeDocument
+
+_SRV_PRIORITY, _SRV_WEIGHT = 0, 100
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+_NOT_IN_LABEL = re.compile(r"[^a-z0-9_-]")
+
+RRsets = Mapping[bytes, Mapping[int, tuple[bytes, ...]]]
+
+
+@attrs.frozen(kw_only=True)
+class _Endpoint:
+    """Where one port of one container answers. `host`: the name of its node."""
+
+    host: bytes | None
+    address: bytes
+    number: int
+
+
+class Draft:
+    """The records of a zone while they are gathered."""
+
+    def __init__(self, apex: bytes, nodes: Iterable[NodeDocument]) -> None:
+        self._apex = apex
+        self._nodes_apex = child("node", apex)
+        self._found: dict[bytes, dict[int, set[bytes]]] = {}
+        self._hosts: dict[str, bytes | None] = {}
+        self._add_nodes({node.node: _packed(node.address) for node in nodes})
+
+    def servers(self, primary: str) -> tuple[bytes, ...]:
+        """Return the names of all nodes, that of `primary` first."""
+        first = self._hosts.get(primary) or child(_short(primary), self._nodes_apex)
+        names = [first, *sorted(filter(None, self._hosts.values()))]
+        return tuple(filter(None, dict.fromkeys(names)))
+
+    def add_containers(self, containers: Iterable[Container]) -> None:
+        """Add what the containers of the nodes given answer."""
+        by_service = defaultdict(list)
+        for container in containers:
+            if container.node in self._hosts and _packed(container.address):
+                # Services whose names differ in case only are one in DNS
+                by_service[container.service.lower()].append(container)
+        for service, instances in by_service.items():
+            self._add_service(child(service, self._apex), instances)
+
+    def rrsets(self, authority: Mapping[int, tuple[bytes, ...]]) -> RRsets:
+        """Return all records in the order they are answered, `authority` at the apex.
+
+        Names that only have others below them are there too, without records.
+        """
+        rrsets: dict[bytes, Mapping[int, tuple[bytes, ...]]] = {self._apex: authority}
+        for name, by_type in self._found.items():
+            above = itertools.takewhile(lambda n: n not in rrsets, suffixes(name))
+            rrsets.update({missing: {} for missing in above})
+            rrsets[name] = {t: _in_order(by_type[t]) for t in sorted(by_type)}
+        return rrsets
+
+    def _add(self, name: bytes | None, rdtype: int, rdata: bytes) -> None:
+        if name:
+            self._found.setdefault(name, {}).setdefault(rdtype, set()).add(rdata)
+
+    def _add_address(self, name: bytes | None, address: bytes) -> None:
+        self._add(name, A if len(address) == 4 else AAAA, address)
+
+    def _add_nodes(self, addresses: Mapping[str, bytes | None]) -> None:
+        labels = _host_labels(addresses)
+        for node, address in addresses.items():
+            if address:
+                self._hosts[node] = child(labels[node], self._nodes_apex)
+                self._add_address(self._hosts[node], address)
+                self._add_address(child(_short(node), self._nodes_apex), address)
+
+    def _add_service(self, name: bytes | None, instances: list[Container]) -> None:
+        for container in instances:
+            self._add_address(name, _address(container))
+        for port, endpoints in self._endpoints(instances).items():
+            self._add_port(port, name, endpoints)
+
+    def _endpoints(
+        self, instances: Iterable[Container]
+    ) -> dict[str, dict[str, set[_Endpoint]]]:
+        """Sort what is published by port name, then by transport protocol."""
+        found: dict[str, dict[str, set[_Endpoint]]]
+        found = defaultdict(lambda: defaultdict(set))
+        for container in instances:
+            host, address = self._hosts[container.node], _address(container)
+            for port in container.ports:
+                if port.host_port:
+                    found[port.name.lower()][port.protocol.value].add(
+                        _Endpoint(host=host, address=address, number=port.host_port)
+                    )
+        return found
+
+    def _add_port(
+        self,
+        port: str,
+        service_name: bytes | None,
+        by_protocol: Mapping[str, set[_Endpoint]],
+    ) -> None:
+        everywhere = {e.address for found in by_protocol.values() for e in found}
+        name = child(port, service_name)
+        if service_name == self._nodes_apex:
+            name = None  # a service called "node": its ports' names are the nodes'
+        for address in everywhere:
+            self._add_address(name, address)
+        for protocol, found in by_protocol.items():
+            srv_name = child(f"_{port}", child(f"_{protocol}", service_name))
+            numbers = {e.number for e in found}
+            # Port and address must belong together, whichever pair an asker takes
+            alike = len(numbers) == 1 and {e.address for e in found} == everywhere
+            for endpoint in found:
+                target = (name if alike else None) or endpoint.host
+                if target:
+                    self._add(srv_name, SRV, _srv(endpoint.number, target))
+
+
+def child(label: str, parent: bytes | None) -> bytes | None:
+    """Return a name one label longer, None if its lengths or letters are not DNS's."""
+    label = label.lower()
+    if not parent or not _LABEL.fullmatch(label) or len(parent) + len(label) > 254:
+        return None
+    return bytes((len(label),)) + label.encode() + parent
+
+
+def _srv(number: int, target: bytes) -> bytes:
+    return struct.pack(">HHH", _SRV_PRIORITY, _SRV_WEIGHT, number) + target
+
+
+def _in_order(rdatas: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return an RRset in the order it is answered: the same for every asker."""
+    return tuple(sorted(rdatas))
+
+
+def _short(node: str) -> str:
+    return node.partition("@")[0].lower()
+
+
+def _host_labels(nodes: Collection[str]) -> dict[str, str]:
+    """Give each node a label of its own: its short name, longer where several share it.
+
+    An SRV record must lead to one host: `uno@a` and `uno@b` are `uno-a` and `uno-b`.
+    """
+    count = Counter(map(_short, nodes))
+    return {
+        node: _short(node)
+        if count[_short(node)] == 1
+        else _NOT_IN_LABEL.sub("-", node.lower())
+        for node in nodes
+    }
+
+
+@functools.lru_cache(maxsize=4096)
+def _packed(address: str) -> bytes | None:
+    try:
+        return ipaddress.ip_address(address).packed
+    except ValueError:
+        return None
+
+
+def _address(container: Container) -> bytes:
+    address = _packed(container.address)
+    assert address, "containers without an IP address are left out before"
+    return address
