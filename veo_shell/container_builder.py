@@ -126,7 +126,11 @@ def parse_inspect(inspect: Mapping[str, Any], service: Service) -> Service:
         cpus=(host.get("NanoCpus") or 0) / NANO,
         memory_bytes=host.get("Memory") or 0,
         mounts=tuple(_mount(mount) for mount in host.get("Mounts") or ()),
-        ports=_published(inspect, service.ports),
+        ports=(
+            _published(inspect, service.ports)
+            if _publishes(host.get("NetworkMode"))
+            else service.ports
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""`container_monitor`: carries orders to the Docker Engine and tells what comes of them."""
+"""`container_monitor`: carries orders to the engine and tells what comes of them."""
 
 from __future__ import annotations
 

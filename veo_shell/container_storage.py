@@ -1,4 +1,4 @@
-"""`container_storage`: what the cluster runs, as this node knows it, kept on its disk."""
+"""`container_storage`: what the cluster runs, as this node knows it, kept on disk."""
 
 from __future__ import annotations
 

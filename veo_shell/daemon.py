@@ -14,16 +14,21 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from veo_shell.errors import NodeUnreachable, StartError, UsageError
+
+if TYPE_CHECKING:
+    from veo_shell.node import NodeConfig
 
 logger = logging.getLogger(__name__)
 
 DETACH_S = 60.0
 STOP_S = 20.0
 POLL_S = 0.05
+MESH_PORT = 8087
 
 
 @attrs.frozen(kw_only=True)
@@ -102,46 +107,54 @@ async def _serve(options: Options, data_dir: Path) -> None:
     keys = derive_keys(cookie, config.cluster)
     node = Node(
         config,
-        engine=DockerEngine(options.docker, config.cluster, config.name),
+        engine=DockerEngine(options.docker or "", config.cluster, config.name),
         mesh=ZmqMesh(config.address, config.mesh_port, config.pub_port, *keys),
         store=SqliteStore(data_dir / "veo.db"),
         host=LocalHost(data_dir),
         server=DnsServer(),
         clock=SystemClock(),
     )
-    control = ControlServer(options.run_dir / "control.sock", node.words)
+    about = {"node": config.name, "cluster": config.cluster}
+    control = ControlServer(options.run_dir / "control.sock", node.words, about)
     try:
         await node.start()
         await control.start()
-        waiting = asyncio.ensure_future(stopping.wait())
-        await asyncio.wait({waiting, node.failed}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if node.failed.done():
-            node.failed.result()
+        await _first(stopping, node.failed)
     finally:
         await control.stop()
         await node.stop()
 
 
-def _configure(options: Options) -> object:
+async def _first(stopping: asyncio.Event, failed: asyncio.Future[None]) -> None:
+    """Return when the node is told to stop; raise why it cannot go on."""
+    loop = asyncio.get_running_loop()
+    told = loop.create_task(stopping.wait())
+    ends: set[asyncio.Future[Any]] = {told, failed}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if failed.done():
+        failed.result()
+
+
+def _configure(options: Options) -> NodeConfig:
     from veo_shell import settings
     from veo_shell.edge.host import primary_address
     from veo_shell.node import NodeConfig
 
     name = node_name(options.name)
-    config_file = settings.own_file(options.config)
+    config_file = _config_file(options.config)
     entries = settings.get_nodes(config_file) if config_file else ()
     mesh_port = _port("--mesh-port", options.mesh_port)
     return NodeConfig(
         name=name,
-        address=_address(options.address) if options.address else primary_address(),
+        address=_address("--address", options.address) if options.address else primary_address(),
         cluster=options.cluster,
         mesh_port=mesh_port,
         pub_port=mesh_port + 1,
         dns_port=_port("--dns-port", options.dns_port),
         role=next((e.role for e in entries if e.node == name), ""),
         config_file=config_file,
-        joins=tuple(_join(text, mesh_port) for text in options.join),
+        joins=tuple(map(_join, options.join)),
     )
 
 
@@ -164,17 +177,27 @@ def node_name(given: str | None) -> str:
     return f"{name}@{at}"
 
 
-def _address(text: str) -> str:
+def _config_file(given: str | None) -> Path | None:
+    """Return the node's own file: the one named, else a usual one if there is any."""
+    from veo_shell import settings
+
+    if given is not None:
+        return Path(given).absolute()
+    found = [Path(name) for name in settings.DEFAULT_FILES if Path(name).exists()]
+    return found[0].absolute() if found else None
+
+
+def _address(option: str, text: str) -> str:
     try:
         found = socket.getaddrinfo(text, None, type=socket.SOCK_STREAM)
     except OSError as exc:
-        raise StartError(f"--address {text}: {exc.strerror or exc}") from exc
+        raise StartError(f"{option} {text}: {exc.strerror or exc}") from exc
     return str(found[0][4][0])
 
 
-def _join(text: str, default_port: int) -> tuple[str, int]:
+def _join(text: str) -> tuple[str, int]:
     host, _, port = text.partition(":")
-    return _address(host), _port("--join", port) if port else default_port
+    return _address("--join", host), _port("--join", port) if port else MESH_PORT
 
 
 def _port(option: str, text: str) -> int:

@@ -45,8 +45,8 @@ class DnsRegistry:
         >>> dns_registry.lookup("nginx")
         """
         origin = self._node.config.zone
-        whole = name if name.endswith(".") else f"{name.removesuffix('.veo')}.{origin}"
-        wanted = whole.lower(), type.upper()
+        short = name.removesuffix(".").removesuffix(f".{origin.removesuffix('.')}")
+        wanted = f"{short}.{origin}".lower(), type.upper()
         return [r for r in self.records() if (r.name.lower(), r.type) == wanted]
 
     async def start(self) -> None:

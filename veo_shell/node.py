@@ -26,7 +26,7 @@ from veo_shell.core.protocols import Clock, Engine, Host, Mesh, Server, Store
 from veo_shell.dns_registry import DnsRegistry
 from veo_shell.errors import VeoError
 from veo_shell.node_monitor import NodeMonitor
-from veo_shell.settings import NodeSettings
+from veo_shell.own_settings import OwnSettings
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class NodeConfig:
 
 
 class Node:
-    """One node of the cluster. `start`, then `stop`; `failed` ends when it cannot go on.
+    """One node: `start`, then `stop`; `failed` ends when it cannot go on.
 
     Invariant: only the loop's thread touches the core, and `feed` is the only way in.
     """
@@ -100,7 +100,7 @@ class Node:
         self.node_monitor = NodeMonitor(self, host)
         self.container_sup = ContainerSup(self, engine)
         self.words: Mapping[str, object] = {
-            "settings": NodeSettings(config.config_file),
+            "settings": OwnSettings(config.config_file),
             "container_sup": self.container_sup,
             "container_monitor": self.container_monitor,
             "container_storage": self.container_storage,

@@ -1,4 +1,4 @@
-"""`node_monitor`: the other nodes: hears them, is heard by them, knows what they have."""
+"""`node_monitor`: hears the other nodes, is heard by them, knows what they have."""
 
 from __future__ import annotations
 
@@ -302,7 +302,9 @@ class NodeMonitor:
             except PeerError:
                 return False
             if isinstance(reply, Welcome):
-                self._node.feed(Welcomed(answer=reply))
+                self._node.feed(
+                    Welcomed(address=address, mesh_port=mesh_port, answer=reply)
+                )
                 return True
             if not isinstance(reply, Refused) or attempt == NAME_TRIES - 1:
                 break

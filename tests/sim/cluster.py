@@ -251,7 +251,7 @@ class SimNode:
         assert document is not None
         reply = self.request(order.address, Join(document=document, cluster="sim"))
         if isinstance(reply, Welcome):
-            self.feed(ev.Welcomed(answer=reply))
+            self.feed(ev.Welcomed(address=order.address, mesh_port=8087, answer=reply))
         elif isinstance(reply, Refused):
             self.reports.append(f"refused: {reply.reason}")
 

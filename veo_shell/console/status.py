@@ -1,0 +1,40 @@
+"""`veo status`: the cluster at a glance, as its node sees it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from veo_shell.console import render
+from veo_shell.console.client import Client
+
+
+def show(run_dir: Path, *, as_json: bool) -> int:
+    """Print nodes, services and containers; return the exit status."""
+    client = Client(run_dir)
+    try:
+        parts = {
+            "nodes": client.call("node_monitor.nodes"),
+            "services": client.call("container_sup.services"),
+            "containers": client.call("container_sup.cloud_containers"),
+        }
+    finally:
+        client.close()
+    if as_json:
+        document = msgspec.json.encode(parts)
+        sys.stdout.write(msgspec.json.format(document, indent=2).decode() + "\n")
+        return 0
+    for title, rows in parts.items():
+        _section(title, rows)
+    return 0
+
+
+def _section(title: str, rows: Sequence[Any]) -> None:
+    sys.stdout.write(f"{title}: {len(rows)}\n")
+    if rows:
+        render.show(rows)
+    sys.stdout.write("\n")
