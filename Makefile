@@ -1,0 +1,39 @@
+# Every target sets up all that it needs: a venv, the dependencies and, where none
+# answers and we are root, a Docker Engine. What the targets do is in scripts/.
+python := .venv/bin/python
+with_engine := $(python) -m scripts.engine run
+
+.PHONY: help demo start stop test check bench
+.NOTPARALLEL:
+
+help:
+	@echo 'make demo    a cluster of two nodes on this machine, shown step by step'
+	@echo 'make start   one node and its console; the node stays until: make stop'
+	@echo 'make test    every test (ARGS="tests/core -k zone" for some)'
+	@echo 'make check   format, lint, types, layering'
+	@echo 'make bench   figures, as ratios to plain Docker'
+
+demo:
+	@scripts/venv
+	@scripts/need dig curl
+	@$(with_engine) $(python) -m scripts.demo
+
+start:
+	@scripts/venv
+	@scripts/start
+
+stop:
+	@scripts/stop
+
+test:
+	@scripts/venv dev
+	@scripts/test $(ARGS)
+
+check:
+	@scripts/venv dev
+	@scripts/check
+
+bench:
+	@scripts/venv
+	@scripts/need dig curl
+	@$(with_engine) $(python) -m bench.run $(ARGS)

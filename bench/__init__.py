@@ -1,0 +1,1 @@
+"""Figures: ratios between things measured in one run, never bare times."""
