@@ -165,12 +165,11 @@ class ContainerSup:
 
     @read
     async def get_containers(self) -> list[dict[str, Any]]:
-        """Return the raw documents that Docker has of this node's containers.
+        """Return this node's containers as Docker itself lists them.
 
         >>> container_sup.get_containers()
         """
-        held = [c for c in self.list_containers() if c.id]
-        return [await self._engine.inspect(container.id) for container in held]
+        return await self._engine.list_raw()
 
     @read
     def get_container_group(self, group: str) -> list[Container]:

@@ -28,6 +28,10 @@ class UsageError(VeoError):
     """The command or verb was called wrongly."""
 
 
+class VerbFailed(VeoError):
+    """The verb failed inside the node; see its log."""
+
+
 class ConfigError(VeoError):
     """The file cannot be used. `problems`: one line each, all that were found."""
 

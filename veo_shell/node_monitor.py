@@ -16,6 +16,7 @@ from veo_shell.core.commands import (
     Introduce,
     Publish,
 )
+from veo_shell.core.dispatch import dispatch
 from veo_shell.core.events import (
     Asked,
     DifferenceHeard,
@@ -35,7 +36,14 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.protocols import Host
-from veo_shell.core.verbs import pack, read, unpack, write
+from veo_shell.core.verbs import (
+    pack,
+    pack_error,
+    read,
+    unpack,
+    unpack_error,
+    write,
+)
 from veo_shell.core.wire import (
     Call,
     Delta,
@@ -52,8 +60,13 @@ from veo_shell.core.wire import (
     decode,
     encode,
 )
-from veo_shell.edge.control import dispatch
-from veo_shell.errors import PeerError, PeerUnreachable, StartError, VeoError, by_name
+from veo_shell.errors import (
+    PeerError,
+    PeerUnreachable,
+    StartError,
+    VeoError,
+    VerbFailed,
+)
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
@@ -228,7 +241,7 @@ class NodeMonitor:
         message = Call(operation=args[0], verb=verb, args=packed, kwargs={})
         reply = await self._request(head.address, head.mesh_port, message, CALL_S)
         if isinstance(reply, Failed):
-            raise by_name(reply.error)(reply.message, **reply.fields)
+            raise unpack_error([reply.error, reply.message, reply.fields])
         if not isinstance(reply, Reply):
             raise PeerError(f"{node} answered a call with {type(reply).__name__}")
         return unpack(reply.value)
@@ -265,7 +278,10 @@ class NodeMonitor:
                 self._node.peer_words, call.verb, call.args, call.kwargs
             )
         except VeoError as exc:
-            return Failed(error=type(exc).__name__, message=str(exc), fields=exc.fields)
+            if isinstance(exc, VerbFailed):
+                logger.exception("a peer's call of %s failed", call.verb)
+            error, message, fields = pack_error(exc)
+            return Failed(error=error, message=message, fields=fields)
         return Reply(value=value)
 
     async def _request(

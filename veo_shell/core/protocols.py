@@ -27,6 +27,9 @@ class Engine(Protocol):
     async def inspect(self, container_id: str) -> dict[str, Any]:
         """Return the raw document of `GET /containers/{id}/json`."""
 
+    async def list_raw(self) -> list[dict[str, Any]]:
+        """Return this node's containers as `GET /containers/json` has them."""
+
     async def check(self) -> None:
         """Raise `EngineUnreachable` unless the engine answers."""
 

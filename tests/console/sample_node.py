@@ -1,0 +1,104 @@
+"""A real control server with a few small words: `python sample_node.py RUN_DIR`.
+
+Prints `ready` when it serves, and the name of each call that was cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from veo_shell.core.model import Container, Health, Port, Service, State
+from veo_shell.core.verbs import read, write
+from veo_shell.edge.control import ControlServer
+from veo_shell.errors import NoSuitableNode
+
+SERVICE = Service(name="nginx", image="nginx:latest", network_mode="host")
+
+
+def container(slot: int, state: State = State.RUNNING) -> Container:
+    return Container(
+        name=f"veo-uno-nginx-abcdef-{slot}-1",
+        service="nginx",
+        uid="abcdef",
+        slot=slot,
+        generation=1,
+        node="uno@uno",
+        address="127.0.0.1",
+        image="nginx:latest",
+        state=state,
+        health=Health.HEALTHY,
+        ports=(Port(name="website", container_port=80, host_port=49153),),
+    )
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+class ContainerSup:
+    @read
+    def count(self) -> int:
+        """Count the containers of this node."""
+        return 42
+
+    @read
+    async def cloud_containers(self) -> list[Container]:
+        """List the containers of all nodes."""
+        await asyncio.sleep(0)
+        return [container(0), container(1, State.BACKOFF)]
+
+    @write
+    def add_service(self, service: Service, *, queue: bool = False) -> Container:
+        """Start one instance of a service somewhere.
+
+        `container_sup.add_service(t)`
+        """
+        if queue:
+            return container(0)
+        raise NoSuitableNode(
+            service=service.name, refusals=[("uno@uno", "role is not master")]
+        )
+
+    @read
+    async def wait(self) -> None:
+        """Wait until cancelled."""
+        say("waiting")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            say("cancelled")
+            raise
+
+    @read
+    def broken(self) -> int:
+        """Fail."""
+        return 1 // 0
+
+
+class Settings:
+    @read
+    def get_applications(self) -> list[Service]:
+        """Return the services of the node's file."""
+        return [SERVICE]
+
+
+async def main(run_dir: Path) -> None:
+    server = ControlServer(
+        run_dir / "control.sock",
+        {"container_sup": ContainerSup(), "settings": Settings()},
+        {"node": "uno@uno", "cluster": "test"},
+    )
+    await server.start()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    say("ready")
+    await stop.wait()
+    await server.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

@@ -1,0 +1,168 @@
+"""What a session can name, bound to a real node."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.console.conftest import SampleNode, Serve
+from veo_shell.console import namespace
+from veo_shell.console.client import Client
+from veo_shell.console.signature import parse_signature
+from veo_shell.core.model import Service
+from veo_shell.errors import UsageError
+
+FILE = """
+nodes:
+  - node: uno@uno
+    role: master
+services:
+  nginx:
+    image: nginx:latest
+"""
+
+
+@pytest.fixture
+def names(node: SampleNode, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    client = Client(tmp_path)
+    yield namespace.build(client)
+    client.close()
+
+
+def test_building_asks_nothing_of_the_node(tmp_path: Path) -> None:
+    client = Client(tmp_path / "nowhere")
+    built = namespace.build(client)
+    assert set(namespace.WORDS) <= set(built)
+    assert dir(built["container_sup"]) == []  # completion: not an error
+    assert not hasattr(built["container_sup"], "__wrapped__")
+    client.close()
+
+
+def test_a_words_attributes_are_the_nodes_verbs(names: dict[str, Any]) -> None:
+    word = names["container_sup"]
+    assert dir(word) == ["add_service", "broken", "cloud_containers", "count", "wait"]
+    assert word.count() == 42
+    assert word.count.__doc__ == "Count the containers of this node."
+    assert word.count.__name__ == "count"
+    assert names["dns_registry"].__doc__ == namespace.WORDS["dns_registry"]
+
+
+def test_a_verb_shows_how_it_is_called(names: dict[str, Any]) -> None:
+    verb = names["container_sup"].add_service
+    spelled = "(service: Service, *, queue: bool = False) -> Container"
+    assert repr(verb) == (
+        f"container_sup.add_service{spelled}\n"
+        "  Start one instance of a service somewhere."
+    )
+    assert str(inspect.signature(verb)) == spelled
+
+
+def test_a_word_shows_its_verbs(names: dict[str, Any]) -> None:
+    lines = repr(names["container_sup"]).splitlines()
+    assert lines[0] == "container_sup: start, stop, count and list containers"
+    at = lines.index("  count() -> int")
+    assert lines[at + 1] == "      Count the containers of this node."
+
+
+@pytest.mark.parametrize(
+    ("word", "verb", "said"),
+    [
+        (
+            "container_sup",
+            "cuont",
+            "container_sup has no 'cuont': did you mean 'count'",
+        ),
+        ("container_sup", "zzz", "container_sup has no 'zzz'; it has add_service, "),
+        ("dns_registry", "x", "dns_registry has no 'x'; it has no verbs yet"),
+        ("container_builder", "biuld", "container_builder has no 'biuld': did you me"),
+    ],
+)
+def test_a_typo_suggests(
+    names: dict[str, Any], word: str, verb: str, said: str
+) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(names[word], verb)
+    assert isinstance(caught.value, UsageError)
+    assert said in str(caught.value)
+
+
+def test_a_node_that_learnt_a_verb_is_asked_again(
+    node: SampleNode, serve: Serve, tmp_path: Path
+) -> None:
+    client = Client(tmp_path)
+    listing = namespace.Listing(client)
+    listing._verbs = {"container_sup": {}}  # as an older version had it
+    assert namespace.Facade("container_sup", listing).count() == 42
+    client.close()
+
+
+def test_settings_without_a_file_are_the_nodes(names: dict[str, Any]) -> None:
+    (service,) = names["settings"].get_applications()
+    assert service == Service(name="nginx", image="nginx:latest", network_mode="host")
+    assert names["settings"].get_application(None, "nginx") == [service]
+
+
+def test_settings_with_a_file_are_the_clients(
+    names: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "cluster.yml"
+    file.write_text(FILE)
+    settings = names["settings"]
+    assert [s.name for s in settings.get_applications(file)] == ["nginx"]
+    assert [s.image for s in settings.get_application(file, "nginx")] == [
+        "nginx:latest"
+    ]
+    assert [n.node for n in settings.get_nodes(file)] == ["uno@uno"]
+    assert settings.get_role("uno@uno", file) == "master"
+    assert settings.get_role("dos@dos", file) is None
+    parsed = settings.parse_service({"web": {"image": "nginx"}})
+    assert parsed.image == "nginx"
+    assert "get_applications" in dir(settings)
+
+
+def test_container_builder_is_the_clients(names: dict[str, Any]) -> None:
+    assert {"build", "parse_inspect"} <= set(dir(names["container_builder"]))
+    assert callable(names["container_builder"].build)
+
+
+def test_records_can_be_made(names: dict[str, Any]) -> None:
+    made = names["model"].Service(name="web", image="nginx")
+    assert made == Service(name="web", image="nginx")
+    assert "Service" in dir(names["model"])
+
+
+def test_help(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    names["help"]()
+    listed = capsys.readouterr().out
+    assert all(f"  {word} " in listed for word in namespace.WORDS)
+    assert repr(names["help"]) == listed.rstrip()
+    names["help"](names["settings"])
+    assert "get_applications(file: File | None = None)" in capsys.readouterr().out
+    names["help"](names["container_sup"].add_service)
+    told = capsys.readouterr().out
+    assert "`container_sup.add_service(t)`" in told
+    assert "changes the cluster" in told
+    names["help"](len)
+    assert "number of items" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "()",
+        "(a)",
+        "(a, /, b: int = 1, *c: str, d, e: 'x' = 'y', **f: Any) -> list[Container]",
+        "(service: Service | None = None) -> None",
+    ],
+)
+def test_signatures_read_as_they_are_spelled(spelled: str) -> None:
+    assert str(parse_signature(spelled)) == spelled
+
+
+def test_a_signature_that_is_no_python() -> None:
+    spelled = "(policy: Restart = <Restart.NEVER: 'never'>) -> int"
+    assert str(parse_signature(spelled)) == "(*args, **kwargs)"

@@ -1,0 +1,285 @@
+"""Sessions without a terminal, each in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.console.conftest import ROOT, SampleNode, Session, environment
+
+HEAVY = (
+    "asyncio",
+    "attr",
+    "yaml",
+    "docker",
+    "dns",
+    "rich",
+    "ptpython",
+    "prompt_toolkit",
+    "psutil",
+    "pathlib",
+    "logging",
+)
+
+
+def text(code: str, echo: bool = False) -> str:
+    return f"run_text(run_dir, {code!r}, '<command>', ['-c', 'an argument'], {echo})"
+
+
+def test_prints_the_value_of_each_expression(
+    node: SampleNode, session: Session
+) -> None:
+    done = session(text("container_sup.count(); None\nx = 'é'\nx; _ * 2"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "42\n'é'\n'éé'\n", "")
+
+
+def test_records_are_plain_tables(node: SampleNode, session: Session) -> None:
+    done = session(
+        text("container_sup.cloud_containers()"), variables={"COLUMNS": "40"}
+    )
+    head, first, second = done.stdout.splitlines()
+    assert " ".join(head.split()) == (
+        "name service node address state health ports restarts"
+    )
+    assert first.split() == [
+        "veo-uno-nginx-abcdef-0-1",
+        *("nginx", "uno@uno", "127.0.0.1", "running", "healthy"),
+        *("website:49153->80/tcp", "0"),
+    ]
+    assert "backoff" in second
+    assert "\x1b" not in done.stdout
+
+
+def test_values_inside_statements_are_not_printed(
+    node: SampleNode, session: Session
+) -> None:
+    done = session(text("for i in range(2):\n    i\nif 1: 'x'"))
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_string_is_a_value(node: SampleNode, session: Session) -> None:
+    assert session(text("'hello'")).stdout == "'hello'\n"
+
+
+def test_a_file_with_arguments(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "beside.py").write_text("WORD = 'beside'\n")
+    (tmp_path / "deploy.py").write_text(
+        '"""Deploy."""\n'
+        "from __future__ import annotations\n"
+        "import sys, beside\n"
+        "def f(x: nowhere): pass\n"
+        "sys.argv, beside.WORD, __name__\n"
+    )
+    done = session("run_file(run_dir, 'deploy.py', ['deploy.py', 'a', '--b'])")
+    assert done.stderr == ""
+    assert done.stdout == "(['deploy.py', 'a', '--b'], 'beside', '__main__')\n"
+
+
+def test_code_on_stdin(node: SampleNode, session: Session) -> None:
+    done = session("run_stdin(run_dir)", stdin="x = 1\nx + container_sup.count()\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "43\n", "")
+
+
+def test_echo_shows_each_input_before_its_result(
+    node: SampleNode, session: Session
+) -> None:
+    code = "c = 'ä'; c\nfor i in range(2):\n    print(i)\n@str\nclass C: pass\n"
+    assert session(text(code, echo=True)).stdout.splitlines() == [
+        "(uno@uno)1> c = 'ä'",
+        "(uno@uno)2> c",
+        "'ä'",
+        "(uno@uno)3> for i in range(2):",
+        "                print(i)",
+        "0",
+        "1",
+        "(uno@uno)4> @str",
+        "            class C: pass",
+    ]
+
+
+def test_output_of_programs_stays_in_order(node: SampleNode, session: Session) -> None:
+    code = "1\nimport subprocess\nsubprocess.run(['echo', '2']).returncode\n3"
+    assert session(text(code)).stdout.split() == ["1", "2", "0", "3"]
+
+
+def test_an_error_ends_it_with_one_line(node: SampleNode, session: Session) -> None:
+    code = "t, = settings.get_applications()\ncontainer_sup.add_service(t)\n'not run'"
+    done = session(text(code))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "NoSuitableNode: no node fits nginx\n  uno@uno: role is not master\n"
+    )
+
+
+def test_an_error_in_a_file_says_where(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "deploy.py").write_text("\ndef f():\n    container_sup.cuont()\nf()\n")
+    done = session("run_file(run_dir, 'deploy.py')")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "deploy.py:3: NoSuchVerb: container_sup has no 'cuont': did you mean 'count'?\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["<command>", "deploy.py"])
+def test_another_error_ends_it_with_the_users_stack(
+    node: SampleNode, session: Session, tmp_path: Path, name: str
+) -> None:
+    code = "import json\ndef f():\n    return json.loads('{')\nf()\n"
+    (tmp_path / "deploy.py").write_text(code)
+    calls = {"<command>": text(code), "deploy.py": "run_file(run_dir, 'deploy.py')"}
+    done = session(calls[name])
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[:3] == [
+        "Traceback (most recent call last):",
+        f'  File "{name}", line 4, in <module>',
+        "    f()",
+    ]
+    assert "    return json.loads('{')" in lines
+    assert lines[-1].startswith("json.decoder.JSONDecodeError")
+    assert "veo_shell" not in done.stderr
+
+
+@pytest.mark.parametrize("code", ["print('run')\n1 +", "print('run')\nreturn 5"])
+def test_a_syntax_error_stops_all_of_it(
+    node: SampleNode, session: Session, code: str
+) -> None:
+    done = session(text(code))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith('  File "<command>", line 2\n')
+    assert "SyntaxError: " in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("leave", "status", "said"),
+    [
+        ("exit()", 0, ""),
+        ("raise SystemExit(7)", 7, ""),
+        ("import sys; sys.exit('no')", 1, "no\n"),
+    ],
+)
+def test_system_exit_is_respected(
+    node: SampleNode, session: Session, leave: str, status: int, said: str
+) -> None:
+    done = session(text(f"'before'; {leave}\n'after'"))
+    assert (done.returncode, done.stdout, done.stderr) == (status, "'before'\n", said)
+
+
+def test_no_node_answers(session: Session, tmp_path: Path) -> None:
+    done = session(text("print('not run')"))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        f"NodeUnreachable: no node answers at {tmp_path}/control.sock: start one "
+        "with `veo start`, or name its --run-dir\n"
+    )
+
+
+def test_a_caught_error_does_not_end_it(node: SampleNode, session: Session) -> None:
+    code = "try: container_sup.count(1)\nexcept errors.UsageError as e: print(e)\n'on'"
+    done = session(text(code))
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "container_sup.count: too many positional arguments; "
+        "it is called as container_sup.count() -> int",
+        "'on'",
+    ]
+
+
+def test_a_missing_file_is_wrong_usage(session: Session) -> None:
+    done = session("run_file(run_dir, 'missing.py')")
+    assert done.returncode == 2
+    assert done.stderr == "veo: cannot read missing.py: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True: print('more')",
+        "print('more' * 100000, flush=True)",
+        "'more' * 100000",
+    ],
+)
+def test_a_reader_that_leaves_ends_it_quietly(
+    node: SampleNode, tmp_path: Path, code: str
+) -> None:
+    with running(text(code), tmp_path) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.read(4)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(30) == 141
+
+
+def test_a_broken_pipe_of_the_users_own_is_an_error(
+    node: SampleNode, session: Session
+) -> None:
+    code = "import os; r, w = os.pipe(); os.close(r); os.write(w, b'x')"
+    done = session(text(code))
+    assert done.returncode == 1
+    assert "BrokenPipeError" in done.stderr
+
+
+def test_ctrl_c_cancels_the_call_and_ends_it(node: SampleNode, tmp_path: Path) -> None:
+    with running(text("container_sup.wait()"), tmp_path) as process:
+        assert node.says() == "waiting"
+        process.send_signal(signal.SIGINT)
+        assert node.says() == "cancelled"
+        assert process.stderr
+        assert process.stderr.read() == "KeyboardInterrupt\n"
+        assert process.wait(30) == 130
+
+
+def test_a_node_that_dies_during_a_call_is_noticed(
+    node: SampleNode, tmp_path: Path
+) -> None:
+    with running(text("container_sup.wait()"), tmp_path) as process:
+        assert node.says() == "waiting"
+        node.process.kill()
+        assert process.stderr
+        assert "the node went away; container_sup.wait may be done" in (
+            process.stderr.read()
+        )
+        assert process.wait(30) == 3
+
+
+def running(call: str, run_dir: Path) -> subprocess.Popen[str]:
+    """Start a session and leave it running."""
+    code = (
+        "import sys; from veo_shell.console.script import *; "
+        f"run_dir = {str(run_dir)!r}; sys.exit({call})"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(run_dir),
+    )
+
+
+def test_a_call_imports_nothing_heavy(node: SampleNode, tmp_path: Path) -> None:
+    code = (
+        "import sys; from veo_shell.console.script import *; "
+        f"run_dir = {str(tmp_path)!r}; {text('container_sup.count()')}; "
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        # Measuring coverage imports things of its own.
+        env={k: v for k, v in environment(tmp_path).items() if k[:3] != "COV"},
+        check=True,
+    )
+    assert done.stdout == "42\n[]\n"

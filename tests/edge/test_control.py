@@ -1,0 +1,304 @@
+"""The control socket, spoken to as its protocol has it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import stat
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+import zmq.asyncio
+
+from veo_shell import __version__
+from veo_shell.core.model import Candidate, Container, Service
+from veo_shell.core.verbs import pack, read, unpack, write
+from veo_shell.edge.control import ControlServer
+from veo_shell.errors import StartError, UnknownService
+
+SERVICE = Service(name="web", image="nginx")
+
+
+class Word:
+    """A word with a verb of each kind."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    @read
+    def count(self) -> int:
+        """Count."""
+        return 42
+
+    @read
+    async def where(self, service: Service) -> list[Candidate]:
+        """Tell where a service fits."""
+        await asyncio.sleep(0)
+        return [Candidate(node=service.name, fits=True)]
+
+    @read
+    def either(self, which: Container | str, *, flag: bool = False) -> str:
+        """Take one of two."""
+        return f"{type(which).__name__} {flag}"
+
+    @read
+    async def wait(self) -> None:
+        """Wait for ever."""
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    @write
+    def remove(self, name: str) -> None:
+        """Fail as verbs do."""
+        raise UnknownService(f"no service is called {name}", service=name)
+
+    @read
+    def broken(self) -> int:
+        """Fail as bugs do."""
+        return 1 // 0
+
+
+class Line:
+    """A DEALER that speaks to a control socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._context = zmq.asyncio.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.connect(f"ipc://{path}")
+
+    async def send(self, message: Any) -> None:
+        await self.send_raw(msgspec.msgpack.encode(message))
+
+    async def send_raw(self, *frames: bytes) -> None:
+        await self._socket.send_multipart(frames)
+
+    async def receive(self) -> Any:
+        body = await asyncio.wait_for(self._socket.recv(), 30)
+        return msgspec.msgpack.decode(body)
+
+    async def ask(self, message: Any) -> Any:
+        await self.send(message)
+        return await self.receive()
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "control.sock"
+
+
+@pytest.fixture
+async def word() -> Word:
+    return Word()
+
+
+@pytest.fixture
+async def server(path: Path, word: Word) -> AsyncIterator[ControlServer]:
+    server = ControlServer(path, {"word": word}, {"node": "uno@uno"})
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def line(server: ControlServer, path: Path) -> AsyncIterator[Line]:
+    line = Line(path)
+    yield line
+    line.close()
+
+
+def modes(directory: Path) -> list[int]:
+    """Return the permissions of what is in a directory."""
+    return [stat.S_IMODE(entry.stat().st_mode) for entry in directory.iterdir()]
+
+
+async def test_answers_a_call(line: Line) -> None:
+    assert await line.ask([7, "word.count", [], {}]) == [7, "ok", ["", 42]]
+
+
+async def test_records_travel_both_ways(line: Line) -> None:
+    reply = await line.ask([1, "word.where", [pack(SERVICE)], {}])
+    assert unpack(reply[2]) == [Candidate(node="web", fits=True)]
+
+
+async def test_errors_travel_with_their_fields(line: Line) -> None:
+    reply = await line.ask([1, "word.remove", [], {"name": pack("web")}])
+    said = "no service is called web"
+    assert reply == [1, "error", "UnknownService", said, {"service": "web"}]
+
+
+async def test_calls_do_not_wait_for_each_other(line: Line, word: Word) -> None:
+    await line.send([1, "word.wait", [], {}])
+    await asyncio.wait_for(word.begun.wait(), 30)
+    assert await line.ask([2, "word.count", [], {}]) == [2, "ok", ["", 42]]
+
+
+async def test_ping_tells_whether_a_call_is_worked_on(line: Line, word: Word) -> None:
+    await line.send([1, "word.wait", [], {}])
+    await asyncio.wait_for(word.begun.wait(), 30)
+    assert await line.ask(["ping", 1]) == [1, "pong", True]
+    assert await line.ask(["ping", 2]) == [2, "pong", False]
+
+
+async def test_cancel_ends_a_call_unanswered(line: Line, word: Word) -> None:
+    await line.send([1, "word.wait", [], {}])
+    await asyncio.wait_for(word.begun.wait(), 30)
+    await line.send(["cancel", 1])
+    await asyncio.wait_for(word.cancelled.wait(), 30)
+    await line.send(["cancel", 1])  # twice, or too late: does no harm
+    assert await line.ask(["ping", 1]) == [1, "pong", False]
+
+
+async def test_a_cancel_that_overtakes_the_first_step(line: Line, word: Word) -> None:
+    await line.send([1, "word.wait", [], {}])
+    await line.send(["cancel", 1])
+    assert await line.ask(["ping", 1]) == [1, "pong", False]
+
+
+async def test_another_clients_calls_cannot_be_cancelled(
+    line: Line, path: Path, word: Word
+) -> None:
+    await line.send([1, "word.wait", [], {}])
+    await asyncio.wait_for(word.begun.wait(), 30)
+    other = Line(path)
+    await other.send(["cancel", 1])
+    assert await other.ask(["ping", 1]) == [1, "pong", False]
+    assert await line.ask(["ping", 1]) == [1, "pong", True]
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [b""],
+        [b"\xc1"],
+        [b"\x91" * 5000],
+        [b"GET / HTTP/1.1\r\n\r\n"],
+        [msgspec.msgpack.encode([1, "word.count"])],
+        [msgspec.msgpack.encode(["ping", "x"])],
+        [msgspec.msgpack.encode([1, "word.count", {}, []])],
+        [b"\x93", b"\x01", b"\x02\x03"],
+    ],
+)
+async def test_garbage_is_dropped_and_told(
+    line: Line, caplog: pytest.LogCaptureFixture, frames: list[bytes]
+) -> None:
+    await line.send_raw(*frames)
+    assert await line.ask([2, "word.count", [], {}]) == [2, "ok", ["", 42]]
+    assert "dropped what is no request" in caplog.text
+
+
+async def test_a_second_request_of_one_id_is_dropped(
+    line: Line, word: Word, caplog: pytest.LogCaptureFixture
+) -> None:
+    await line.send([1, "word.wait", [], {}])
+    await line.send([1, "word.count", [], {}])
+    assert await line.ask(["ping", 1]) == [1, "pong", True]
+    assert "dropped a second request" in caplog.text
+
+
+async def test_arguments_that_cannot_be_read_are_a_usage_error(line: Line) -> None:
+    reply = await line.ask([1, "word.where", [["Sevice", {}]], {}])
+    assert reply[:3] == [1, "error", "UsageError"]
+
+
+async def test_stopping_answers_what_still_runs(path: Path, word: Word) -> None:
+    server = ControlServer(path, {"word": word})
+    await server.start()
+    line = Line(path)
+    await line.send([1, "word.wait", [], {}])
+    await asyncio.wait_for(word.begun.wait(), 30)
+    await server.stop()
+    reply = await line.receive()
+    assert reply[:3] == [1, "error", "NodeUnreachable"]
+    assert "stopped during word.wait" in reply[3]
+    assert modes(path.parent) == []
+    line.close()
+
+
+async def test_describes_itself(line: Line) -> None:
+    reply = await line.ask([1, "veo.about", [], {}])
+    assert unpack(reply[2]) == {"version": __version__, "node": "uno@uno"}
+    reply = await line.ask([2, "veo.describe", [], {}])
+    verbs: Mapping[str, Any] = unpack(reply[2])["word"]
+    assert verbs["count"] == ["read", "() -> int", "Count."]
+    assert (
+        verbs["either"][1] == "(which: Container | str, *, flag: bool = False) -> str"
+    )
+    assert verbs["remove"][0] == "write"
+    assert set(verbs) == {"broken", "count", "either", "remove", "wait", "where"}
+
+
+async def test_a_bug_is_logged_and_told(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    reply = await line.ask([1, "word.broken", [], {}])
+    assert reply[:3] == [1, "error", "VerbFailed"]
+    assert "word.broken failed inside the node (ZeroDivisionError)" in reply[3]
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_only_this_user_can_open_it(server: ControlServer, path: Path) -> None:
+    assert modes(path.parent) == [0o600]
+    assert modes(path.parent.parent) == [0o700]
+
+
+async def test_a_path_too_long_is_refused(tmp_path: Path) -> None:
+    server = ControlServer(tmp_path / ("x" * 100) / "control.sock", {})
+    with pytest.raises(StartError, match="choose a shorter --run-dir"):
+        await server.start()
+    await server.stop()  # of one that never started: nothing to do
+
+
+async def test_a_directory_open_to_others_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    path.parent.chmod(0o777)
+    with pytest.raises(StartError, match="other users can write to it"):
+        await ControlServer(path, {}).start()
+
+
+async def test_a_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    server = ControlServer(tmp_path / "file" / "control.sock", {})
+    with pytest.raises(StartError, match="choose another --run-dir"):
+        await server.start()
+
+
+async def test_a_place_that_is_taken_is_told(path: Path) -> None:
+    (path / "inside").mkdir(parents=True)
+    with pytest.raises(StartError, match=f"{path}: "):
+        await ControlServer(path, {}).start()
+
+
+async def test_a_live_nodes_socket_is_not_taken_over(
+    line: Line, server: ControlServer, path: Path
+) -> None:
+    with pytest.raises(StartError, match="another node listens there"):
+        await ControlServer(path, {}).start()
+    assert (await line.ask([1, "word.count", [], {}]))[1] == "ok"
+
+
+async def test_a_dead_nodes_socket_is_replaced(path: Path, word: Word) -> None:
+    path.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(str(path))
+    server = ControlServer(path, {"word": word})
+    await server.start()
+    line = Line(path)
+    assert await line.ask([1, "word.count", [], {}]) == [1, "ok", ["", 42]]
+    line.close()
+    await server.stop()

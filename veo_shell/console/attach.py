@@ -1,0 +1,50 @@
+"""The interactive session: ptpython in the client's own process.
+
+The node only ever sees calls of verbs. So Ctrl-C stops what was typed and nothing else,
+and whatever a session computes cannot delay the node.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from veo_shell.console import namespace, render, script
+from veo_shell.console.client import Client
+from veo_shell.errors import VeoError
+
+
+def main(run_dir: str | os.PathLike[str]) -> int:
+    """Attach to the node of a run directory; return the exit status.
+
+    Without a terminal on both sides, run what comes on stdin as a script.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or render.is_dumb():
+        return script.run_stdin(run_dir)
+    client = Client(run_dir)
+    try:
+        about = client.call("veo.about")
+        sys.stdout.write(banner(about))
+        sys.stdout.flush()
+        from veo_shell.console.repl import interact  # ptpython, after the banner
+
+        interact(client, about.get("node", "veo"))
+    except VeoError as exc:
+        return script.report(exc)
+    except KeyboardInterrupt:  # before there was a prompt to catch it
+        return script.INTERRUPTED
+    finally:
+        client.close()
+    return 0
+
+
+def banner(about: dict[str, Any]) -> str:
+    """Return what greets an operator."""
+    lines = [
+        f"VEO {about['version']}, node {about.get('node', '?')}, "
+        f"cluster {about.get('cluster', '?')}",
+        *namespace.words_lines(),
+        "Ctrl-D leaves, Ctrl-C cancels; the node runs on. help() tells more.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,139 @@
+"""The client's end of the control socket. Synchronous, and light to import.
+
+`veo attach -c` pays for every import made here: zmq, msgspec and light standard
+modules only (a test checks it).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import Any
+
+import msgspec
+import zmq
+
+from veo_shell.core.verbs import pack, unpack, unpack_error
+from veo_shell.errors import NodeUnreachable, UsageError
+
+PING_EVERY_MS = 2000
+PINGS_MISSED = 3
+LINGER_MS = 200
+"""How long leaving may wait for a cancellation to get out."""
+
+
+class Client:
+    """Calls the verbs of the node whose run directory this is.
+
+    Usable from several threads; one call at a time. A node that was restarted is
+    reached again by the next call.
+    """
+
+    def __init__(
+        self, run_dir: str | os.PathLike[str], ping_every_ms: int = PING_EVERY_MS
+    ) -> None:
+        self.path = f"{os.fspath(run_dir)}/control.sock"
+        self._context = zmq.Context()
+        self._socket: zmq.Socket[bytes] | None = None
+        self._lock = threading.Lock()
+        self._number = 0
+        self._ping_every_ms = ping_every_ms
+
+    def call(self, verb: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call `word.verb` and return its value, or raise its error.
+
+        KeyboardInterrupt cancels the call in the node, too, and is raised again.
+        """
+        try:
+            packed = [pack(arg) for arg in args]
+            named = {name: pack(value) for name, value in kwargs.items()}
+        except TypeError as exc:
+            raise UsageError(f"{verb}: an argument cannot be sent: {exc}") from exc
+        with self._lock:
+            self._number += 1
+            connection = self._connected()
+            try:
+                _send(connection, [self._number, verb, packed, named])
+                reply = self._reply(connection, verb)
+            except KeyboardInterrupt:
+                _send(connection, ["cancel", self._number])
+                raise
+        if reply[0] == "error":
+            raise unpack_error(reply[1:])
+        return unpack(reply[1])
+
+    def close(self) -> None:
+        """Close the connection; the node is left as it is."""
+        self._disconnect(LINGER_MS)
+        self._context.term()
+
+    def _reply(self, connection: zmq.Socket[bytes], verb: str) -> list[Any]:
+        """Wait for the answer to the current request, however long it takes.
+
+        While nothing comes, ask at intervals whether the node is there and still
+        works on it: a node that died or was restarted never answers.
+        """
+        unanswered = 0
+        while True:
+            if not connection.poll(self._ping_every_ms):
+                if unanswered == PINGS_MISSED:
+                    raise self._lost(f"the node does not answer; {verb} may be done")
+                if not self._is_listening():
+                    raise self._lost(f"the node went away; {verb} may be done")
+                _send(connection, ["ping", self._number])
+                unanswered += 1
+                continue
+            match msgspec.msgpack.decode(connection.recv()):
+                case [self._number, "pong", working]:
+                    if not working:
+                        raise self._lost(f"the node restarted; {verb} may be done")
+                    unanswered = 0
+                case [self._number, "ok" | "error" as outcome, *rest]:
+                    return [outcome, *rest]
+                case _:
+                    pass  # the late answer to a call that was cancelled
+
+    def _connected(self) -> zmq.Socket[bytes]:
+        # Asked every time: a DEALER keeps what is sent to an absent node and delivers
+        # it, stale, when a node is there again.
+        if not self._is_listening():
+            self._disconnect(0)
+            raise NodeUnreachable(
+                f"no node answers at {self.path}: start one with `veo start`, "
+                "or name its --run-dir"
+            )
+        if self._socket is None:
+            self._socket = self._context.socket(zmq.DEALER)
+            self._socket.linger = LINGER_MS
+            self._socket.connect(f"ipc://{self.path}")
+        return self._socket
+
+    def _is_listening(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(self.path)
+            except BlockingIOError:  # it listens, with a full queue
+                return True
+            except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+                return False
+            except OSError as exc:
+                raise NodeUnreachable(
+                    f"{self.path}: {exc.strerror or exc}: name the --run-dir "
+                    "of a node of your own"
+                ) from exc
+        return True
+
+    def _lost(self, what: str) -> NodeUnreachable:
+        self._disconnect(0)
+        return NodeUnreachable(f"{self.path}: {what}, or not: look before repeating it")
+
+    def _disconnect(self, linger_ms: int) -> None:
+        if self._socket is not None:
+            self._socket.close(linger=linger_ms)
+            self._socket = None
+
+
+def _send(connection: zmq.Socket[bytes], message: list[Any]) -> None:
+    connection.send(msgspec.msgpack.encode(message))

@@ -1,0 +1,290 @@
+"""What a session can name: the seven words, bound to a node, and `help`.
+
+Nothing is asked of the node before a verb is looked up, and nothing heavy is imported
+before it is used: a `veo attach -c` pays for what it names.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from veo_shell.errors import NodeUnreachable, UsageError
+
+if TYPE_CHECKING:
+    import inspect
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import ModuleType
+
+    from veo_shell.console.client import Client
+    from veo_shell.core.model import NodeEntry, Service
+
+    File = str | os.PathLike[str]
+
+WORDS = {
+    "settings": "what a cluster file says: nodes and services",
+    "container_builder": "what Docker is told for a service, and what it tells back",
+    "container_sup": "start, stop, count and list containers",
+    "container_monitor": "the life of each container: restarts and health",
+    "container_storage": "the containers as this node keeps them on disk",
+    "dns_registry": "the names that the cluster answers",
+    "node_monitor": "the nodes: what they have, what is free, where a service fits",
+}
+
+
+class NoSuchVerb(UsageError, AttributeError):
+    """The word has no such verb."""
+
+
+def build(client: Client) -> dict[str, Any]:
+    """Return the globals of a new session."""
+    listing = Listing(client)
+    remote = {name: Facade(name, listing) for name in WORDS}
+    words = {
+        **remote,
+        "settings": Settings(listing),
+        "container_builder": Local("container_builder", "veo_shell.container_builder"),
+    }
+    return {
+        "__name__": "__main__",
+        "__builtins__": builtins,
+        **words,
+        "errors": importlib.import_module("veo_shell.errors"),
+        "model": Local("model", "veo_shell.core.model"),
+        "help": Help(words),
+    }
+
+
+class Listing:
+    """The verbs that the node has, asked for once and again when one is missed."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._verbs: dict[str, dict[str, list[str]]] | None = None
+
+    def of(self, word: str, missed: str = "") -> dict[str, list[str]]:
+        """Return `{verb: [access, signature, docstring]}` of a word."""
+        # A node that was upgraded under a session may have learnt the missed one.
+        if self._verbs is None or (missed and missed not in self._verbs.get(word, {})):
+            self._verbs = self.client.call("veo.describe")
+        return self._verbs.get(word, {})
+
+
+class Verb:
+    """One verb of one word: call it, look at it, ask help() about it."""
+
+    def __init__(self, client: Client, name: str, described: list[str]) -> None:
+        self._client = client
+        self.__name__ = self.__qualname__ = name.partition(".")[2]
+        self.name = name
+        self.access, self.signature, self.__doc__ = described
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._client.call(self.name, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"{self.name}{self.signature}\n  {first_line(self.__doc__)}"
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        from veo_shell.console.signature import parse_signature
+
+        return parse_signature(self.signature)
+
+
+class Facade:
+    """One of the seven words; its attributes are the verbs that the node has for it."""
+
+    def __init__(self, word: str, listing: Listing) -> None:
+        self._word = word
+        self._listing = listing
+        self.__doc__ = WORDS[word]
+
+    def __getattr__(self, name: str) -> Verb:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        verbs = self._listing.of(self._word, missed=name)
+        if name not in verbs:
+            raise NoSuchVerb(no_such(self._word, name, dir(self)))
+        return Verb(self._listing.client, f"{self._word}.{name}", verbs[name])
+
+    def __dir__(self) -> list[str]:
+        try:
+            return sorted(self._listing.of(self._word))
+        except NodeUnreachable:  # completion asks at every key
+            return []
+
+    def __repr__(self) -> str:
+        return describe(self._word, self.__doc__ or "", self._rows())
+
+    def _rows(self) -> dict[str, str]:
+        verbs = {name: getattr(self, name) for name in dir(self)}
+        return {f"{n}{v.signature}": v.__doc__ or "" for n, v in verbs.items()}
+
+
+class Settings(Facade):
+    """`settings`: without a file the node's own, with a file one of the operator's."""
+
+    def __init__(self, listing: Listing) -> None:
+        super().__init__("settings", listing)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in vars(Settings) if not name.startswith("_")]
+
+    def _rows(self) -> dict[str, str]:
+        return _documented(self, dir(self))
+
+    def get_nodes(self, file: File | None = None) -> Sequence[NodeEntry]:
+        """Return the nodes of the node's own file, or of FILE.
+
+        >>> settings.get_nodes()
+        """
+        found: Sequence[NodeEntry] = self._read("get_nodes", file)
+        return found
+
+    def get_applications(self, file: File | None = None) -> Sequence[Service]:
+        """Return the services of the node's own file, or of FILE, in its order.
+
+        >>> h, t = settings.get_applications()
+        """
+        found: Sequence[Service] = self._read("get_applications", file)
+        return found
+
+    def get_application(self, file: File | None, name: str) -> Sequence[Service]:
+        """Return the services called NAME of FILE; None is the node's own file.
+
+        >>> settings.get_application("cluster.yml", "nginx")
+        """
+        return [s for s in self.get_applications(file) if s.name == name]
+
+    def get_role(self, node: str, file: File | None = None) -> str | None:
+        """Return the role that the node's own file, or FILE, gives a node.
+
+        >>> settings.get_role("uno@uno")
+        """
+        roles = {entry.node: entry.role for entry in self.get_nodes(file)}
+        return roles.get(node) or None
+
+    def parse_service(self, mapping: Mapping[str, Any]) -> Service:
+        """Return the service that plain data describes, with the file's keys.
+
+        >>> settings.parse_service({"web": {"image": "nginx:latest", "ports": [80]}})
+        """
+        service: Service = _settings().parse_service(mapping)
+        return service
+
+    def _read(self, verb: str, file: File | None) -> Any:
+        if file is None:
+            return self._listing.client.call(f"settings.{verb}")
+        return getattr(_settings(), verb)(file)
+
+
+class Local:
+    """A module of the client's own, imported when it is first used."""
+
+    def __init__(self, name: str, module: str) -> None:
+        self._name = name
+        self._module = module
+        self.__doc__ = WORDS.get(name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name not in dir(self):
+            raise NoSuchVerb(no_such(self._name, name, dir(self)))
+        return getattr(_imported(self._module), name)
+
+    def __dir__(self) -> list[str]:
+        found = vars(_imported(self._module))
+        return sorted(name for name, value in found.items() if self._is_own(value))
+
+    def __repr__(self) -> str:
+        about = self.__doc__ or first_line(_imported(self._module).__doc__)
+        return describe(self._name, about, _documented(self, dir(self)))
+
+    def _is_own(self, value: Any) -> bool:
+        own = getattr(value, "__module__", None) == self._module
+        return own and not getattr(value, "__name__", "_").startswith("_")
+
+
+class Help:
+    """`help()` lists the words, `help(x)` tells about a word, a verb or anything."""
+
+    def __init__(self, words: Mapping[str, Any]) -> None:
+        self._words = words
+
+    def __call__(self, *about: Any) -> None:
+        for line in self._lines(*about):
+            sys.stdout.write(f"{line}\n")
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self, *about: Any) -> Iterable[str]:
+        match about:
+            case ():
+                yield from words_lines()
+                yield "help(container_sup) lists the verbs of a word, help(verb) tells"
+                yield "what it does. Ctrl-D leaves; the node runs on."
+            case (Facade() | Local() as word,):
+                yield repr(word)
+            case (Verb() as verb,):
+                yield f"{verb.name}{verb.signature}"
+                yield from (f"  {line}" for line in (verb.__doc__ or "").splitlines())
+                if verb.access == "write":
+                    yield "  (changes the cluster)"
+            case _:
+                import pydoc
+
+                yield pydoc.render_doc(about[0], renderer=pydoc.plaintext)  # type: ignore[attr-defined]
+
+
+def words_lines() -> list[str]:
+    """Return one line for each of the seven words."""
+    return [f"  {name:<18} {line}" for name, line in WORDS.items()]
+
+
+def describe(name: str, about: str, rows: Mapping[str, str]) -> str:
+    """Return a word's line and, under it, one line for each of its verbs."""
+    lines = [f"{name}: {about}"]
+    for call, doc in rows.items():
+        lines += [f"  {call}", f"      {first_line(doc)}"]
+    return "\n".join(lines)
+
+
+def first_line(doc: str | None) -> str:
+    """Return the first line of a docstring."""
+    return (doc or "").partition("\n")[0]
+
+
+def no_such(owner: str, name: str, known: Iterable[str]) -> str:
+    """Say that a word has no such verb, and which may be meant."""
+    import difflib
+
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"{owner} has no {name!r}: did you mean {close[0]!r}?"
+    return f"{owner} has no {name!r}; it has {', '.join(known) or 'no verbs yet'}"
+
+
+def _documented(owner: Any, names: Iterable[str]) -> dict[str, str]:
+    import inspect
+
+    rows = {}
+    for name in names:
+        value = getattr(owner, name)
+        call = f"{name}{inspect.signature(value)}" if inspect.isroutine(value) else name
+        rows[call.replace("'", "")] = inspect.getdoc(value) or ""
+    return rows
+
+
+def _imported(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+def _settings() -> Any:
+    return _imported("veo_shell.settings")
