@@ -1,0 +1,578 @@
+"""What holds for every engine: the one in memory and a real Docker, the same tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import docker
+import pytest
+from docker.errors import NotFound
+
+from scripts.dockerd import connect
+from tests.engines import BUSYBOX, POLITE, STUBBORN, Relay
+from veo_shell import container_builder
+from veo_shell.core.events import (
+    ContainerExited,
+    ContainerGone,
+    ContainerStarted,
+    EngineEvent,
+    EngineListed,
+    EngineLost,
+    HealthChanged,
+)
+from veo_shell.core.model import (
+    Health,
+    HealthCheck,
+    HealthKind,
+    Identity,
+    Observed,
+    Port,
+    Service,
+    Transport,
+)
+from veo_shell.edge.docker_engine import DockerEngine
+from veo_shell.edge.fake_engine import FakeEngine, Program
+from veo_shell.errors import (
+    EngineError,
+    EngineUnreachable,
+    ImageError,
+    UnknownContainer,
+)
+
+pytest_plugins = ["tests.engines"]
+
+SHORT = ("sh", "-c", "exit 3")
+FOREIGN = "busybox-by-hand"
+MS = 1_000_000
+ANSWER_S = 30.0
+
+
+class Stage(ABC):
+    """An engine with what a test does to it from outside."""
+
+    engine: DockerEngine | FakeEngine
+    node: str
+
+    @abstractmethod
+    def another_engine(self) -> DockerEngine | FakeEngine:
+        """Return what a node finds that starts anew on the same engine."""
+
+    @abstractmethod
+    def exists(self, container_id: str) -> bool:
+        """Tell whether the engine holds a container."""
+
+    @abstractmethod
+    def kill(self, container_id: str) -> None:
+        """Kill a container's process."""
+
+    @abstractmethod
+    def by_hand(self, name: str, labels: dict[str, str]) -> str:
+        """Run a container that VEO did not create; return its id."""
+
+    @abstractmethod
+    def remove(self, container_id: str) -> None:
+        """Remove a container, as `docker rm -f` does."""
+
+    @abstractmethod
+    def set_health(self, container_id: str, health: Health) -> None:
+        """Make the health check of a container come to that."""
+
+    @abstractmethod
+    def take_port(self) -> int:
+        """Let another program listen on a port of 127.0.0.1; return its number."""
+
+    @abstractmethod
+    async def go_away(self) -> None:
+        """Make the engine unreachable."""
+
+    @abstractmethod
+    async def come_back(self) -> None:
+        """Make it reachable again."""
+
+
+class FakeStage(Stage):
+    def __init__(self) -> None:
+        self.node = "uno@uno"
+        programs = {SHORT: Program(exits=3), STUBBORN: Program(on_term=None)}
+        self.engine: FakeEngine = FakeEngine(
+            "test", self.node, programs=programs, images={BUSYBOX}
+        )
+
+    def another_engine(self) -> FakeEngine:
+        return self.engine
+
+    def exists(self, container_id: str) -> bool:
+        return container_id in self.engine.containers
+
+    def kill(self, container_id: str) -> None:
+        self.engine.exit(container_id, 137)
+
+    def by_hand(self, name: str, labels: dict[str, str]) -> str:
+        return self.engine.add_by_hand(name, Labels=labels)
+
+    def remove(self, container_id: str) -> None:
+        self.engine.remove(container_id)
+
+    def set_health(self, container_id: str, health: Health) -> None:
+        self.engine.set_health(container_id, health)
+
+    def take_port(self) -> int:
+        self.engine.take_port(500)
+        return 500
+
+    async def go_away(self) -> None:
+        self.engine.go_away("the cable is cut")
+
+    async def come_back(self) -> None:
+        self.engine.come_back()
+
+
+class DockerStage(Stage):
+    def __init__(self, client: docker.DockerClient, relay: Relay) -> None:
+        self.node = f"uno{uuid.uuid4().hex[:8]}@uno"
+        self.engine: DockerEngine = DockerEngine(relay.url, "test", self.node)
+        self.engines = [self.engine]
+        self._client = client
+        self._relay = relay
+        self._listener = socket.socket()
+
+    def another_engine(self) -> DockerEngine:
+        engine = DockerEngine(self._relay.url, "test", self.node)
+        self.engines.append(engine)
+        return engine
+
+    def exists(self, container_id: str) -> bool:
+        try:
+            self._client.containers.get(container_id)
+        except NotFound:
+            return False
+        return True
+
+    def kill(self, container_id: str) -> None:
+        self._client.containers.get(container_id).kill()
+
+    def by_hand(self, name: str, labels: dict[str, str]) -> str:
+        labels = {**labels, "by-hand": self.node}
+        ran = self._client.containers.run(
+            BUSYBOX, list(POLITE), name=name, labels=labels, detach=True
+        )
+        return str(ran.id)
+
+    def remove(self, container_id: str) -> None:
+        self._client.containers.get(container_id).remove(force=True)
+
+    def set_health(self, container_id: str, health: Health) -> None:
+        make = ["rm", "/sick"] if health is Health.HEALTHY else ["touch", "/sick"]
+        self._client.containers.get(container_id).exec_run(make)
+
+    def take_port(self) -> int:
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
+        return int(self._listener.getsockname()[1])
+
+    async def go_away(self) -> None:
+        await self._relay.cut()
+
+    async def come_back(self) -> None:
+        await self._relay.mend()
+
+    async def clean(self) -> None:
+        for engine in self.engines:
+            await engine.close()
+        await self._relay.cut()
+        self._listener.close()
+        for label in (f"veo.node={self.node}", f"by-hand={self.node}"):
+            for left in self._client.containers.list(
+                all=True, filters={"label": label}, ignore_removed=True
+            ):
+                with contextlib.suppress(NotFound):  # it may remove itself
+                    left.remove(force=True, v=True)
+
+
+@pytest.fixture(scope="module")
+def docker_client(docker_url: str) -> Iterator[docker.DockerClient]:
+    with connect(docker_url, timeout_s=60) as client:
+        yield client
+
+
+@pytest.fixture(params=["fake", pytest.param("docker", marks=pytest.mark.docker)])
+async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+    if request.param == "fake":
+        yield FakeStage()
+        return
+    # Asked for by name: the tests of the engine in memory need no Docker.
+    url = request.getfixturevalue("docker_url")
+    client = request.getfixturevalue("docker_client")
+    relay = Relay(url, tmp_path)
+    await relay.mend()
+    made = DockerStage(client, relay)
+    yield made
+    await made.clean()
+
+
+WEB = Service(name="web", image=BUSYBOX, args=POLITE)
+
+
+def identity(stage: Stage, slot: int = 0, **changes: Any) -> Identity:
+    whole = Identity(
+        cluster="test",
+        node=stage.node,
+        service="web",
+        uid="4d2f7a91",
+        slot=slot,
+        generation=1,
+    )
+    return attrs.evolve(whole, **changes)
+
+
+async def create(stage: Stage, service: Service, slot: int = 0) -> str:
+    whose = identity(stage, slot)
+    config = container_builder.build(service, identity=whose, address="127.0.0.1")
+    return await stage.engine.create(whose.container_name, config)
+
+
+async def run(stage: Stage, service: Service = WEB, slot: int = 0) -> Observed:
+    return await stage.engine.start(await create(stage, service, slot))
+
+
+Watch = AsyncGenerator[EngineEvent, None]
+
+
+@contextlib.asynccontextmanager
+async def watching(stage: Stage) -> AsyncIterator[Watch]:
+    """Have a watch that has told what stands."""
+    async with contextlib.aclosing(stage.engine.watch()) as watch:
+        assert isinstance(await told(watch), EngineListed)
+        yield watch
+
+
+async def told(watch: Watch) -> EngineEvent:
+    async with asyncio.timeout(ANSWER_S):
+        return await anext(watch)
+
+
+async def told_until(
+    watch: Watch, is_it: Callable[[EngineEvent], object]
+) -> list[EngineEvent]:
+    """Return what was told up to the first event that is it."""
+    events = [await told(watch)]
+    while not is_it(events[-1]):
+        events.append(await told(watch))
+    return events
+
+
+async def test_it_answers_and_tells_its_version(stage: Stage) -> None:
+    await stage.engine.check()
+    assert await stage.engine.version()
+
+
+async def test_start_answers_with_the_ports_and_is_told(stage: Stage) -> None:
+    ports = (
+        Port(name="website", container_port=80),
+        Port(name="talk", container_port=90, protocol=Transport.UDP),
+    )
+    async with watching(stage) as watch:
+        seen = await run(stage, attrs.evolve(WEB, ports=ports))
+        [started] = await told_until(watch, lambda _: True)
+    assert isinstance(started, ContainerStarted)
+    assert started.observed == seen
+    assert seen.running
+    assert seen.identity == identity(stage)
+    assert [p.host_port > 0 for p in seen.ports] == [True, True]
+    assert tuple(attrs.evolve(p, host_port=0) for p in seen.ports) == ports
+
+
+async def test_a_fixed_port_is_the_one_that_was_asked_for(stage: Stage) -> None:
+    number = free_port()
+    ports = (Port(name="website", container_port=80, host_port=number),)
+    assert (await run(stage, attrs.evolve(WEB, ports=ports))).ports == ports
+
+
+async def test_in_host_mode_the_container_port_is_the_host_port(stage: Stage) -> None:
+    service = attrs.evolve(
+        WEB, network_mode="host", ports=(Port(name="website", container_port=80),)
+    )
+    seen = await run(stage, service)
+    assert seen.ports == (Port(name="website", container_port=80, host_port=80),)
+
+
+async def test_what_stands_is_listed_first_to_be_adopted(stage: Stage) -> None:
+    ports = (Port(name="website", container_port=80),)
+    running = await run(stage, attrs.evolve(WEB, ports=ports), slot=0)
+    ended = await run(stage, attrs.evolve(WEB, args=SHORT), slot=1)
+    created = await create(stage, WEB, slot=2)
+    stage.by_hand(f"{FOREIGN}-{stage.node[:11]}", {})
+    async with contextlib.aclosing(stage.another_engine().watch()) as watch:
+        listed = await told(watch)
+    assert isinstance(listed, EngineListed)
+    seen = {one.id: one for one in listed.containers}
+    assert set(seen) == {running.id, ended.id, created}
+    assert seen[running.id] == running
+    assert (seen[created].running, seen[created].ever_started) == (False, False)
+    assert seen[ended.id].identity == identity(stage, 1)
+
+
+async def test_the_end_of_a_process_is_told_with_its_code(stage: Stage) -> None:
+    async with watching(stage) as watch:
+        seen = await run(stage)
+        await told_until(watch, lambda e: isinstance(e, ContainerStarted))
+        stage.kill(seen.id)
+        assert await told(watch) == ContainerExited(container_id=seen.id, exit_code=137)
+        again = await stage.engine.start(seen.id)
+        assert await told(watch) == ContainerStarted(observed=again)
+        assert again.running
+
+
+async def test_one_that_ends_at_once_is_told_in_order(stage: Stage) -> None:
+    async with watching(stage) as watch:
+        seen = await run(stage, attrs.evolve(WEB, args=SHORT))
+        events = await told_until(watch, lambda e: isinstance(e, ContainerExited))
+    assert [type(event) for event in events] == [ContainerStarted, ContainerExited]
+    assert events[-1] == ContainerExited(container_id=seen.id, exit_code=3)
+    document = await stage.engine.inspect(seen.id)
+    assert document["State"]["ExitCode"] == 3
+
+
+async def test_one_that_removes_itself_still_tells_its_code(stage: Stage) -> None:
+    service = attrs.evolve(WEB, args=SHORT, auto_remove=True)
+    container_id = await create(stage, service)
+    async with watching(stage) as watch:
+        seen = await stage.engine.start(container_id)
+        events = await told_until(watch, lambda e: isinstance(e, ContainerGone))
+    assert seen.running or seen.exit_code == 3
+    assert events[-2:] == [
+        ContainerExited(container_id=container_id, exit_code=3),
+        ContainerGone(container_id=container_id),
+    ]
+
+
+async def test_one_that_removes_itself_makes_room_for_the_next(stage: Stage) -> None:
+    service = attrs.evolve(WEB, args=SHORT, auto_remove=True)
+    async with watching(stage) as watch:
+        for _ in range(5):
+            first = (await run(stage, service)).id
+            await told_until(watch, lambda e: isinstance(e, ContainerExited))
+            # Docker may still be at removing it: its name is taken until then.
+            second = await create(stage, WEB)
+            assert second != first
+            assert (await stage.engine.start(second)).running
+            await stage.engine.discard(second, 5.0)
+
+
+async def test_discard_stops_and_removes(stage: Stage) -> None:
+    async with watching(stage) as watch:
+        seen = await run(stage)
+        await stage.engine.discard(seen.id, 10.0)
+        events = await told_until(watch, lambda e: isinstance(e, ContainerGone))
+    assert events[-2:] == [
+        ContainerExited(container_id=seen.id, exit_code=0),
+        ContainerGone(container_id=seen.id),
+    ]
+    assert not stage.exists(seen.id)
+
+
+async def test_discard_kills_what_ignores_sigterm(stage: Stage) -> None:
+    async with watching(stage) as watch:
+        seen = await run(stage, attrs.evolve(WEB, args=STUBBORN))
+        await stage.engine.discard(seen.id, 1.0)
+        events = await told_until(watch, lambda e: isinstance(e, ContainerGone))
+    assert events[-2] == ContainerExited(container_id=seen.id, exit_code=137)
+
+
+async def test_discard_removes_what_never_ran_or_ended(stage: Stage) -> None:
+    created = await create(stage, WEB, slot=0)
+    ended = await run(stage, attrs.evolve(WEB, args=SHORT), slot=1)
+    for container_id in (created, ended.id):
+        await stage.engine.discard(container_id, 5.0)
+        assert not stage.exists(container_id)
+
+
+async def test_discard_of_one_that_removes_itself(stage: Stage) -> None:
+    seen = await run(stage, attrs.evolve(WEB, auto_remove=True))
+    await stage.engine.discard(seen.id, 10.0)
+    assert not stage.exists(seen.id)
+
+
+async def test_what_is_gone_is_gone(stage: Stage) -> None:
+    seen = await run(stage)
+    stage.remove(seen.id)
+    await stage.engine.discard(seen.id, 5.0)
+    with pytest.raises(UnknownContainer, match=seen.id):
+        await stage.engine.inspect(seen.id)
+    with pytest.raises(EngineError, match=seen.id):
+        await stage.engine.start(seen.id)
+
+
+async def test_what_was_created_before_is_taken_as_created(stage: Stage) -> None:
+    assert await create(stage, WEB) == await create(stage, WEB)
+    assert len(await stage.engine.list_raw()) == 1
+
+
+@pytest.mark.parametrize("labels", [{}, {"veo.cluster": "test"}], ids=["none", "few"])
+async def test_a_name_that_another_has_is_an_error(
+    stage: Stage, labels: dict[str, str]
+) -> None:
+    name = identity(stage).container_name
+    other = stage.by_hand(name, labels)
+    with pytest.raises(EngineError, match=f"{name}: the name is taken.*{other[:12]}"):
+        await create(stage, WEB)
+    assert stage.exists(other)
+
+
+async def test_a_name_of_another_generation_is_an_error(stage: Stage) -> None:
+    await create(stage, WEB)
+    config = container_builder.build(WEB, identity=identity(stage, generation=2))
+    with pytest.raises(EngineError, match="the name is taken"):
+        await stage.engine.create(identity(stage).container_name, config)
+
+
+async def test_a_name_that_docker_refuses_is_an_error(stage: Stage) -> None:
+    config = container_builder.build(WEB, identity=identity(stage))
+    with pytest.raises(EngineError, match=r"^x: Invalid container name"):
+        await stage.engine.create("x", config)
+
+
+async def test_an_image_that_cannot_be_had_leaves_nothing(stage: Stage) -> None:
+    image = "localhost:1/missing:1"
+    with pytest.raises(ImageError, match=f"^{image}: cannot be pulled: .+") as raised:
+        await create(stage, attrs.evolve(WEB, image=image))
+    assert "\n" not in str(raised.value)
+    assert await stage.engine.list_raw() == []
+
+
+async def test_a_port_of_another_program_is_an_error(stage: Stage) -> None:
+    number = stage.take_port()
+    ports = (Port(name="website", container_port=80, host_port=number),)
+    container_id = await create(stage, attrs.evolve(WEB, ports=ports))
+    with pytest.raises(EngineError, match=f"port 127.0.0.1:{number} is taken"):
+        await stage.engine.start(container_id)
+    await stage.engine.discard(container_id, 5.0)
+    assert not stage.exists(container_id)
+
+
+async def test_a_port_of_another_container_is_an_error(stage: Stage) -> None:
+    number = free_port()
+    ports = (Port(name="website", container_port=80, host_port=number),)
+    await run(stage, attrs.evolve(WEB, ports=ports), slot=0)
+    with pytest.raises(EngineError, match=f"port 127.0.0.1:{number} is taken"):
+        await run(stage, attrs.evolve(WEB, ports=ports), slot=1)
+
+
+async def test_starting_what_runs_changes_nothing(stage: Stage) -> None:
+    seen = await run(stage)
+    assert await stage.engine.start(seen.id) == seen
+
+
+async def test_what_is_not_ours_is_never_touched(stage: Stage) -> None:
+    stranger = stage.by_hand(f"{FOREIGN}-{stage.node[:11]}", {})
+    labels = container_builder.build(WEB, identity=identity(stage, node="dos@dos"))[
+        "Labels"
+    ]
+    neighbour = stage.by_hand(f"neighbour-{stage.node[:11]}", labels)
+    async with watching(stage) as watch:
+        for container_id in (stranger, neighbour):
+            with pytest.raises(EngineError, match="does not belong to uno"):
+                await stage.engine.discard(container_id, 1.0)
+            with pytest.raises(EngineError, match="left alone"):
+                await stage.engine.start(container_id)
+            stage.kill(container_id)
+        ours = await run(stage)
+        # Of the ends of the others nothing was told: this is the first event.
+        assert await told(watch) == ContainerStarted(observed=ours)
+        assert [raw["Id"] for raw in await stage.engine.list_raw()] == [ours.id]
+    assert stage.exists(stranger)
+    assert stage.exists(neighbour)
+
+
+async def test_the_health_check_is_told(stage: Stage) -> None:
+    check = HealthCheck(
+        kind=HealthKind.SHELL,
+        cmd=("test ! -e /sick",),
+        interval_ns=100 * MS,
+        timeout_ns=5000 * MS,
+        retries=1,
+    )
+    async with watching(stage) as watch:
+        seen = await run(stage, attrs.evolve(WEB, health_check=check))
+        assert seen.health in (Health.STARTING, Health.HEALTHY)
+        await told_until(watch, lambda e: isinstance(e, ContainerStarted))
+        for health in (Health.HEALTHY, Health.UNHEALTHY, Health.HEALTHY):
+            stage.set_health(seen.id, health)
+            changed = HealthChanged(container_id=seen.id, health=health)
+            assert await told(watch) == changed
+    document = await stage.engine.inspect(seen.id)
+    observed = container_builder.observe(document)
+    assert observed is not None
+    assert observed.health is Health.HEALTHY
+
+
+async def test_removal_by_hand_is_told(stage: Stage) -> None:
+    async with watching(stage) as watch:
+        container_id = await create(stage, WEB)
+        stage.remove(container_id)
+        assert await told(watch) == ContainerGone(container_id=container_id)
+        running = (await run(stage)).id
+        stage.remove(running)
+        events = await told_until(watch, lambda e: isinstance(e, ContainerGone))
+    # Docker tells the end of one that is removed while it runs sooner or later.
+    assert events[-1] == ContainerGone(container_id=running)
+
+
+async def test_an_engine_that_goes_away_is_lost_once_and_listed_again(
+    stage: Stage,
+) -> None:
+    seen = await run(stage)
+    async with watching(stage) as watch:
+        await stage.go_away()
+        lost = await told(watch)
+        assert isinstance(lost, EngineLost)
+        assert stage.engine.url in lost.reason
+        for call in (stage.engine.check(), stage.engine.inspect(seen.id)):
+            with pytest.raises(EngineUnreachable, match="no Docker Engine answers"):
+                await call
+        stage.kill(seen.id)
+        await stage.come_back()
+        back = await told(watch)
+        assert isinstance(back, EngineListed)
+        [one] = back.containers
+        assert (one.id, one.running, one.exit_code) == (seen.id, False, 137)
+        await stage.engine.start(seen.id)
+        assert isinstance(await told(watch), ContainerStarted)
+
+
+async def test_close_ends_the_watch(stage: Stage) -> None:
+    async with watching(stage) as watch:
+        await stage.engine.close()
+        assert [event async for event in watch] == []
+    with pytest.raises(EngineUnreachable, match="stopping"):
+        await stage.engine.check()
+
+
+async def test_the_fake_fails_as_scripted_and_once() -> None:
+    stage = FakeStage()
+    stage.engine.fail_next("start", EngineError("Docker cannot start it"))
+    container_id = await create(stage, WEB)
+    with pytest.raises(EngineError, match="cannot start it"):
+        await stage.engine.start(container_id)
+    assert (await stage.engine.start(container_id)).running
+
+
+async def test_the_fake_pulls_what_its_registry_has() -> None:
+    engine = FakeEngine("test", "uno@uno", images=(), registry={"nginx:latest"})
+    config = container_builder.build(attrs.evolve(WEB, image="nginx:latest"))
+    assert await engine.create("web", config)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

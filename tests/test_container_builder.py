@@ -1,0 +1,586 @@
+"""The create payload, and what is read back from Docker's documents."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import attrs
+import docker
+import pytest
+from hypothesis import HealthCheck as Slow
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scripts.dockerd import connect
+from tests.engines import BUSYBOX, POLITE
+from veo_shell.container_builder import (
+    build,
+    health_from,
+    identity_of,
+    observe,
+    parse_inspect,
+)
+from veo_shell.core.model import (
+    GroupPolicy,
+    GroupRole,
+    Health,
+    HealthCheck,
+    HealthKind,
+    Identity,
+    Mount,
+    MountKind,
+    Observed,
+    Port,
+    Restart,
+    Service,
+    Transport,
+)
+
+pytest_plugins = ["tests.engines"]
+
+S = 1_000_000_000
+WEB = Service(name="web", image="nginx:latest")
+IDENTITY = Identity(
+    cluster="home", node="uno@uno", service="web", uid="4d2f7a91", slot=0, generation=1
+)
+LABELS = {
+    "veo.cluster": "home",
+    "veo.node": "uno@uno",
+    "veo.service": "web",
+    "veo.uid": "4d2f7a91",
+    "veo.slot": "0",
+    "veo.generation": "1",
+}
+
+
+def built(**changes: Any) -> dict[str, Any]:
+    return build(attrs.evolve(WEB, **changes), address="10.0.0.1")
+
+
+def host(**changes: Any) -> dict[str, Any]:
+    config = built(**changes)["HostConfig"]
+    assert isinstance(config, dict)
+    return config
+
+
+# build
+
+
+def test_a_plain_service_asks_for_nothing_but_its_image() -> None:
+    assert build(WEB) == {
+        "Image": "nginx:latest",
+        "Env": [],
+        "Labels": {},
+        "HostConfig": {
+            "Privileged": False,
+            "AutoRemove": False,
+            "RestartPolicy": {"Name": "no"},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "value"),
+    [
+        ({"args": ("-g", "daemon off;")}, "Cmd", ["-g", "daemon off;"]),
+        ({"environment": ("A=b", "C=d=e", "E=")}, "Env", ["A=b", "C=d=e", "E="]),
+        (
+            {"labels": ("K=V", "a=b=c", "bare")},
+            "Labels",
+            {"K": "V", "a": "b=c", "bare": ""},
+        ),
+    ],
+    ids=["args", "environment", "labels"],
+)
+def test_fields_of_the_container(
+    changes: dict[str, Any], key: str, value: object
+) -> None:
+    assert built(**changes)[key] == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "value"),
+    [
+        ({"privileged": True}, "Privileged", True),
+        ({"auto_remove": True}, "AutoRemove", True),
+        ({"network_mode": "host"}, "NetworkMode", "host"),
+        ({"network_mode": "default"}, "NetworkMode", "default"),
+        ({"pid_mode": "host"}, "PidMode", "host"),
+        ({"cpus": 0.29}, "NanoCpus", 290_000_000),
+        ({"cpus": 2.0}, "NanoCpus", 2_000_000_000),
+        ({"memory_bytes": 256 << 20}, "Memory", 256 << 20),
+        ({"restart": Restart.ALWAYS}, "RestartPolicy", {"Name": "no"}),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_fields_of_the_host(changes: dict[str, Any], key: str, value: object) -> None:
+    assert host(**changes)[key] == value
+
+
+def test_no_limit_is_not_said() -> None:
+    absent = {"NanoCpus", "Memory", "NetworkMode", "PidMode", "Mounts", "PortBindings"}
+    assert not absent & set(host(disk_bytes=10 << 30))
+
+
+def test_random_ports_are_told_to_the_program_in_order() -> None:
+    ports = (
+        Port(name="a", container_port=80),
+        Port(name="b", container_port=81, host_port=500),
+        Port(name="c", container_port=82, protocol=Transport.UDP),
+    )
+    env = built(ports=ports, environment=("A=b",))["Env"]
+    assert env == ["A=b", "PORT0=80", "PORT1=82"]
+
+
+def test_a_variable_of_the_service_wins_over_ours() -> None:
+    ports = (Port(name="a", container_port=80), Port(name="b", container_port=81))
+    env = built(ports=ports, environment=("PORT0=99",))["Env"]
+    assert env == ["PORT0=99", "PORT1=81"]
+
+
+@pytest.mark.parametrize("mode", [None, "default", "bridge", "mynet"])
+def test_ports_are_exposed_and_published_on_the_nodes_address(mode: str | None) -> None:
+    ports = (
+        Port(name="a", container_port=80),
+        Port(name="b", container_port=80, host_port=500),
+        Port(name="c", container_port=53, protocol=Transport.UDP),
+    )
+    payload = built(ports=ports, network_mode=mode)
+    assert payload["ExposedPorts"] == {"80/tcp": {}, "53/udp": {}}
+    assert payload["HostConfig"]["PortBindings"] == {
+        "80/tcp": [
+            {"HostIp": "10.0.0.1", "HostPort": ""},
+            {"HostIp": "10.0.0.1", "HostPort": "500"},
+        ],
+        "53/udp": [{"HostIp": "10.0.0.1", "HostPort": ""}],
+    }
+
+
+@pytest.mark.parametrize("mode", ["host", "none", "container:db"])
+def test_no_port_is_published_where_the_network_is_not_its_own(mode: str) -> None:
+    payload = built(ports=(Port(name="a", container_port=80),), network_mode=mode)
+    assert "ExposedPorts" not in payload
+    assert "PortBindings" not in payload["HostConfig"]
+    assert payload["Env"] == ["PORT0=80"]
+
+
+@pytest.mark.parametrize(
+    ("check", "payload"),
+    [
+        (HealthCheck(kind=HealthKind.CMD, cmd=("a", "b")), {"Test": ["CMD", "a", "b"]}),
+        (
+            HealthCheck(
+                kind=HealthKind.SHELL,
+                cmd=("wget -qO- http://127.0.0.1/",),
+                interval_ns=5 * S,
+                timeout_ns=2 * S,
+                start_period_ns=S,
+                retries=3,
+            ),
+            {
+                "Test": ["CMD-SHELL", "wget -qO- http://127.0.0.1/"],
+                "Interval": 5 * S,
+                "Timeout": 2 * S,
+                "StartPeriod": S,
+                "Retries": 3,
+            },
+        ),
+        (HealthCheck(kind=HealthKind.NONE, interval_ns=S), {"Test": ["NONE"]}),
+        (HealthCheck(kind=HealthKind.INHERIT, interval_ns=S), {"Interval": S}),
+    ],
+    ids=["cmd", "shell", "none", "inherit"],
+)
+def test_health_checks(check: HealthCheck, payload: dict[str, Any]) -> None:
+    assert built(health_check=check)["Healthcheck"] == payload
+
+
+def test_a_health_check_inherited_as_it_is_says_nothing() -> None:
+    check = HealthCheck(kind=HealthKind.INHERIT)
+    assert "Healthcheck" not in built(health_check=check)
+
+
+MOUNTS = {
+    "bind": (
+        Mount(kind=MountKind.BIND, source="/srv", target="/www", read_only=True),
+        {"Type": "bind", "Source": "/srv", "Target": "/www", "ReadOnly": True},
+    ),
+    "propagation": (
+        Mount(kind=MountKind.BIND, source="/a", target="/b", propagation="rslave"),
+        {
+            "Type": "bind",
+            "Source": "/a",
+            "Target": "/b",
+            "ReadOnly": False,
+            "BindOptions": {"Propagation": "rslave"},
+        },
+    ),
+    "volume": (
+        Mount(kind=MountKind.VOLUME, source="named", target="/data"),
+        {"Type": "volume", "Source": "named", "Target": "/data", "ReadOnly": False},
+    ),
+    "anonymous": (
+        Mount(kind=MountKind.VOLUME, target="/data"),
+        {"Type": "volume", "Target": "/data", "ReadOnly": False},
+    ),
+    "tmpfs": (
+        Mount(kind=MountKind.TMPFS, target="/tmp"),
+        {"Type": "tmpfs", "Target": "/tmp", "ReadOnly": False},
+    ),
+}
+
+
+@pytest.mark.parametrize(("mount", "payload"), MOUNTS.values(), ids=MOUNTS)
+def test_mounts(mount: Mount, payload: dict[str, Any]) -> None:
+    assert host(mounts=(mount,))["Mounts"] == [payload]
+    assert parse_inspect({"HostConfig": {"Mounts": [payload]}}, WEB).mounts == (mount,)
+
+
+# Labels
+
+
+def test_the_identity_and_the_ports_are_written_as_labels() -> None:
+    ports = (
+        Port(name="website", container_port=80),
+        Port(name="port1", container_port=90, protocol=Transport.UDP),
+    )
+    service = attrs.evolve(WEB, ports=ports, labels=("K=V",))
+    labels = build(service, identity=IDENTITY)["Labels"]
+    assert labels == {"K": "V", "veo.ports": "website:80/tcp,port1:90/udp", **LABELS}
+
+
+def test_our_labels_win() -> None:
+    service = attrs.evolve(WEB, labels=("veo.slot=7",))
+    assert build(service, identity=IDENTITY)["Labels"] == LABELS
+
+
+def test_the_identity_is_read_from_the_labels() -> None:
+    assert identity_of(LABELS | {"other": "label"}) == IDENTITY
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_that_lack_one_are_not_ours(name: str) -> None:
+    assert identity_of({k: v for k, v in LABELS.items() if k != name}) is None
+    assert identity_of(LABELS | {name: ""}) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "-1", "1.0", "\uff11", "9" * 5000], ids=lambda t: t[:5]
+)
+@pytest.mark.parametrize("name", ["veo.slot", "veo.generation"])
+def test_labels_with_a_wrong_number_are_not_ours(name: str, text: str) -> None:
+    assert identity_of(LABELS | {name: text}) is None
+
+
+texts = st.text(min_size=1)
+counts = st.integers(0, 10**9)
+identities = st.builds(
+    Identity,
+    cluster=texts,
+    node=texts,
+    service=texts,
+    uid=texts,
+    slot=counts,
+    generation=counts,
+)
+
+
+@given(identities)
+def test_every_identity_comes_back_from_its_labels(identity: Identity) -> None:
+    assert identity_of(build(WEB, identity=identity)["Labels"]) == identity
+
+
+@given(
+    st.dictionaries(st.sampled_from([*LABELS, "veo.ports"]), st.text()),
+    st.sampled_from([{}, LABELS]),
+)
+def test_any_labels_are_read_without_an_error(
+    labels: dict[str, str], base: dict[str, str]
+) -> None:
+    seen = observe(document(labels={**base, **labels}))
+    assert (seen is None) == (identity_of({**base, **labels}) is None)
+
+
+# What Docker reports
+
+
+def document(
+    labels: dict[str, str] | None = None,
+    state: dict[str, Any] | None = None,
+    ports: dict[str, Any] | None = None,
+    **host_config: Any,
+) -> dict[str, Any]:
+    return {
+        "Id": "abc",
+        "Name": "/veo-uno-web-4d2f7a-0-1",
+        "Config": {
+            "Image": "nginx:latest",
+            "Labels": LABELS if labels is None else labels,
+        },
+        "HostConfig": {"NetworkMode": "default", **host_config},
+        "State": state or {},
+        "NetworkSettings": {"Ports": ports or {}},
+    }
+
+
+def bound(number: object) -> dict[str, str]:
+    return {"HostIp": "10.0.0.1", "HostPort": str(number)}
+
+
+STARTED = {"StartedAt": "2026-11-23T01:19:45.236590468Z"}
+SEEN = Observed(
+    id="abc",
+    name="veo-uno-web-4d2f7a-0-1",
+    identity=IDENTITY,
+    image="nginx:latest",
+    running=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "seen"),
+    [
+        ({"Running": True, **STARTED}, SEEN),
+        (
+            {"Running": False, "StartedAt": "0001-01-01T00:00:00Z"},
+            attrs.evolve(SEEN, running=False, ever_started=False),
+        ),
+        (
+            {"Running": False, "ExitCode": 137, "OOMKilled": True, **STARTED},
+            attrs.evolve(SEEN, running=False, exit_code=137, oom_killed=True),
+        ),
+        (
+            {"Running": True, "Health": {"Status": "unhealthy"}, **STARTED},
+            attrs.evolve(SEEN, health=Health.UNHEALTHY),
+        ),
+    ],
+    ids=["running", "created", "killed", "unhealthy"],
+)
+def test_the_state_is_observed(state: dict[str, Any], seen: Observed) -> None:
+    assert observe(document(state=state)) == seen
+
+
+def test_a_container_that_is_not_ours_is_not_observed() -> None:
+    assert observe(document(labels={})) is None
+    assert observe({}) is None
+
+
+def test_a_health_that_is_new_to_us_is_none() -> None:
+    assert health_from("healthy") is Health.HEALTHY
+    assert health_from("splendid") is Health.NONE
+
+
+def test_ports_get_the_numbers_that_docker_chose() -> None:
+    labels = LABELS | {"veo.ports": "website:80/tcp,talk:90/udp"}
+    ports = {"80/tcp": [bound(32768)], "90/udp": None}
+    seen = observe(document(labels=labels, ports=ports))
+    assert seen is not None
+    assert [(p.name, p.host_port) for p in seen.ports] == [
+        ("website", 32768),
+        ("talk", 0),
+    ]
+
+
+def test_two_ports_on_one_of_the_container_are_told_apart() -> None:
+    ports = (
+        Port(name="random", container_port=80),
+        Port(name="fixed", container_port=80, host_port=500),
+    )
+    service = attrs.evolve(WEB, ports=ports)
+    payload = build(service, identity=IDENTITY)
+    reported = document(
+        labels=payload["Labels"],
+        ports={"80/tcp": [bound(500), bound(32768)]},
+        PortBindings=payload["HostConfig"]["PortBindings"],
+    )
+    seen = observe(reported)
+    assert seen is not None
+    assert {p.name: p.host_port for p in seen.ports} == {"random": 32768, "fixed": 500}
+    assert parse_inspect(reported, service).ports == seen.ports
+
+
+@given(st.text(min_size=1))
+def test_every_port_name_survives(name: str) -> None:
+    service = attrs.evolve(WEB, ports=(Port(name=name, container_port=80),))
+    labels = build(service, identity=IDENTITY)["Labels"]
+    seen = observe(document(labels=labels))
+    assert seen is not None
+    assert seen.ports == service.ports
+
+
+@pytest.mark.parametrize("text", ["", ",", "a", "a:80", "a:x/tcp", "a:80/quic", ":::"])
+def test_a_port_label_that_is_not_ours_yields_no_port(text: str) -> None:
+    seen = observe(document(labels=LABELS | {"veo.ports": text}))
+    assert seen is not None
+    assert seen.ports == ()
+
+
+def test_of_environment_and_labels_what_the_service_names_is_read() -> None:
+    service = attrs.evolve(WEB, environment=("A=old",), labels=("K=old", "gone=1"))
+    reported = document(labels=LABELS | {"K": "new", "of.the.image": "x"})
+    reported["Config"]["Env"] = ["A=new", "PATH=/bin", "PORT0=80"]
+    read = parse_inspect(reported, service)
+    assert (read.environment, read.labels) == (("A=new",), ("K=new",))
+
+
+@pytest.mark.parametrize(
+    ("reported", "asked", "read"),
+    [
+        ("default", None, None),
+        ("bridge", None, None),
+        ("bridge", "default", "default"),
+        ("host", None, "host"),
+        ("container:3f59504c9cf7", "container:db", "container:db"),
+        ("mynet", "bridge", "mynet"),
+    ],
+)
+def test_the_network_mode_is_read(
+    reported: str, asked: str | None, read: str | None
+) -> None:
+    service = attrs.evolve(WEB, network_mode=asked)
+    assert parse_inspect(document(NetworkMode=reported), service).network_mode == read
+
+
+# With a real engine
+
+words = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789_", min_size=1, max_size=12)
+free_texts = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]),
+    max_size=20,
+)
+pairs = st.dictionaries(words, free_texts, max_size=3).map(
+    lambda found: tuple(f"{name}={value}" for name, value in found.items())
+)
+ports = st.builds(
+    Port,
+    name=words,
+    container_port=st.integers(1, 65535),
+    host_port=st.sampled_from([0, 0, 500, 65535]),
+    protocol=st.sampled_from(Transport),
+)
+targets = words.map(lambda word: f"/mnt/{word}")
+mounts = st.one_of(
+    st.builds(
+        Mount,
+        kind=st.just(MountKind.BIND),
+        source=st.sampled_from(["/etc", "/usr"]),
+        target=targets,
+        read_only=st.booleans(),
+        propagation=st.sampled_from(["", "rprivate", "private", "rslave"]),
+    ),
+    # Docker refuses a volume without a name that nobody could write to.
+    st.builds(Mount, kind=st.just(MountKind.VOLUME), target=targets),
+    st.builds(
+        Mount,
+        kind=st.just(MountKind.VOLUME),
+        source=st.just("veo-test-volume"),
+        target=targets,
+        read_only=st.booleans(),
+    ),
+    st.builds(Mount, kind=st.just(MountKind.TMPFS), target=targets),
+)
+durations = st.sampled_from([0, 1_000_000, S, 90 * S])
+health_checks = st.builds(
+    HealthCheck,
+    kind=st.sampled_from(HealthKind),
+    cmd=st.just(("true",)),
+    interval_ns=durations,
+    timeout_ns=durations,
+    start_period_ns=durations,
+    retries=st.integers(0, 5),
+)
+services = st.builds(
+    Service,
+    name=words,
+    image=st.just(BUSYBOX),
+    restart=st.sampled_from(Restart),
+    restart_count=st.integers(0, 9),
+    privileged=st.booleans(),
+    network_mode=st.sampled_from([None, "default", "bridge", "host", "none"]),
+    pid_mode=st.sampled_from([None, "host"]),
+    cpus=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
+    memory_bytes=st.sampled_from([0, 64 << 20]),
+    disk_bytes=st.sampled_from([0, 1 << 30]),
+    roles=st.lists(words, max_size=2).map(tuple),
+    hosts=st.lists(words, max_size=2).map(tuple),
+    environment=pairs,
+    labels=pairs,
+    mounts=st.lists(mounts, max_size=3, unique_by=lambda m: m.target).map(tuple),
+    args=st.lists(free_texts.filter(bool), min_size=1, max_size=3).map(tuple),
+    auto_remove=st.booleans(),
+    group=st.none() | words,
+    group_role=st.none() | st.sampled_from(GroupRole),
+    group_policy=st.none() | st.sampled_from(GroupPolicy),
+    health_check=st.none() | health_checks,
+    ports=st.lists(ports, max_size=3, unique_by=lambda p: p.container_port).map(tuple),
+)
+
+
+@pytest.fixture(scope="module")
+def api(docker_url: str) -> Any:
+    with connect(docker_url, timeout_s=60) as client:
+        yield client.api
+        with contextlib.suppress(docker.errors.NotFound):  # made by chance only
+            client.api.remove_volume("veo-test-volume")
+
+
+@pytest.mark.docker
+@settings(max_examples=40, deadline=None, suppress_health_check=[Slow.too_slow])
+@given(services)
+def test_every_service_is_accepted_and_comes_back(api: Any, service: Service) -> None:
+    payload = build(service, identity=IDENTITY, address="127.0.0.1")
+    container_id = api.create_container_from_config(payload)["Id"]
+    try:
+        reported = api.inspect_container(container_id)
+    finally:
+        api.remove_container(container_id, v=True, force=True)
+    assert parse_inspect(reported, service) == service
+    seen = observe(reported)
+    assert seen is not None
+    assert (seen.identity, seen.running, seen.ever_started) == (IDENTITY, False, False)
+    assert [p.name for p in seen.ports] == [p.name for p in service.ports]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("mode", ["bridge", "host"])
+def test_a_service_with_every_field_runs(api: Any, mode: str) -> None:
+    service = Service(
+        name="everything",
+        image=BUSYBOX,
+        privileged=True,
+        network_mode=mode,
+        pid_mode="host",
+        cpus=0.5,
+        memory_bytes=64 << 20,
+        disk_bytes=1 << 30,
+        environment=("A=b",),
+        labels=("K=V",),
+        mounts=(
+            Mount(kind=MountKind.BIND, source="/etc", target="/b", read_only=True),
+            Mount(kind=MountKind.VOLUME, target="/v"),
+            Mount(kind=MountKind.TMPFS, target="/t"),
+        ),
+        args=POLITE,
+        auto_remove=True,
+        health_check=HealthCheck(kind=HealthKind.SHELL, cmd=("true",), interval_ns=S),
+        ports=(Port(name="website", container_port=80),),
+    )
+    payload = build(service, identity=IDENTITY, address="127.0.0.1")
+    container_id = api.create_container_from_config(payload)["Id"]
+    try:
+        api.start(container_id)
+        reported = api.inspect_container(container_id)
+        assert reported["State"]["Running"]
+        seen = observe(reported)
+        assert seen is not None
+        assert seen.ports[0].host_port == (
+            80 if mode == "host" else bound_port(reported)
+        )
+    finally:
+        api.remove_container(container_id, v=True, force=True)
+
+
+def bound_port(reported: dict[str, Any]) -> int:
+    """Return the host port that Docker published."""
+    [binding] = reported["NetworkSettings"]["Ports"]["80/tcp"]
+    return int(binding["HostPort"])

@@ -1,0 +1,346 @@
+"""The Engine protocol over a real Docker Engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import re
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Any
+
+import attrs
+from docker import APIClient
+
+from veo_shell import container_builder
+from veo_shell.container_builder import LABEL_CLUSTER, LABEL_NODE
+from veo_shell.core.events import EngineEvent, EngineListed, EngineLost
+from veo_shell.core.model import Observed
+from veo_shell.edge.docker_client import DockerLine, one_line, wait_briefly
+from veo_shell.edge.docker_events import ACTIONS, EventStream, Session, exit_code
+from veo_shell.errors import (
+    EngineError,
+    EngineUnreachable,
+    ImageError,
+    UnknownContainer,
+)
+
+logger = logging.getLogger(__name__)
+
+RECONNECT_FIRST_S = 0.1
+RECONNECT_MAX_S = 5.0
+REMOVAL_TIMEOUT_S = 60
+LAST_WORDS_S = 5.0
+
+NOT_FOUND, CONFLICT = 404, 409
+
+
+class DockerEngine:
+    """The Docker Engine of a node, of which it touches its own containers only.
+
+    Its own are those whose labels name this cluster and this node. `url` "" means
+    DOCKER_HOST, else Docker's usual socket.
+    """
+
+    def __init__(self, url: str, cluster: str, node: str) -> None:
+        self._line = DockerLine(url)
+        self._cluster = cluster
+        self._node = node
+        self._streams: set[EventStream] = set()
+        self._closed = False
+
+    @property
+    def url(self) -> str:
+        """Return where the engine is."""
+        return self._line.url
+
+    async def check(self) -> None:
+        """Raise `EngineUnreachable` unless an engine answers."""
+        await self._line.call(lambda client: client.ping())
+
+    async def version(self) -> str:
+        """Return the engine's version."""
+        answer = await self._line.call(lambda client: client.version())
+        return str(answer["Version"])
+
+    async def create(self, name: str, config: Mapping[str, Any]) -> str:
+        """Create a container, pulling its image if missing; return its id."""
+        try:
+            return await self._create(name, config)
+        except EngineError as exc:
+            if exc.status != NOT_FOUND or "No such image" not in str(exc):
+                raise
+        await self._pull(config["Image"])
+        return await self._create(name, config)
+
+    async def start(self, container_id: str) -> Observed:
+        """Start the container; return what it is then, with the ports it got."""
+        before = self._own(await self._inspect(container_id))
+        try:
+            await self._line.call(lambda client: client.start(before.id))
+        except EngineUnreachable:
+            raise
+        except EngineError as exc:
+            raise _start_error(before, exc) from exc
+        try:
+            return self._own(await self._inspect(before.id))
+        except EngineError as exc:
+            if exc.status != NOT_FOUND:
+                raise
+        return await self._last_words(before)
+
+    async def discard(self, container_id: str, timeout_s: float) -> None:
+        """Stop and remove the container with its anonymous volumes; gone is fine.
+
+        Raises:
+            EngineError: it is not one of ours, and is left alone.
+        """
+        with _gone_is_fine():
+            held = self._own(await self._inspect(container_id))
+            grace_s = math.ceil(timeout_s)
+            await self._line.call_slow(lambda c: c.stop(held.id, timeout=grace_s))
+            try:
+                await self._line.call_slow(
+                    lambda c: c.remove_container(held.id, v=True, force=True)
+                )
+            except EngineError as exc:
+                # Docker removes it already: it was created with auto_remove.
+                if exc.status != CONFLICT or "already in progress" not in str(exc):
+                    raise
+                await self._wait_removed(held.id)
+
+    async def inspect(self, container_id: str) -> dict[str, Any]:
+        """Return the raw document of `GET /containers/{id}/json`."""
+        try:
+            return await self._inspect(container_id)
+        except EngineError as exc:
+            if exc.status != NOT_FOUND:
+                raise
+            raise UnknownContainer(
+                f"no container {container_id!r} on the engine at {self.url}"
+            ) from exc
+
+    async def list_raw(self) -> list[dict[str, Any]]:
+        """Return this node's containers as `GET /containers/json` has them."""
+        labels = {"label": self._labels()}
+        return await self._line.call(
+            lambda client: list(client.containers(all=True, filters=labels))
+        )
+
+    async def watch(self) -> AsyncGenerator[EngineEvent, None]:
+        """Yield what happens to this node's containers, until `close`."""
+        is_lost, delay_s = False, RECONNECT_FIRST_S
+        while not self._closed:
+            stream = self._subscribe()
+            try:
+                await stream.open()
+                session = Session(stream, self._listed, self._look)
+                while True:
+                    event = await session.next()
+                    is_lost, delay_s = False, RECONNECT_FIRST_S
+                    yield event
+            except EngineError as exc:
+                lost = exc
+            finally:
+                stream.close()
+            self._line.forget_version()
+            if not is_lost and not self._closed:
+                logger.warning("%s", lost)
+                yield EngineLost(reason=str(lost))
+            is_lost = True
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, RECONNECT_MAX_S)
+
+    async def close(self) -> None:
+        """End the threads, connections and watches; calls under way fail."""
+        self._closed = True
+        for stream in self._streams:
+            stream.close()
+        await wait_briefly(stream.ended for stream in self._streams)
+        await self._line.close()
+
+    # Creating
+
+    async def _create(self, name: str, config: Mapping[str, Any]) -> str:
+        try:
+            answer = await self._line.call(
+                lambda client: _post_create(client, name, config)
+            )
+        except EngineUnreachable:
+            raise
+        except EngineError as exc:
+            if exc.status == CONFLICT and "already in use" in str(exc):
+                return await self._take_over(name, config)
+            raise EngineError(f"{name}: {exc}", status=exc.status) from exc
+        for warning in answer.get("Warnings") or ():
+            logger.warning("%s: Docker warns: %s", name, warning)
+        return str(answer["Id"])
+
+    async def _take_over(self, name: str, config: Mapping[str, Any]) -> str:
+        """Return the id of the container that has the name, if it is the same one.
+
+        An answer of the engine may have been lost: then it was created before.
+        """
+        try:
+            holder = await self._inspect(name)
+        except EngineError as exc:
+            if exc.status != NOT_FOUND:
+                raise
+            return await self._create(name, config)
+        wanted = container_builder.identity_of(config.get("Labels") or {})
+        found = container_builder.identity_of(holder["Config"].get("Labels") or {})
+        if wanted is None or found != wanted:
+            raise EngineError(
+                f"{name}: the name is taken by container {holder['Id'][:12]} "
+                f"({holder['Config'].get('Image')}), which is not that one: remove "
+                f"or rename it (docker rename {holder['Id'][:12]} NEW_NAME)",
+                status=CONFLICT,
+            )
+        if not _is_leaving(holder):
+            return str(holder["Id"])
+        with _gone_is_fine():
+            await self._wait_removed(holder["Id"])
+        return await self._create(name, config)
+
+    async def _pull(self, image: str) -> None:
+        try:
+            refusal = await self._line.call_slow(lambda client: _pull(client, image))
+        except EngineUnreachable:
+            raise
+        except EngineError as exc:
+            refusal = str(exc)
+        if refusal:
+            raise ImageError(f"{image}: cannot be pulled: {refusal}")
+
+    # Looking at containers
+
+    async def _inspect(self, container_id: str) -> dict[str, Any]:
+        return await self._line.call(
+            lambda client: dict(client.inspect_container(container_id))
+        )
+
+    def _own(self, raw: Mapping[str, Any]) -> Observed:
+        """Return what it is; raise `EngineError` for a container that is not ours."""
+        observed = container_builder.observe(raw)
+        if observed is None or not self._is_ours(observed):
+            raise EngineError(
+                f"container {raw['Name'].removeprefix('/')} ({raw['Id'][:12]}) does "
+                f"not belong to {self._node} in cluster {self._cluster}: left alone"
+            )
+        return observed
+
+    def _is_ours(self, observed: Observed) -> bool:
+        whose = (observed.identity.cluster, observed.identity.node)
+        return whose == (self._cluster, self._node)
+
+    def _labels(self) -> list[str]:
+        return [f"{LABEL_CLUSTER}={self._cluster}", f"{LABEL_NODE}={self._node}"]
+
+    async def _wait_removed(self, container_id: str) -> None:
+        await self._line.call_slow(
+            lambda client: client.wait(
+                container_id, timeout=REMOVAL_TIMEOUT_S, condition="removed"
+            )
+        )
+
+    async def _last_words(self, before: Observed) -> Observed:
+        """Return how a container ended that Docker removed before it was looked at.
+
+        Its exit code is then only in the events that the engine keeps for a while.
+        """
+        filters = {"container": [before.id], "event": ["die"]}
+        deadline_s = asyncio.get_running_loop().time() + LAST_WORDS_S
+        stream = EventStream(self._line, filters, replay=True)
+        try:
+            await stream.open()
+            event = await stream.next_before(deadline_s)
+        finally:
+            stream.close()
+        if event is None:
+            raise EngineError(f"{before.name}: it vanished when it was started")
+        code = exit_code(event)
+        return attrs.evolve(before, running=False, ever_started=True, exit_code=code)
+
+    # Watching
+
+    def _subscribe(self) -> EventStream:
+        """Return the events of this node's containers."""
+        labels = self._labels()
+        filters = {"type": ["container"], "label": labels, "event": ACTIONS}
+        stream = EventStream(self._line, filters)
+        self._streams = {old for old in self._streams if not old.ended.done()}
+        self._streams.add(stream)
+        return stream
+
+    async def _listed(self) -> EngineListed:
+        """List the containers; one that vanishes meanwhile is left out."""
+        listed = await self.list_raw()
+        seen = await asyncio.gather(*(self._look(raw["Id"]) for raw in listed))
+        return EngineListed(containers=tuple(one for one in seen if one is not None))
+
+    async def _look(self, container_id: str) -> Observed | None:
+        """Return what it is; None where it is gone, or its labels are not whole."""
+        try:
+            return container_builder.observe(await self._inspect(container_id))
+        except EngineError as exc:
+            if exc.status != NOT_FOUND:
+                raise
+            return None
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    """Leave the block where the engine says that there is no such container."""
+    try:
+        yield
+    except EngineError as exc:
+        if exc.status != NOT_FOUND:
+            raise
+
+
+def _post_create(
+    client: Any, name: str, config: Mapping[str, Any]
+) -> dict[str, Any]:  # Any: the SDK's stubs leave the call untyped
+    return dict(client.create_container_from_config(dict(config), name))
+
+
+def _pull(client: APIClient, image: str) -> str:
+    """Pull the image; return what the engine refuses it for, "" if it came."""
+    client.reload_config()  # `docker login` may have been run since
+    steps = list(client.pull(image, stream=True, decode=True))
+    return next((one_line(step["error"]) for step in steps if "error" in step), "")
+
+
+def _is_leaving(raw: Mapping[str, Any]) -> bool:
+    """Tell whether Docker removes the container by itself, now or soon."""
+    state = raw["State"]
+    ended = not state["Running"] and not state["StartedAt"].startswith(
+        container_builder.NEVER
+    )
+    auto_removed = ended and raw["HostConfig"]["AutoRemove"]
+    return auto_removed or state["Status"] in ("removing", "dead")
+
+
+# Docker 20 to 28: `Bind for IP:PORT failed: port is already allocated`, `listen tcp4
+# IP:PORT: bind: address already in use`, `failed to bind host port [for] IP:PORT…`.
+_TAKEN = re.compile(r"port is already allocated|address already in use")
+_ADDRESS = re.compile(
+    r"(?:Bind for|listen \w+|host port(?: for)?) (\[?[^\s\[\]]*\]?:\d+)"
+)
+
+
+def _start_error(held: Observed, failure: EngineError) -> EngineError:
+    """Return the line for a container that the engine cannot start."""
+    text = str(failure)
+    if not _TAKEN.search(text):
+        return EngineError(
+            f"{held.name}: Docker cannot start it: {text}", status=failure.status
+        )
+    found = _ADDRESS.search(text)
+    where = f" {found[1]}" if found else ""
+    return EngineError(
+        f"{held.name}: the host's port{where} is taken: free it, or give the service "
+        f"{held.identity.service} another host_port (0: Docker chooses)",
+        status=failure.status,
+    )

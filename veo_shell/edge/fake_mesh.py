@@ -1,0 +1,198 @@
+"""A mesh in memory: the same contract as ZeroMQ's, and a network that can be cut.
+
+Everything is delivered through the event loop, in order, and takes no time. A request
+that nobody can answer any more fails at once instead of after its time-out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from veo_shell.core.wire import MAX_FRAME_BYTES
+from veo_shell.errors import PeerUnreachable, StartError
+
+logger = logging.getLogger(__name__)
+
+
+class FakeNetwork:
+    """What the fake meshes of a test are joined by."""
+
+    def __init__(self) -> None:
+        self._meshes: dict[tuple[str, int], FakeMesh] = {}
+        self._cuts: set[tuple[str, str]] = set()
+        self._to_lose = 0
+
+    def join(self, address: str, mesh_port: int, pub_port: int) -> FakeMesh:
+        """Return a mesh for the node at this address; it is heard once started."""
+        return FakeMesh(self, address, mesh_port, pub_port)
+
+    def cut(self, a: str, b: str, *, one_way: bool = False) -> None:
+        """Let nothing through between two addresses; `one_way`: from a to b only."""
+        self._cuts.add((a, b))
+        if not one_way:
+            self._cuts.add((b, a))
+
+    def mend(self, a: str, b: str) -> None:
+        """Undo every cut between two addresses."""
+        self._cuts -= {(a, b), (b, a)}
+
+    def lose_next(self, count: int) -> None:
+        """Lose the next messages, each publication per hearer, request or reply."""
+        self._to_lose += count
+
+    def bind(self, mesh: FakeMesh, *ports: int) -> None:
+        """Give a mesh its ports, unless one is taken."""
+        for port in ports:
+            if (mesh.address, port) in self._meshes:
+                raise StartError(
+                    f"cannot listen on {mesh.address}:{port}: already in use"
+                )
+        self._meshes |= {(mesh.address, port): mesh for port in ports}
+
+    def unbind(self, mesh: FakeMesh) -> None:
+        """Free a mesh's ports."""
+        self._meshes = {k: m for k, m in self._meshes.items() if m is not mesh}
+
+    def hearers(self, address: str, pub_port: int) -> list[FakeMesh]:
+        """Return the meshes that are connected to this one, first started first."""
+        started = dict.fromkeys(self._meshes.values())
+        return [mesh for mesh in started if mesh.hears(address, pub_port)]
+
+    def at(self, address: str, mesh_port: int) -> FakeMesh | None:
+        """Return the mesh that listens there."""
+        mesh = self._meshes.get((address, mesh_port))
+        return mesh if mesh is not None and mesh.mesh_port == mesh_port else None
+
+    def carries(self, source: str, target: str) -> bool:
+        """Tell whether the next message from source to target arrives."""
+        if (source, target) in self._cuts:
+            return False
+        if self._to_lose:
+            self._to_lose -= 1
+            return False
+        return True
+
+
+class FakeMesh:
+    """One node's end of a `FakeNetwork`."""
+
+    refused = 0
+
+    def __init__(
+        self, network: FakeNetwork, address: str, mesh_port: int, pub_port: int
+    ) -> None:
+        self.address = address
+        self.mesh_port = mesh_port
+        self.pub_port = pub_port
+        self.dropped = 0
+        self._network = network
+        self._peers: set[tuple[str, int, int]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: dict[asyncio.Future[bytes | None], tuple[str, int]] = {}
+        self._is_up = False
+
+    async def start(
+        self,
+        on_publication: Callable[[bytes], None],
+        on_request: Callable[[bytes], Awaitable[bytes | None]],
+    ) -> None:
+        """Take this node's ports and deliver what comes; raise `StartError`."""
+        self._network.bind(self, self.mesh_port, self.pub_port)
+        self._on_publication = on_publication
+        self._on_request = on_request
+        self._is_up = True
+
+    def connect(self, address: str, mesh_port: int, pub_port: int) -> None:
+        """Hear a peer's publications from now on."""
+        self._peers.add((address, mesh_port, pub_port))
+
+    def disconnect(self, address: str, mesh_port: int, pub_port: int) -> None:
+        """Forget a peer."""
+        self._peers.discard((address, mesh_port, pub_port))
+        for reply, asked in self._asked.items():
+            if asked == (address, mesh_port):
+                _settle(reply, None)
+
+    def hears(self, address: str, pub_port: int) -> bool:
+        """Tell whether this node is connected to that one."""
+        return any((peer, port) == (address, pub_port) for peer, _, port in self._peers)
+
+    def publish(self, frame: bytes) -> None:
+        """Send a frame to every node that hears this one."""
+        _check_size(frame)
+        loop = asyncio.get_running_loop()
+        for mesh in self._network.hearers(self.address, self.pub_port):
+            if self._network.carries(self.address, mesh.address):
+                loop.call_soon(mesh.deliver, frame)
+
+    async def request(
+        self, address: str, mesh_port: int, frame: bytes, timeout_s: float
+    ) -> bytes:
+        """Ask the node there and return its reply; raise `PeerUnreachable`."""
+        _check_size(frame)
+        where = f"{address}:{mesh_port}"
+        await asyncio.sleep(0)
+        peer = self._network.at(address, mesh_port)
+        if peer is None or not self._network.carries(self.address, address):
+            raise PeerUnreachable(f"{where} could not be reached")
+        reply = peer.receive(frame)
+        self._asked[reply] = (address, mesh_port)
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await reply
+        except TimeoutError as exc:
+            raise PeerUnreachable(f"{where} did not answer in {timeout_s:g} s") from exc
+        finally:
+            del self._asked[reply]
+        if answer is None or not self._network.carries(address, self.address):
+            raise PeerUnreachable(f"{where} did not answer")
+        return answer
+
+    async def stop(self) -> None:
+        """Free the ports; nothing is delivered afterwards."""
+        self._is_up = False
+        self._network.unbind(self)
+        self._peers.clear()
+        for reply in self._asked:
+            _settle(reply, None)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def deliver(self, frame: bytes) -> None:
+        """Take in a publication."""
+        if not self._is_up:
+            return
+        try:
+            self._on_publication(frame)
+        except Exception:
+            logger.exception("a message could not be handled")
+
+    def receive(self, frame: bytes) -> asyncio.Future[bytes | None]:
+        """Take in a request; what comes of it goes on if the asker gives up."""
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[bytes | None] = loop.create_future()
+        task = loop.create_task(self._answer(frame, reply))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: _settle(reply, None))
+        return reply
+
+    async def _answer(self, frame: bytes, reply: asyncio.Future[bytes | None]) -> None:
+        try:
+            _settle(reply, await self._on_request(frame))
+        except Exception:
+            logger.exception("a request could not be answered")
+
+
+def _settle(reply: asyncio.Future[bytes | None], answer: bytes | None) -> None:
+    if not reply.done():
+        reply.set_result(answer)
+
+
+def _check_size(frame: bytes) -> None:
+    if len(frame) > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame of {len(frame)} bytes: peers would hang up")
