@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -81,6 +81,8 @@ class Relay:
         self._idle = asyncio.Event()
         self._idle.set()
         self._asked: list[bytes] = []
+        self._held = ""
+        self._released = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -90,6 +92,16 @@ class Relay:
     def asked(self, path: str) -> int:
         """Return how many requests with that in their path went to the engine."""
         return sum(path.encode() in line for line in self._asked)
+
+    def hold(self, path: str) -> None:
+        """Keep back the answers to requests with that in their path."""
+        self._held = path
+        self._released.clear()
+
+    def release(self) -> None:
+        """Let the answers pass that were kept back."""
+        self._held = ""
+        self._released.set()
 
     async def mend(self) -> None:
         """Let connections pass from now on."""
@@ -130,22 +142,32 @@ class Relay:
         else:
             to_engine = asyncio.open_connection(target.hostname, target.port)
         engine_reader, engine_writer = await to_engine
+        requests = [b""]
+
+        async def ask(data: bytes) -> None:
+            requests.append(data.partition(b"\r\n")[0])
+            self._asked.append(requests[-1])
+
+        async def answer(data: bytes) -> None:
+            if self._held and self._held.encode() in requests[-1]:
+                await self._released.wait()
+
         await asyncio.gather(
-            self._pass_on(reader, engine_writer, self._asked.append),
-            self._pass_on(engine_reader, writer, lambda data: None),
+            self._pass_on(reader, engine_writer, ask),
+            self._pass_on(engine_reader, writer, answer),
         )
 
     async def _pass_on(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        note: Callable[[bytes], None],
+        before: Callable[[bytes], Awaitable[None]],
     ) -> None:
         """Pass bytes one way; where they end, end the other way with it."""
         # A line that breaks while bytes are on their way is what the test is about.
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                note(data.partition(b"\r\n")[0])
+                await before(data)
                 writer.write(data)
                 await writer.drain()
         writer.close()

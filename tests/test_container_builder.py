@@ -37,8 +37,6 @@ from veo_shell.core.model import (
     Transport,
 )
 
-pytest_plugins = ["tests.engines"]
-
 S = 1_000_000_000
 WEB = Service(name="web", image="nginx:latest")
 IDENTITY = Identity(

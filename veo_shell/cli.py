@@ -7,32 +7,122 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from veo_shell import __version__
 from veo_shell.errors import NodeUnreachable, UsageError, VeoError
 
 FINE, FAILED, USAGE, NO_NODE = 0, 1, 2, 3
+INTERRUPTED, READER_GONE = 130, 141
+"""The statuses a shell shows for a program that SIGINT or SIGPIPE ended."""
+
+STATUSES = "exit status: 0, 1 on a failure, 2 on wrong usage, 3 when no node answers"
+OFF = ("", "0", "false", "no", "off")
+
+
+class Setting(NamedTuple):
+    """One option of `veo start`, and the variables that stand in for it."""
+
+    flag: str
+    metavar: str
+    variables: tuple[str, ...]
+    help: str
+    default: str | None = None
+
+
+START = (
+    Setting(
+        "--name",
+        "NAME",
+        ("VEO_NAME", "NAME"),
+        "name@host; this host's name stands for what is missing",
+    ),
+    Setting(
+        "--address",
+        "ADDRESS",
+        ("VEO_ADDRESS",),
+        "the address others reach this host at; default: the one it goes out with",
+    ),
+    Setting(
+        "--config",
+        "FILE",
+        ("VEO_CONFIG",),
+        "the node's file; default ./cluster.yml or /etc/veo/cluster.yml, if there",
+    ),
+    Setting("--cluster", "NAME", ("VEO_CLUSTER",), "the cluster's name", "veo"),
+    Setting(
+        "--cookie-file",
+        "FILE",
+        ("VEO_COOKIE_FILE",),
+        "the cluster's secret, one for all nodes; else $COOKIE, else ~/.veo/cookie",
+    ),
+    Setting("--dns-port", "PORT", ("VEO_DNS_PORT",), "where DNS answers", "53"),
+    Setting(
+        "--mesh-port",
+        "PORT",
+        ("VEO_MESH_PORT",),
+        "where peers ask; the next one publishes",
+        "8087",
+    ),
+    Setting(
+        "--data-dir",
+        "DIR",
+        ("VEO_DATA_DIR",),
+        "where state is kept; default /var/lib/veo, ~/.veo/data unless root",
+    ),
+    Setting(
+        "--docker",
+        "URL",
+        ("VEO_DOCKER", "DOCKER_HOST"),
+        "the Docker Engine; default unix:///var/run/docker.sock",
+    ),
+    Setting(
+        "--log-level",
+        "LEVEL",
+        ("VEO_LOG_LEVEL",),
+        "debug, info, warning or error",
+        "info",
+    ),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status (docs: 0, 1, 2, 3)."""
+    """Run one command; return its exit status (`STATUSES`)."""
+    _fill_in_streams()
     arguments = _parser().parse_args(argv)
     try:
         status = arguments.run(arguments)
-    except NodeUnreachable as exc:
-        return _complain(exc, NO_NODE)
-    except UsageError as exc:
-        return _complain(exc, USAGE)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is left in the buffer must not be complained about at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
     except VeoError as exc:
-        return _complain(exc, FAILED)
+        return _complain(exc)
     assert isinstance(status, int)
     return status
 
 
-def _complain(error: VeoError, status: int) -> int:
-    sys.stderr.write(f"veo: {error}\n")
-    return status
+def _complain(error: VeoError) -> int:
+    """Say what is wrong, a line for each problem; return the exit status for it."""
+    for line in str(error).splitlines():
+        sys.stderr.write(f"veo: {line}\n")
+    if isinstance(error, NodeUnreachable):
+        return NO_NODE
+    return USAGE if isinstance(error, UsageError) else FAILED
+
+
+def _fill_in_streams() -> None:
+    """Open /dev/null where a standard stream is closed.
+
+    A socket would get its number else, and what is printed would go there.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # Open until the process ends, as the one that was closed.
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
 
 
 def _env(*names: str, default: str | None = None) -> str | None:
@@ -45,13 +135,35 @@ def _run_dir(arguments: argparse.Namespace) -> Path:
         return Path(arguments.run_dir).absolute()
     if os.geteuid() == 0:
         return Path("/run/veo")
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(base) / "veo" if base else Path.home() / ".veo" / "run"
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if base.startswith("/"):
+        return Path(base) / "veo"
+    try:
+        return Path.home() / ".veo" / "run"
+    except RuntimeError:
+        raise UsageError(
+            "no home directory to find the node in: give --run-dir"
+        ) from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="veo", description="A masterless Docker cluster with DNS built in."
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        message = message.replace("A... arguments", "one argument")  # of PARSER
+        self.exit(USAGE, f"veo: {message} (see: {self.prog} --help)\n")
+
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[_Parser]
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="veo",
+        description="A masterless Docker cluster with DNS built in.",
+        epilog=f"veo COMMAND --help tells more; {STATUSES}",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"veo {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -63,128 +175,102 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+def _add(commands: Commands, name: str, help: str, epilog: str = "") -> _Parser:  # noqa: A002 (argparse's word)
+    return commands.add_parser(
+        name,
+        help=help,
+        description=f"{help[0].upper()}{help[1:]}.",
+        epilog=epilog,
+        allow_abbrev=False,
+    )
 
 
-def _add_run_dir(parser: argparse.ArgumentParser) -> None:
+def _add_run_dir(parser: _Parser) -> None:
     parser.add_argument(
         "--run-dir",
         metavar="DIR",
         default=_env("VEO_RUN_DIR"),
-        help="where the node's control socket is (VEO_RUN_DIR; default /run/veo)",
+        help="where the node's control socket is; default /run/veo, unless root "
+        "$XDG_RUNTIME_DIR/veo or ~/.veo/run (VEO_RUN_DIR)",
     )
 
 
 def _add_start(commands: Commands) -> None:
-    parser = commands.add_parser("start", help="run a node on this host")
+    parser = _add(
+        commands,
+        "start",
+        "run a node on this host",
+        "Each option can be given as the variable in brackets instead; the option "
+        "counts more, and a VEO_ variable more than one without.",
+    )
     parser.set_defaults(run=_start)
-    _add_run_dir(parser)
-    add = parser.add_argument
-    add(
-        "--name",
-        default=_env("VEO_NAME", "NAME"),
-        help="name@host; the host name for what is missing (VEO_NAME, NAME)",
-    )
-    add(
-        "--address",
-        default=_env("VEO_ADDRESS"),
-        help="the address others reach this host at (VEO_ADDRESS)",
-    )
-    add(
-        "--config",
-        metavar="FILE",
-        default=_env("VEO_CONFIG"),
-        help="the node's cluster.yml (VEO_CONFIG)",
-    )
-    add(
+    for setting in START:
+        default = f"; default {setting.default}" if setting.default else ""
+        parser.add_argument(
+            setting.flag,
+            metavar=setting.metavar,
+            default=_env(*setting.variables, default=setting.default),
+            help=f"{setting.help}{default} ({', '.join(setting.variables)})",
+        )
+    parser.add_argument(
         "--join",
         metavar="HOST[:PORT]",
         action="append",
-        default=None,
-        help="a node to join, any will do; may be repeated (VEO_JOIN, JOIN: a list)",
+        help="a node to join, any will do; may be repeated (VEO_JOIN, JOIN: several, "
+        "between commas or spaces)",
     )
-    add(
-        "--cluster",
-        default=_env("VEO_CLUSTER", default="veo"),
-        help="the cluster's name (VEO_CLUSTER; default veo)",
-    )
-    add(
-        "--cookie-file",
-        metavar="FILE",
-        default=_env("VEO_COOKIE_FILE"),
-        help="the cluster's secret (VEO_COOKIE_FILE; else COOKIE, ~/.veo/cookie)",
-    )
-    add(
-        "--dns-port",
-        metavar="PORT",
-        default=_env("VEO_DNS_PORT", default="53"),
-        help="where DNS answers (VEO_DNS_PORT; default 53)",
-    )
-    add(
-        "--mesh-port",
-        metavar="PORT",
-        default=_env("VEO_MESH_PORT", default="8087"),
-        help="where peers ask; the next one publishes (VEO_MESH_PORT; default 8087)",
-    )
-    add(
-        "--data-dir",
-        metavar="DIR",
-        default=_env("VEO_DATA_DIR"),
-        help="where state is kept (VEO_DATA_DIR; default /var/lib/veo)",
-    )
-    add(
-        "--docker",
-        metavar="URL",
-        default=_env("VEO_DOCKER", "DOCKER_HOST"),
-        help="the Docker Engine (VEO_DOCKER, DOCKER_HOST)",
-    )
-    add(
-        "--log-level",
-        choices=["debug", "info", "warning", "error"],
-        default=_env("VEO_LOG_LEVEL", default="info"),
-        help="what is logged (VEO_LOG_LEVEL; default info)",
-    )
-    add(
+    _add_run_dir(parser)
+    parser.add_argument(
         "--detach",
         action="store_true",
-        default=_env("VEO_DETACH", default="") not in ("", "0", "false", "no"),
+        default=(_env("VEO_DETACH") or "").lower() not in OFF,
         help="run in the background; returns when the node is up (VEO_DETACH)",
     )
 
 
 def _add_stop(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "stop", help="stop this host's node; its containers keep running"
+    parser = _add(
+        commands, "stop", "stop this host's node; its containers keep running"
     )
     parser.set_defaults(run=_stop)
     _add_run_dir(parser)
 
 
 def _add_status(commands: Commands) -> None:
-    parser = commands.add_parser("status", help="show nodes, services, containers")
+    parser = _add(commands, "status", "show nodes, services, containers")
     parser.set_defaults(run=_status)
     _add_run_dir(parser)
     parser.add_argument("--json", action="store_true", help="as one JSON document")
 
 
 def _add_attach(commands: Commands) -> None:
-    parser = commands.add_parser("attach", help="open the console of a node")
+    parser = _add(
+        commands,
+        "attach",
+        "open the console of a node",
+        "What follows CODE or FILE is its sys.argv. Without either, code that is piped "
+        "to stdin is run.",
+    )
     parser.set_defaults(run=_attach)
     _add_run_dir(parser)
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("-c", metavar="CODE", dest="code", help="run code and leave")
-    source.add_argument(
-        "--script", metavar="FILE", help="run a file and leave; ARGS are its sys.argv"
-    )
     parser.add_argument(
         "--echo", action="store_true", help="show each input before its result"
     )
-    parser.add_argument("args", nargs="*", metavar="ARGS", help=argparse.SUPPRESS)
+    # PARSER: one argument, then all that follows, whatever it looks like.
+    rest = argparse.PARSER
+    parser.add_argument(
+        "-c", metavar="CODE", dest="code", nargs=rest, help="run code and leave"
+    )
+    parser.add_argument(
+        "--script", metavar="FILE", nargs=rest, help="run a file and leave"
+    )
+    parser.add_argument("args", nargs="*", help=argparse.SUPPRESS)
 
 
 def _add_check(commands: Commands) -> None:
-    parser = commands.add_parser("check", help="check a cluster.yml")
+    parser = _add(
+        commands, "check", "check a cluster.yml, and print what is wrong in it"
+    )
     parser.set_defaults(run=_check)
     parser.add_argument("file", metavar="FILE")
 
@@ -207,7 +293,21 @@ def _start(arguments: argparse.Namespace) -> int:
         docker=arguments.docker,
         log_level=arguments.log_level,
     )
-    return daemon.detach(options) if arguments.detach else daemon.run(options)
+    return daemon.detach(options, _answers) if arguments.detach else daemon.run(options)
+
+
+def _answers(run_dir: Path) -> bool:
+    """Tell whether a node's console answers."""
+    from veo_shell.console.client import Client
+
+    client = Client(run_dir)
+    try:
+        client.call("veo.about")
+    except NodeUnreachable:
+        return False
+    finally:
+        client.close()
+    return True
 
 
 def _stop(arguments: argparse.Namespace) -> int:
@@ -225,20 +325,41 @@ def _status(arguments: argparse.Namespace) -> int:
 def _attach(arguments: argparse.Namespace) -> int:
     from veo_shell.console import attach, script
 
-    run_dir = _run_dir(arguments)
+    run_dir, echo = _run_dir(arguments), arguments.echo
     if arguments.code is not None:
-        return script.run_text(
-            run_dir, arguments.code, "<-c>", ["-c", *arguments.args], arguments.echo
-        )
+        code, *argv = _session(arguments.code + arguments.args)
+        return script.run_text(run_dir, code, "<-c>", ["-c", *argv], echo)
     if arguments.script is not None:
-        path = arguments.script
-        return script.run_file(run_dir, path, [path, *arguments.args], arguments.echo)
+        path, *argv = _session(arguments.script + arguments.args)
+        return script.run_file(run_dir, path, [path, *argv], echo)
     if arguments.args:
-        raise UsageError(f"unexpected argument {arguments.args[0]!r}")
+        raise UsageError(
+            f"unexpected argument {arguments.args[0]!r}: a file is run with --script, "
+            "code with -c"
+        )
     if not sys.stdin.isatty():
-        text = sys.stdin.read()
-        return script.run_text(run_dir, text, "<stdin>", ["-"], arguments.echo)
+        return script.run_stdin(run_dir, echo)
     return attach.main(run_dir)
+
+
+def _session(words: list[str]) -> list[str]:
+    """Return code or file with its arguments, less a `--` between them.
+
+    Python takes what follows for the script's, too; but an option of ours there is
+    more likely meant for us, and the code might run on the wrong node.
+    """
+    what, *argv = words
+    if argv[:1] == ["--"]:
+        return [what, *argv[1:]]
+    for word in argv:
+        if word == "--":
+            break
+        if word.partition("=")[0] in ("--run-dir", "--echo"):
+            raise UsageError(
+                f"{word} stands behind the code or the file: put it before, or put -- "
+                "between if it is the script's"
+            )
+    return words
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
+import attrs
+
 from veo_shell.container_builder import build
 from veo_shell.core.commands import (
     After,
@@ -22,7 +24,7 @@ from veo_shell.core.events import (
     StartAnswered,
     TimerDue,
 )
-from veo_shell.core.model import Container
+from veo_shell.core.model import Container, State
 from veo_shell.core.protocols import Engine
 from veo_shell.core.verbs import read
 from veo_shell.errors import EngineError, UnknownContainer
@@ -43,15 +45,28 @@ class ContainerMonitor:
 
     @read
     def state(self, container: Container | str) -> Container:
-        """Return a container as it is now.
+        """Return a container as it is now, by its record, name or Docker id.
 
         >>> container_monitor.state("veo-uno-nginx-1f0c2a-0-1")
         """
+        if isinstance(container, Container) and container.state is State.PENDING:
+            return self._in_slot(container)
         name = container if isinstance(container, str) else container.name
         for found in self._node.machine.view.containers():
-            if name in (found.name, found.id):
+            if name and name in (found.name, found.id):
                 return found
-        raise UnknownContainer(f"no container is called {name}")
+        raise UnknownContainer(f"no container is called {name!r}")
+
+    def _in_slot(self, pending: Container) -> Container:
+        """Return what fills the slot of one that waited for a node, if it yet does."""
+        view = self._node.machine.view
+        for found in view.containers():
+            if (found.uid, found.slot) == (pending.uid, pending.slot):
+                return found
+        for slot in view.slots(pending.uid):
+            if slot.wanted and slot.slot == pending.slot:
+                return attrs.evolve(pending, generation=slot.generation)
+        raise UnknownContainer(f"{pending.service}: slot {pending.slot} was given up")
 
     async def check(self) -> None:
         """Raise `EngineUnreachable` unless the engine answers."""

@@ -70,29 +70,35 @@ class ContainerStorage:
             self._node.spawn(self._write(self._flushed), "store")
 
     async def flushed(self) -> None:
-        """Return when all that was ordered so far is on disk."""
+        """Return when all that was ordered so far is on disk; raise `StoreError`."""
         while self._flushed is not None:
             await asyncio.shield(self._flushed)
 
     async def close(self) -> None:
         """Write what is left and close the store."""
-        if self._pending:
-            await self._write_batch()
-        await self._store.close()
+        try:
+            if self._pending:
+                await self._write_batch()
+        finally:
+            await self._store.close()
 
     async def _write(self, flushed: asyncio.Future[None]) -> None:
         try:
             while self._pending:
                 await self._write_batch()
+            flushed.set_result(None)
         except StoreError as exc:
             self._node.fail(exc)
-            raise
+            flushed.set_exception(exc)
+            flushed.exception()  # known to the node, also where nobody waits for it
         finally:
             self._flushed = None
-            flushed.set_result(None)
+            flushed.cancel()
 
     async def _write_batch(self) -> None:
-        batch, self._pending = self._pending, []
+        """Write what waits; it stays in line until it is on disk."""
+        batch = list(self._pending)
         documents = {d.node: d for order in batch for d in order.documents}
         records = {r.key: r for order in batch for r in order.records}
         await self._store.save(documents.values(), records.values())
+        del self._pending[: len(batch)]

@@ -7,17 +7,18 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from veo_shell.core.events import AddAsked, RemoveAsked, RoleAssigned, StopAsked
-from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Accepted,
     Container,
     Identity,
     Service,
     State,
+    Status,
 )
 from veo_shell.core.placement import coordinator
 from veo_shell.core.protocols import Engine
 from veo_shell.core.verbs import read, write
+from veo_shell.core.wire import packed_bytes
 from veo_shell.errors import (
     PeerUnreachable,
     ServiceError,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from veo_shell.node import Node
 
 COORDINATOR_TRIES = 3
+MAX_SPEC_BYTES = 256 * 1024
+"""Specs travel with others in frames of 1 MiB."""
+REACHED = frozenset({Status.ALIVE, Status.SUSPECT})
 
 
 class Coordinator:
@@ -92,6 +96,11 @@ class ContainerSup:
                 f"add_service takes a service, as in settings.get_applications(), "
                 f"not {type(service).__name__}"
             )
+        if (size := packed_bytes(service)) > MAX_SPEC_BYTES:
+            raise UsageError(
+                f"{service.name}: its spec takes {size} bytes, at most "
+                f"{MAX_SPEC_BYTES} are taken: mount files instead of large values"
+            )
         uid = self._uid_of(service)
         accepted: Accepted = await self._coordinate(uid, "add", uid, service, queue)
         if accepted.node is None:
@@ -123,7 +132,7 @@ class ContainerSup:
             and spec in (None, record.service)
         ]
         if not uids:
-            raise UnknownService(f"no service is called {wanted!r}{self._near(wanted)}")
+            raise UnknownService(self._unknown(wanted, spec))
         held = [c for c in view.containers() if c.uid in uids]
         for uid in uids:
             await self._coordinate(uid, "remove", uid)
@@ -134,10 +143,12 @@ class ContainerSup:
     async def stop(self, container: Container | str) -> None:
         """Stop and remove one container for good; the last one ends its service.
 
+        Returns when it is gone, or its node cannot be reached: then it is stopped when
+        that is back.
+
         >>> container_sup.stop(container_sup.cloud_containers()[0])
         """
-        found = self._node.container_monitor.state(container)
-        await self._withdraw(found)
+        await self._withdraw(self._node.container_monitor.state(container))
 
     @read
     def count(self) -> int:
@@ -219,7 +230,8 @@ class ContainerSup:
     ) -> tuple[str | None, Container] | None:
         """Return (why it failed or None, the container) once that is known."""
         view = self._node.machine.view
-        if view.spec(accepted.uid) is None:
+        record = view.service(accepted.uid)
+        if record is not None and record.service is None:
             raise ServiceError(f"{service.name} was removed while it was being added")
         slots = {slot.slot: slot for slot in view.slots(accepted.uid)}
         slot = slots.get(accepted.slot)
@@ -270,21 +282,27 @@ class ContainerSup:
             container.slot,
             container.generation,
         )
-        view = self._node.machine.view
-        await self._node.until(
-            lambda: view.container(container.node, container.name) is None or None
-        )
+        await self._node.until(lambda: self._gone([container.uid], container.name))
 
-    def _gone(self, uids: list[str]) -> bool | None:
+    def _gone(self, uids: list[str], name: str = "") -> bool | None:
+        """Tell when nothing of these is left on the nodes that can be reached."""
         machine = self._node.machine
         left = [
             c
             for c in machine.view.containers()
-            if c.uid in uids and machine.members.status(c.node) not in GONE
+            if c.uid in uids
+            and name in ("", c.name)
+            and machine.members.status(c.node) in REACHED
         ]
         return None if left else True
 
-    def _near(self, name: str) -> str:
+    def _unknown(self, name: str, spec: Service | None) -> str:
         names = [service.name for service in self.services()]
+        if spec is not None and name in names:
+            return (
+                f"the service {name!r} stands with another spec; "
+                f"remove_service({name!r}) removes every one of that name"
+            )
         near = difflib.get_close_matches(name, names, 1)
-        return f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"no service is called {name!r}{hint}"

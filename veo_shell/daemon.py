@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
+import ipaddress
 import logging
 import os
+import re
 import signal
 import socket
-import subprocess
+import struct
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import attrs
 
-from veo_shell.errors import NodeUnreachable, StartError, UsageError
+from veo_shell.errors import NodeUnreachable, StartError, UsageError, VeoError
 
 if TYPE_CHECKING:
-    from veo_shell.node import NodeConfig
+    from veo_shell.edge.control import ControlServer
+    from veo_shell.node import Node, NodeConfig
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +32,16 @@ DETACH_S = 60.0
 STOP_S = 20.0
 POLL_S = 0.05
 MESH_PORT = 8087
+USAGE = 2
+LEVELS = ("debug", "info", "warning", "error")
+CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+FLOCK = "hhqqi"
+"""Linux's `struct flock`: type, whence, start, length, pid."""
 
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What the command line says, as text; `resolve` makes a configuration of it."""
+    """What the command line says, as text; `_configure` makes records of it."""
 
     name: str | None
     address: str | None
@@ -48,24 +56,6 @@ class Options:
     docker: str | None
     log_level: str
 
-    def arguments(self) -> list[str]:
-        """Return the command line that says the same."""
-        given = {
-            "--name": self.name,
-            "--address": self.address,
-            "--config": self.config,
-            "--cluster": self.cluster,
-            "--cookie-file": self.cookie_file,
-            "--dns-port": self.dns_port,
-            "--mesh-port": self.mesh_port,
-            "--data-dir": self.data_dir,
-            "--run-dir": str(self.run_dir),
-            "--docker": self.docker,
-            "--log-level": self.log_level,
-        }
-        flags = [part for k, v in given.items() if v is not None for part in (k, v)]
-        return flags + [part for address in self.join for part in ("--join", address)]
-
 
 def run(options: Options) -> int:
     """Run a node until it is told to stop; return the exit status.
@@ -73,22 +63,73 @@ def run(options: Options) -> int:
     Raises:
         StartError, EngineUnreachable, ConfigError: it cannot start.
     """
+    return _run(options, _configure(options))
+
+
+def _run(options: Options, config: NodeConfig) -> int:
+    # What a service's environment says is in our files, and no one else's to read.
+    os.umask(0o077)
     logging.basicConfig(
         stream=sys.stderr,
         level=options.log_level.upper(),
         format="%(asctime)s %(levelname)s %(message)s",
     )
     data_dir = _data_dir(options)
-    _make(data_dir)
-    _make(options.run_dir)
-    with _only_one(data_dir / "lock", f"a node keeps its state in {data_dir} already"):
-        taken = f"a node runs already with {options.run_dir} as its run directory"
-        with _only_one(options.run_dir / "veo.pid", taken):
-            asyncio.run(_serve(options, data_dir))
+    _make("--data-dir", data_dir)
+    _make("--run-dir", options.run_dir)
+    with (
+        _only_one(
+            "--data-dir",
+            data_dir / "lock",
+            f"a node keeps its state in {data_dir} already",
+        ),
+        _only_one(
+            "--run-dir",
+            options.run_dir / "veo.pid",
+            f"a node runs already with {options.run_dir} as its run directory",
+        ),
+    ):
+        asyncio.run(_serve(options, config, data_dir))
     return 0
 
 
-async def _serve(options: Options, data_dir: Path) -> None:
+async def _serve(options: Options, config: NodeConfig, data_dir: Path) -> None:
+    """Run the node; end it in order when it is told to, also while it starts."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in _endings():
+        loop.add_signal_handler(number, stopping.set)
+    node, control = _assemble(options, config, data_dir)
+    life = loop.create_task(_live(node, control))
+    told = loop.create_task(stopping.wait())
+    try:
+        await asyncio.wait({life, told}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        told.cancel()
+        life.cancel()
+        await asyncio.wait({life})
+        await control.stop()
+        await node.stop()
+    if not life.cancelled():
+        life.result()
+
+
+def _endings() -> list[signal.Signals]:
+    """Return the signals that end a node; `nohup` leaves SIGHUP out."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([] if ignored else [signal.SIGHUP])]
+
+
+async def _live(node: Node, control: ControlServer) -> None:
+    """Start the node, then its console; return never, raise why it cannot go on."""
+    await node.start()
+    await control.start()
+    await node.failed
+
+
+def _assemble(
+    options: Options, config: NodeConfig, data_dir: Path
+) -> tuple[Node, ControlServer]:
     from veo_shell.edge.clock import SystemClock
     from veo_shell.edge.control import ControlServer
     from veo_shell.edge.cookie import derive_keys, load_cookie
@@ -99,10 +140,6 @@ async def _serve(options: Options, data_dir: Path) -> None:
     from veo_shell.edge.zmq_mesh import ZmqMesh
     from veo_shell.node import Node
 
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    config = _configure(options)
     cookie = load_cookie(options.cookie_file, os.environ)
     keys = derive_keys(cookie, config.cluster)
     node = Node(
@@ -115,46 +152,46 @@ async def _serve(options: Options, data_dir: Path) -> None:
         clock=SystemClock(),
     )
     about = {"node": config.name, "cluster": config.cluster}
-    control = ControlServer(options.run_dir / "control.sock", node.words, about)
-    try:
-        await node.start()
-        await control.start()
-        await _first(stopping, node.failed)
-    finally:
-        await control.stop()
-        await node.stop()
-
-
-async def _first(stopping: asyncio.Event, failed: asyncio.Future[None]) -> None:
-    """Return when the node is told to stop; raise why it cannot go on."""
-    loop = asyncio.get_running_loop()
-    told = loop.create_task(stopping.wait())
-    ends: set[asyncio.Future[Any]] = {told, failed}
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
-    if failed.done():
-        failed.result()
+    return node, ControlServer(options.run_dir / "control.sock", node.words, about)
 
 
 def _configure(options: Options) -> NodeConfig:
+    """Return what the options say, checked; raise `VeoError`."""
     from veo_shell import settings
     from veo_shell.edge.host import primary_address
     from veo_shell.node import NodeConfig
 
     name = node_name(options.name)
+    if not CLUSTER.fullmatch(options.cluster):
+        raise UsageError(
+            f"--cluster {options.cluster!r}: a cluster's name is of letters, digits, "
+            "-, _ and ., at most 63"
+        )
+    if options.log_level not in LEVELS:
+        raise UsageError(
+            f"--log-level {options.log_level!r}: one of {', '.join(LEVELS)}"
+        )
+    dns_port = _port("--dns-port", options.dns_port)
+    mesh_port = _port("--mesh-port", options.mesh_port, most=65534)
+    if dns_port in (mesh_port, mesh_port + 1):
+        raise UsageError(
+            f"--dns-port {dns_port}: the mesh has {mesh_port} and {mesh_port + 1}"
+        )
+    address = _own_address(options.address) if options.address else primary_address()
+    joins = dict.fromkeys(map(_join, options.join))
     config_file = _config_file(options.config)
     entries = settings.get_nodes(config_file) if config_file else ()
-    mesh_port = _port("--mesh-port", options.mesh_port)
     return NodeConfig(
         name=name,
-        address=_address("--address", options.address) if options.address else primary_address(),
+        address=address,
         cluster=options.cluster,
         mesh_port=mesh_port,
         pub_port=mesh_port + 1,
-        dns_port=_port("--dns-port", options.dns_port),
+        dns_port=dns_port,
         role=next((e.role for e in entries if e.node == name), ""),
         config_file=config_file,
-        joins=tuple(map(_join, options.join)),
+        # One list of nodes may serve for all of them.
+        joins=tuple(joined for joined in joins if joined != (address, mesh_port)),
     )
 
 
@@ -164,17 +201,20 @@ def node_name(given: str | None) -> str:
     >>> node_name("uno@uno")
     'uno@uno'
     """
+    from veo_shell.core import scalars
+
     host = socket.gethostname().partition(".")[0] or "localhost"
     name, _, at = (given or host).partition("@")
-    at = at or host
-    for part in (name, at):
-        allowed = part.replace("-", "").replace("_", "").replace(".", "").isalnum()
-        if not (part.isascii() and allowed and len(part) <= 63) or "." in name:
-            raise UsageError(
-                f"--name {given!r}: a node is called name@host, of letters, digits, "
-                "- and _"
-            )
-    return f"{name}@{at}"
+    full = f"{name}@{at or host}"
+    try:
+        return scalars.node_name(full)
+    except scalars.Wrong:
+        what = (
+            f"--name {given!r}" if given else f"this host's name, {host!r}: use --name"
+        )
+        raise UsageError(
+            f"{what}: a node is called name@host, of letters, digits, - and _"
+        ) from None
 
 
 def _config_file(given: str | None) -> Path | None:
@@ -183,72 +223,162 @@ def _config_file(given: str | None) -> Path | None:
 
     if given is not None:
         return Path(given).absolute()
-    found = [Path(name) for name in settings.DEFAULT_FILES if Path(name).exists()]
-    return found[0].absolute() if found else None
+    # os.path: it takes a folder that may not be looked into for one without the file.
+    found = [name for name in settings.DEFAULT_FILES if os.path.exists(name)]  # noqa: PTH110
+    return Path(found[0]).absolute() if found else None
+
+
+def _own_address(text: str) -> str:
+    """Return the IP address that other hosts are to use for this one."""
+    found = _address("--address", text)
+    address = ipaddress.ip_address(found)
+    if address.is_unspecified or address.is_multicast:
+        why = "no address of one host"
+    elif address.version == 6 and address.is_link_local:
+        why = "a link-local address means nothing to other hosts"
+    else:
+        return found
+    raise UsageError(f"--address {text}: {why}: name one that others reach it at")
 
 
 def _address(option: str, text: str) -> str:
+    """Return the IP address of a host, its IPv4 one if it has both."""
     try:
         found = socket.getaddrinfo(text, None, type=socket.SOCK_STREAM)
-    except OSError as exc:
-        raise StartError(f"{option} {text}: {exc.strerror or exc}") from exc
-    return str(found[0][4][0])
+    except (OSError, UnicodeError) as exc:
+        reason = (exc.strerror if isinstance(exc, OSError) else None) or exc
+        raise StartError(
+            f"{option} {text}: no address is known for it: {reason}"
+        ) from exc
+    best = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return str(best[4][0])
 
 
 def _join(text: str) -> tuple[str, int]:
-    host, _, port = text.partition(":")
+    """Read `host`, `host:port`, `[v6]:port` or `v6`.
+
+    >>> _join("[::1]:9000"), _join("::1"), _join("127.0.0.1:9")
+    (('::1', 9000), ('::1', 8087), ('127.0.0.1', 9))
+    """
+    host, port = text, ""
+    if bracketed := re.fullmatch(r"\[(.*)\](?::(.*))?", text):
+        host, port = bracketed[1], bracketed[2] or ""
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not host:
+        raise UsageError(f"--join {text!r}: a node to join is HOST or HOST:PORT")
     return _address("--join", host), _port("--join", port) if port else MESH_PORT
 
 
-def _port(option: str, text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise UsageError(f"{option} {text!r}: a port is a number from 1 to 65535")
+def _port(option: str, text: str, most: int = 65535) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= most:
+        raise UsageError(f"{option} {text!r}: a port is a number from 1 to {most}")
     return int(text)
 
 
-def detach(options: Options) -> int:
-    """Start a node in the background; return when it answers, or say why it ended."""
+def detach(options: Options, answers: Callable[[Path], bool]) -> int:
+    """Start a node in the background; return when its console answers.
+
+    `answers` tells whether the console of a run directory does. In the node's own
+    process, return what `run` returns.
+
+    Raises:
+        VeoError: for the reason why the node ended; it is not left running.
+    """
+    config = _configure(options)
+    os.umask(0o077)
     log_path = _data_dir(options) / "veo.log"
-    _make(log_path.parent)
-    with log_path.open("ab") as log:
+    _make("--data-dir", log_path.parent)
+    try:
+        log = log_path.open("ab")
+    except OSError as exc:
+        raise _unwritable("--data-dir", log_path, exc) from exc
+    with log:
         begin = log.tell()
-        child = subprocess.Popen(
-            [sys.executable, "-m", "veo_shell", "start", *options.arguments()],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={k: v for k, v in os.environ.items() if k != "VEO_DETACH"},
-        )
-    ready = options.run_dir / "control.sock"
+        pid = os.fork()
+        if pid == 0:
+            _leave_terminal(log)
+            return _run(options, config)
+    try:
+        _wait_until_up(pid, options.run_dir, answers, log_path, begin)
+    except BaseException:  # Ctrl-C as well: nobody waits for the node any more
+        _end(pid)
+        raise
+    sys.stdout.write(f"{config.name} is up (pid {pid}, log {log_path})\n")
+    return 0
+
+
+def _leave_terminal(log: IO[bytes]) -> None:
+    """Let go of all that this process shares with the one that started it."""
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for stream in (1, 2):
+        os.dup2(log.fileno(), stream)
+    log.close()
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+
+
+def _wait_until_up(
+    pid: int,
+    run_dir: Path,
+    answers: Callable[[Path], bool],
+    log_path: Path,
+    begin: int,
+) -> None:
+    """Return when the node answers; raise for the reason when it ended."""
     deadline = time.monotonic() + DETACH_S
-    while child.poll() is None:
-        if _holder(options.run_dir) == child.pid and ready.exists():
-            name = node_name(options.name)
-            sys.stdout.write(f"{name} is up (pid {child.pid}, log {log_path})\n")
-            return 0
+    while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+        if _holder(run_dir) == pid and answers(run_dir):
+            return
         if time.monotonic() > deadline:
-            child.terminate()
             raise StartError(f"the node did not come up in {DETACH_S:g} s: {log_path}")
         time.sleep(POLL_S)
+    status = os.waitstatus_to_exitcode(ended[1])
     with log_path.open("rb") as log:
         log.seek(begin)
         lines = log.read().decode(errors="replace").splitlines()
-    said = [line for line in lines if line.startswith("veo: ")] or lines[-1:]
-    sys.stderr.write("".join(f"{line}\n" for line in said))
-    return child.returncode or 1
+    said = [line.removeprefix("veo: ") for line in lines if line.startswith("veo: ")]
+    if not said:
+        said = [f"the node ended (status {status}) before it was up: see {log_path}"]
+    raise (UsageError if status == USAGE else StartError)("\n".join(said))
+
+
+def _end(pid: int) -> None:
+    """End our child, in order or else by force; one that was waited for is gone."""
+    with contextlib.suppress(ChildProcessError):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + STOP_S
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                os.kill(pid, number)
+            while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(POLL_S)
 
 
 def stop(run_dir: Path) -> int:
-    """Tell this host's node to pause and end; return when it has ended."""
+    """Tell this host's node to pause and end; return when it has ended.
+
+    Raises:
+        NodeUnreachable: there is none.
+    """
     pid = _holder(run_dir)
     if pid is None:
-        raise NodeUnreachable(f"no node runs with {run_dir} as its run directory")
-    os.kill(pid, signal.SIGTERM)
+        raise NodeUnreachable(
+            f"no node runs with {run_dir} as its run directory: name another --run-dir"
+        )
+    if pid == 0:  # the kernel's word for a process that we do not see
+        raise VeoError(f"the node of {run_dir} runs in a container: stop it there")
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except PermissionError:
+        raise VeoError(
+            f"the node (pid {pid}) belongs to another user: stop it as that user"
+        ) from None
+    except ProcessLookupError:
+        return 0  # it ended just now
     deadline = time.monotonic() + STOP_S
     while _holder(run_dir) == pid:
         if time.monotonic() > deadline:
-            raise StartError(f"the node (pid {pid}) does not end; see its log")
+            raise VeoError(f"the node (pid {pid}) does not end; see its log")
         time.sleep(POLL_S)
     return 0
 
@@ -256,44 +386,76 @@ def stop(run_dir: Path) -> int:
 def _data_dir(options: Options) -> Path:
     if options.data_dir:
         return Path(options.data_dir).absolute()
-    return Path("/var/lib/veo") if os.geteuid() == 0 else Path.home() / ".veo" / "data"
+    if os.geteuid() == 0:
+        return Path("/var/lib/veo")
+    try:
+        return Path.home() / ".veo" / "data"
+    except RuntimeError:
+        raise UsageError(
+            "no home directory to keep state in: give --data-dir"
+        ) from None
 
 
-def _make(directory: Path) -> None:
+def _make(option: str, directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except FileExistsError:
+        raise StartError(
+            f"{option} {directory}: not a directory: name another"
+        ) from None
     except OSError as exc:
-        raise StartError(f"{directory}: {exc.strerror}; name another one") from exc
+        raise StartError(
+            f"{option} {directory}: cannot make it ({exc.strerror}): name another"
+        ) from exc
 
 
-@contextmanager
-def _only_one(path: Path, taken: str) -> Iterator[None]:
-    """Hold a file's lock, our pid in it, for as long as this node runs."""
+def _unwritable(option: str, path: Path, exc: OSError) -> StartError:
+    return StartError(
+        f"{option} {path.parent}: cannot write {path.name} there ({exc.strerror}): "
+        "name another"
+    )
+
+
+@contextlib.contextmanager
+def _only_one(option: str, path: Path, taken: str) -> Iterator[None]:
+    """Hold a file's lock, our pid in it, for as long as this node runs.
+
+    A record lock, as the kernel tells who has it (`_holder`). It is lost when this
+    process closes the file, whoever opened it: nothing else here may.
+    """
     try:
         handle = path.open("a+")
     except OSError as exc:
-        raise StartError(f"{path}: {exc.strerror}") from exc
+        raise _unwritable(option, path, exc) from exc
     with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StartError(taken) from None
+            raise StartError(f"{taken}: stop it or name another {option}") from None
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")
         handle.flush()
         yield
+        handle.truncate(0)
 
 
 def _holder(run_dir: Path) -> int | None:
-    """Return the pid of the node that holds a run directory, None if none does."""
+    """Return the pid of the node that holds a run directory, None if none does.
+
+    Asks the kernel and takes no lock itself: a node that starts just now would find
+    it taken. What is written in the file may be the pid of somebody else by now.
+    """
+    path = run_dir / "veo.pid"
     try:
-        handle = (run_dir / "veo.pid").open("r")
-    except FileNotFoundError:
+        handle = path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as exc:
+        raise NodeUnreachable(
+            f"{path}: {exc.strerror}: name the --run-dir of a node of your own"
+        ) from exc
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = handle.read().strip()
-            return int(text) if text.isdecimal() else None
-    return None
+        wanted = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        found = fcntl.fcntl(handle, fcntl.F_GETLK, wanted)
+    kind, _, _, _, pid = struct.unpack(FLOCK, found)
+    return None if kind == fcntl.F_UNLCK else int(pid)

@@ -44,9 +44,11 @@ class DnsRegistry:
 
         >>> dns_registry.lookup("nginx")
         """
-        origin = self._node.config.zone
-        short = name.removesuffix(".").removesuffix(f".{origin.removesuffix('.')}")
-        wanted = f"{short}.{origin}".lower(), type.upper()
+        origin = self._node.config.zone.lower()
+        whole = f"{name.lower().removesuffix('.')}."
+        if not f".{whole}".endswith(f".{origin}"):
+            whole += origin
+        wanted = whole, type.upper()
         return [r for r in self.records() if (r.name.lower(), r.type) == wanted]
 
     async def start(self) -> None:

@@ -24,7 +24,7 @@ from veo_shell.core.membership import Timing
 from veo_shell.core.model import NodeDocument
 from veo_shell.core.protocols import Clock, Engine, Host, Mesh, Server, Store
 from veo_shell.dns_registry import DnsRegistry
-from veo_shell.errors import VeoError
+from veo_shell.errors import VeoError, VerbFailed
 from veo_shell.node_monitor import NodeMonitor
 from veo_shell.own_settings import OwnSettings
 
@@ -87,9 +87,10 @@ class Node:
             config.cluster,
             config.timing,
             clock.now(),
-            alone=not config.joins,
+            alone=all(j == (config.address, config.mesh_port) for j in config.joins),
         )
         self.boot_id = document.boot_id
+        self._is_ending = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._asked: dict[str, asyncio.Future[Any]] = {}
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
@@ -139,6 +140,7 @@ class Node:
     async def stop(self) -> None:
         """Pause: say so to the peers and end; the containers keep running."""
         await self.node_monitor.say_farewell()
+        self._is_ending = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -149,11 +151,16 @@ class Node:
         logger.info("%s: stopped", self.config.name)
 
     def feed(self, event: Event) -> None:
-        """Tell the core of an event and perform what it orders."""
+        """Tell the core of an event and perform what it orders; nothing at the end."""
+        if self._is_ending:
+            return
         try:
             self._perform(self.machine.handle(event, self.clock.now()))
         except Exception:
-            logger.exception("%s: cannot handle %r", self.config.name, event)
+            # Only the kind: an event may hold a service's environment.
+            logger.exception(
+                "%s: cannot handle %s", self.config.name, type(event).__name__
+            )
 
     async def ask(self, event: Event, operation: str) -> Any:
         """Feed an event that carries an operation; return the core's answer to it.
@@ -164,7 +171,9 @@ class Node:
         self._asked[operation] = future
         try:
             self.feed(event)
-            value = await future
+            if not future.done():  # the core answers at once, or not at all
+                raise VerbFailed(f"{self.config.name} could not handle it; see its log")
+            value = future.result()
             await self.container_storage.flushed()
         finally:
             self._asked.pop(operation, None)
@@ -202,7 +211,12 @@ class Node:
 
     def _perform(self, commands: list[cmd.Command]) -> None:
         for command in commands:
-            self._performers[type(command)](command)
+            try:
+                self._performers[type(command)](command)
+            except Exception:  # the orders after it are not to be lost with it
+                logger.exception(
+                    "%s: cannot perform %s", self.config.name, type(command).__name__
+                )
         self.dns_registry.refresh()
         for entry in list(self._waiting):
             self._look(*entry)

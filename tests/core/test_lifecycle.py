@@ -293,6 +293,43 @@ def test_one_started_by_hand_is_taken_back() -> None:
     assert story.play(DUE) == []
 
 
+def test_a_start_that_the_stream_tells_after_its_known_end_is_none_by_hand() -> None:
+    story = running()
+    story.play(exited(3))
+    story.play(DUE)
+    assert story.play(StartAnswered(name=NAME, observed=ENDED)) == [after(0.2)]
+    assert story.play(ContainerStarted(observed=SEEN)) == []
+    assert story.state is State.BACKOFF
+    assert story.play(exited(3)) == []
+    assert story.container.restarts == 1
+
+
+@pytest.mark.parametrize("answered_first", [True, False])
+def test_an_end_that_is_told_late_does_not_end_the_next_start(
+    answered_first: bool,
+) -> None:
+    story = running()
+    story.play(exited(3))
+    story.play(DUE)
+    story.play(StartAnswered(name=NAME, observed=ENDED))
+    story.play(DUE)
+    late: list[LifeEvent] = [ANSWERED, exited(3)]
+    for event in late if answered_first else reversed(late):
+        assert story.play(event) == []
+    assert story.state is State.RUNNING
+    assert story.play(exited(4)) != []
+
+
+def test_what_a_broken_stream_owed_is_not_waited_for() -> None:
+    story = running()
+    story.play(exited(3))
+    story.play(DUE)
+    story.play(StartAnswered(name=NAME, observed=ENDED))
+    story.play(Found(observed=SEEN, anew=True))
+    assert story.state is State.RUNNING
+    assert story.play(exited(4)) != []
+
+
 def test_health_moves_between_running_and_unhealthy() -> None:
     story = running()
     story.play(HealthChanged(container_id="c1", health=Health.STARTING))

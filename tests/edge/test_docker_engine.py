@@ -23,14 +23,17 @@ import requests
 from scripts.dockerd import connect
 from tests.engines import BUSYBOX, POLITE, STUBBORN, Relay
 from veo_shell import container_builder
-from veo_shell.core.events import ContainerExited, EngineListed, EngineLost
+from veo_shell.core.events import (
+    ContainerExited,
+    ContainerGone,
+    EngineListed,
+    EngineLost,
+)
 from veo_shell.core.model import Identity, Mount, MountKind, Observed, Service
 from veo_shell.edge import docker_engine, docker_events
 from veo_shell.edge.docker_client import DEFAULT_URL, QUICK_THREADS, DockerLine
 from veo_shell.edge.docker_engine import DockerEngine
 from veo_shell.errors import EngineError, EngineUnreachable, ImageError, UsageError
-
-pytest_plugins = ["tests.engines"]
 
 WEB = Service(name="web", image=BUSYBOX, args=POLITE)
 
@@ -152,6 +155,115 @@ async def test_close_ends_threads_and_calls_at_once(ours: Ours) -> None:
     # The thread that the engine keeps waiting ends with the engine's answer.
     ours.client.containers.get(held.id).kill()
     await until(lambda: not threads("docker"))
+
+
+async def test_one_that_vanished_when_it_started_has_its_exit_code(ours: Ours) -> None:
+    service = attrs.evolve(WEB, args=("sh", "-c", "exit 3"), auto_remove=True)
+    container_id = await ours.create(service)
+    ours.relay.hold("/start")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(ours.engine.start(container_id))
+        await until(lambda: not exists(ours, container_id))
+        ours.relay.release()
+        seen = await task
+    assert (seen.running, seen.ever_started, seen.exit_code) == (False, True, 3)
+
+
+def exists(ours: Ours, container_id: str) -> bool:
+    """Tell whether the engine holds a container."""
+    try:
+        ours.client.api.inspect_container(container_id)
+    except docker.errors.NotFound:
+        return False
+    return True
+
+
+async def test_a_name_that_becomes_free_meanwhile_is_taken(ours: Ours) -> None:
+    held = await ours.create()
+    ours.relay.hold("/create")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(ours.create())
+        await until(lambda: ours.relay.asked("/create") == 2)
+        ours.client.containers.get(held).remove()
+        ours.relay.release()
+        assert exists(ours, await task)
+
+
+# It takes Docker a while to remove so many files; until then the name is taken.
+FILES = "mkdir /x; i=0; while [ $i -lt 5000 ]; do : >/x/$i; i=$((i+1)); done"
+SLOW_TO_GO = attrs.evolve(WEB, args=("sh", "-c", FILES), auto_remove=True)
+
+
+@contextlib.asynccontextmanager
+async def one_that_is_going(ours: Ours) -> AsyncIterator[str]:
+    """Have a container that Docker removes just now."""
+    async with contextlib.aclosing(ours.engine.watch()) as watch:
+        assert isinstance(await anext(watch), EngineListed)
+        going = (await ours.run(SLOW_TO_GO)).id
+        await first(watch, ContainerExited)
+        yield going
+        assert (await first(watch, ContainerGone)).container_id == going
+
+
+async def test_a_new_one_waits_until_the_old_one_is_removed(ours: Ours) -> None:
+    async with one_that_is_going(ours) as going:
+        new = await ours.create()
+        assert new != going
+        assert not exists(ours, going)
+    assert (await ours.engine.start(new)).running
+
+
+async def test_discard_waits_for_a_removal_under_way(ours: Ours) -> None:
+    async with one_that_is_going(ours) as going:
+        await ours.engine.discard(going, 5.0)
+        assert not exists(ours, going)
+
+
+async def test_a_line_cut_while_an_image_is_pulled_is_no_image_error(
+    ours: Ours,
+) -> None:
+    ours.relay.hold("/images/create")
+    service = attrs.evolve(WEB, image="localhost:1/x")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(failure_of(ours.create(service)))
+        await until(lambda: ours.relay.asked("/images/create"))
+        async with asyncio.TaskGroup() as cutting:
+            cutting.create_task(ours.relay.cut())
+            ours.relay.release()
+        error = await task
+    assert isinstance(error, EngineUnreachable)
+    await ours.relay.mend()
+
+
+async def test_what_docker_warns_of_is_logged(
+    ours: Ours, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = {"80/tcp": [{"HostIp": "", "HostPort": "80"}]}
+    host = {"NetworkMode": "host", "PortBindings": port}
+    labels = {"veo.node": ours.node}
+    config = {"Image": BUSYBOX, "Cmd": ["true"], "Labels": labels, "HostConfig": host}
+    await ours.engine.create(ours.node[:11], config)
+    [record] = caplog.records
+    assert f"{ours.node[:11]}: Docker warns: Published ports" in record.getMessage()
+
+
+async def test_close_ends_a_watch_that_waits_for_the_engine(
+    ours: Ours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_engine, "RECONNECT_FIRST_S", 3600.0)
+    async with contextlib.aclosing(ours.engine.watch()) as watch:
+        assert isinstance(await anext(watch), EngineListed)
+        await ours.relay.cut()
+        assert isinstance(await anext(watch), EngineLost)
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            rest = group.create_task(rest_of(watch))
+            await asyncio.sleep(0)
+            await ours.engine.close()
+            assert await rest == []
+
+
+async def rest_of(watch: AsyncIterator[Any]) -> list[Any]:
+    return [event async for event in watch]
 
 
 async def test_a_refusal_is_docker_s_own_words_in_one_line(ours: Ours) -> None:

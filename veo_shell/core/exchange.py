@@ -198,6 +198,8 @@ class Exchange:
             )
         if self._is_taken(newcomer, now):
             return Refused(reason=f"a node named {newcomer.node} lives already")
+        if newcomer.node == self.own.node:  # told to join itself
+            return Welcome(members=tuple(self._view.nodes))
         self._meet(newcomer, now)
         self._tell(self._members.heard(newcomer.node, newcomer.boot_id, now))
         self._pull(newcomer.node, now)

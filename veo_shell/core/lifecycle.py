@@ -93,8 +93,9 @@ class Life:
 
     `attempts` counts the starts since it last ran steadily; `wanted` turns False for
     good when the table gives the container up. `early_exit` is an end that the event
-    stream told before the engine answered the order to start. `changed_s` is when the
-    state changed last.
+    stream told before the engine answered the order to start; `owed_exits`
+    counts the reverse: ends known from an answer that the stream has yet to tell.
+    `changed_s` is when the state changed last.
     """
 
     container: Container
@@ -105,6 +106,7 @@ class Life:
     attempts: int = 0
     wanted: bool = True
     early_exit: ContainerExited | None = None
+    owed_exits: int = 0
     changed_s: float = 0.0
 
     def to(self, state: State, **changes: Any) -> Life:
@@ -126,6 +128,8 @@ def on_event(life: Life, event: LifeEvent, now: float) -> Step:
     if row is None:
         raise AssertionError(f"{event!r} in {life.container.state!r}")
     after, commands = row(life, event, now)
+    if after is not None and isinstance(event, Found) and event.anew:
+        after = attrs.evolve(after, owed_exits=0)  # that stream broke off
     if after is not None and after.container.state is not life.container.state:
         after = attrs.evolve(after, changed_s=now)
     return after, commands
@@ -144,6 +148,7 @@ def _create(life: Life, event: LifeEvent, now: float) -> Step:
     order = CreateContainer(
         name=life.container.name, identity=life.identity, service=life.service
     )
+    life = attrs.evolve(life, owed_exits=0)
     return life.to(State.CREATING, id="", ports=(), health=Health.NONE), [order]
 
 
@@ -176,7 +181,10 @@ def _start_answered(life: Life, event: LifeEvent, now: float) -> Step:
     if not life.wanted:
         return _discard(life, event, now)
     seen, early = event.observed, life.early_exit
-    if early is not None and seen.running:
+    if early is None:
+        owed = life.owed_exits + (not seen.running)
+        life = attrs.evolve(life, owed_exits=owed)
+    elif seen.running:
         seen = attrs.evolve(
             seen,
             running=False,
@@ -187,15 +195,23 @@ def _start_answered(life: Life, event: LifeEvent, now: float) -> Step:
 
 
 def _exited_early(life: Life, event: LifeEvent, now: float) -> Step:
-    """Keep an end that overtook the engine's answer to the order to start."""
+    """Keep an end that overtook the engine's answer, if it is not an older one."""
     assert isinstance(event, ContainerExited)
+    if life.owed_exits:
+        return _exit_told(life, event, now)
     return attrs.evolve(life, early_exit=event), []
+
+
+def _exit_told(life: Life, event: LifeEvent, now: float) -> Step:
+    """Note that the stream told of an end that is known already."""
+    return attrs.evolve(life, owed_exits=max(life.owed_exits - 1, 0)), []
 
 
 def _started_by_hand(life: Life, event: LifeEvent, now: float) -> Step:
     assert isinstance(event, ContainerStarted)
     seen = event.observed
-    return _running(life, seen, now) if seen.running else (life, [])
+    known = life.owed_exits  # it was our start, the end of which is known
+    return _running(life, seen, now) if seen.running and not known else (life, [])
 
 
 def _running(life: Life, seen: Observed, now: float) -> Step:
@@ -221,6 +237,8 @@ def _running(life: Life, seen: Observed, now: float) -> Step:
 
 def _exited(life: Life, event: LifeEvent, now: float) -> Step:
     assert isinstance(event, ContainerExited)
+    if life.owed_exits:
+        return _exit_told(life, event, now)
     return _ended(life, event.exit_code, event.oom_killed, now)
 
 
@@ -391,7 +409,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
         for state in (S.BACKOFF, S.EXITED, S.FAILED)
         for row, how in {
             (state, ContainerStarted): _started_by_hand,
-            (state, ContainerExited): _ignore,
+            (state, ContainerExited): _exit_told,
             (state, ContainerGone): _gone,
             (state, HealthChanged): _ignore,
             (state, Unwanted): _discard,

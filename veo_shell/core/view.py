@@ -21,10 +21,17 @@ from veo_shell.core.model import (
     ServiceRecord,
     SlotRecord,
 )
-from veo_shell.core.wire import Delta, Difference, Pull, Records
+from veo_shell.core.wire import (
+    MAX_FRAME_BYTES,
+    Delta,
+    Difference,
+    Pull,
+    Records,
+    packed_bytes,
+)
 
-PAGE_WEIGHT = 1000
-"""Containers and records in one page of a difference: about half a frame."""
+PAGE_BYTES = MAX_FRAME_BYTES // 2
+"""A page of a difference ends with the item that reaches this: it fits a frame."""
 
 
 class Merged(enum.Enum):
@@ -183,25 +190,28 @@ class View:
         """Return a page of what the asker lacks; `more` if another page is left."""
         documents: list[NodeDocument] = []
         records: list[Record] = []
-        weight = 0
+        size_bytes = 0
         more = False
         for item in self._lacking(pull):
-            if more := weight >= PAGE_WEIGHT:
+            if more := size_bytes >= PAGE_BYTES:
                 break
+            size_bytes += packed_bytes(item)
             if isinstance(item, NodeDocument):
                 documents.append(item)
-                weight += 1 + len(item.containers)
             else:
                 records.append(item)
-                weight += 1
         return Difference(
             documents=tuple(documents), records=Records.of(records), more=more
         )
 
     def _lacking(self, pull: Pull) -> Iterator[NodeDocument | Record]:
         for key in sorted(self._records):
-            if key not in pull.records or pull.records[key] < rank(self._records[key]):
-                yield self._records[key]
+            record = self._records[key]
+            # The asker has no use for them: it would ask for the same page for ever.
+            if isinstance(record, SlotRecord) and _buries(pull, record.uid):
+                continue
+            if key not in pull.records or pull.records[key] < rank(record):
+                yield record
         for node in sorted(self._heads):
             if pull.documents.get(node, (-1, -1)) < _pair(self._heads[node]):
                 yield self.document(node)
@@ -220,6 +230,11 @@ class View:
     def _drop_slots(self, uid: str) -> None:
         for slot in self._slots.pop(uid, {}).values():
             self.digest ^= _record_hash(self._records.pop(slot.key))
+
+
+def _buries(pull: Pull, uid: str) -> bool:
+    """Tell whether the asker has the tombstone of a service."""
+    return f"service/{uid}" in pull.records and pull.records[f"service/{uid}"][0]
 
 
 def _pair(document: NodeDocument) -> tuple[int, int]:

@@ -244,6 +244,11 @@ def encode(message: Message) -> bytes:
     return frame
 
 
+def packed_bytes(value: object) -> int:
+    """Return how much of a frame a record or document takes."""
+    return len(_ENCODER.encode(value))
+
+
 def decode(frame: bytes) -> Message:
     """Return the message of a frame; raise `PeerError` for anything else."""
     if len(frame) > MAX_FRAME_BYTES:

@@ -48,7 +48,7 @@ class DockerEngine:
         self._cluster = cluster
         self._node = node
         self._streams: set[EventStream] = set()
-        self._closed = False
+        self._closed = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -76,19 +76,21 @@ class DockerEngine:
 
     async def start(self, container_id: str) -> Observed:
         """Start the container; return what it is then, with the ports it got."""
-        before = self._own(await self._inspect(container_id))
+        created = await self._find(container_id)
+        if created is None:
+            raise EngineError(
+                f"container {container_id} is gone from the engine at {self.url}",
+                status=NOT_FOUND,
+            )
+        before = self._own(created)
         try:
             await self._line.call(lambda client: client.start(before.id))
         except EngineUnreachable:
             raise
         except EngineError as exc:
             raise _start_error(before, exc) from exc
-        try:
-            return self._own(await self._inspect(before.id))
-        except EngineError as exc:
-            if exc.status != NOT_FOUND:
-                raise
-        return await self._last_words(before)
+        raw = await self._find(before.id)
+        return self._own(raw) if raw else await self._last_words(before)
 
     async def discard(self, container_id: str, timeout_s: float) -> None:
         """Stop and remove the container with its anonymous volumes; gone is fine.
@@ -96,8 +98,11 @@ class DockerEngine:
         Raises:
             EngineError: it is not one of ours, and is left alone.
         """
+        raw = await self._find(container_id)
+        if raw is None:
+            return
+        held = self._own(raw)
         with _gone_is_fine():
-            held = self._own(await self._inspect(container_id))
             grace_s = math.ceil(timeout_s)
             await self._line.call_slow(lambda c: c.stop(held.id, timeout=grace_s))
             try:
@@ -112,14 +117,12 @@ class DockerEngine:
 
     async def inspect(self, container_id: str) -> dict[str, Any]:
         """Return the raw document of `GET /containers/{id}/json`."""
-        try:
-            return await self._inspect(container_id)
-        except EngineError as exc:
-            if exc.status != NOT_FOUND:
-                raise
+        raw = await self._find(container_id)
+        if raw is None:
             raise UnknownContainer(
                 f"no container {container_id!r} on the engine at {self.url}"
-            ) from exc
+            )
+        return raw
 
     async def list_raw(self) -> list[dict[str, Any]]:
         """Return this node's containers as `GET /containers/json` has them."""
@@ -131,7 +134,7 @@ class DockerEngine:
     async def watch(self) -> AsyncGenerator[EngineEvent, None]:
         """Yield what happens to this node's containers, until `close`."""
         is_lost, delay_s = False, RECONNECT_FIRST_S
-        while not self._closed:
+        while not self._closed.is_set():
             stream = self._subscribe()
             try:
                 await stream.open()
@@ -145,16 +148,18 @@ class DockerEngine:
             finally:
                 stream.close()
             self._line.forget_version()
-            if not is_lost and not self._closed:
+            if not is_lost and not self._closed.is_set():
                 logger.warning("%s", lost)
                 yield EngineLost(reason=str(lost))
             is_lost = True
-            await asyncio.sleep(delay_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._closed.wait()
             delay_s = min(2 * delay_s, RECONNECT_MAX_S)
 
     async def close(self) -> None:
         """End the threads, connections and watches; calls under way fail."""
-        self._closed = True
+        self._closed.set()
         for stream in self._streams:
             stream.close()
         await wait_briefly(stream.ended for stream in self._streams)
@@ -182,11 +187,8 @@ class DockerEngine:
 
         An answer of the engine may have been lost: then it was created before.
         """
-        try:
-            holder = await self._inspect(name)
-        except EngineError as exc:
-            if exc.status != NOT_FOUND:
-                raise
+        holder = await self._find(name)
+        if holder is None:
             return await self._create(name, config)
         wanted = container_builder.identity_of(config.get("Labels") or {})
         found = container_builder.identity_of(holder["Config"].get("Labels") or {})
@@ -215,10 +217,16 @@ class DockerEngine:
 
     # Looking at containers
 
-    async def _inspect(self, container_id: str) -> dict[str, Any]:
-        return await self._line.call(
-            lambda client: dict(client.inspect_container(container_id))
-        )
+    async def _find(self, container_id: str) -> dict[str, Any] | None:
+        """Return its document; None where there is no such container."""
+        try:
+            return await self._line.call(
+                lambda client: dict(client.inspect_container(container_id))
+            )
+        except EngineError as exc:
+            if exc.status != NOT_FOUND:
+                raise
+            return None
 
     def _own(self, raw: Mapping[str, Any]) -> Observed:
         """Return what it is; raise `EngineError` for a container that is not ours."""
@@ -281,12 +289,8 @@ class DockerEngine:
 
     async def _look(self, container_id: str) -> Observed | None:
         """Return what it is; None where it is gone, or its labels are not whole."""
-        try:
-            return container_builder.observe(await self._inspect(container_id))
-        except EngineError as exc:
-            if exc.status != NOT_FOUND:
-                raise
-            return None
+        raw = await self._find(container_id)
+        return container_builder.observe(raw) if raw else None
 
 
 @contextlib.contextmanager

@@ -351,7 +351,10 @@ class FakeEngine:
     def _own(self, container_id: str) -> FakeContainer:
         container = self.containers.get(container_id)
         if container is None:
-            raise EngineError(f"No such container: {container_id}", status=404)
+            raise EngineError(
+                f"container {container_id} is gone from the engine at {self.url}",
+                status=404,
+            )
         if not self._is_ours(container):
             cluster, node = self._whose
             raise EngineError(

@@ -123,7 +123,10 @@ class ZmqMesh:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
         key = (await _resolve(address, timeout_s), mesh_port)
-        line = self._line(*key)
+        try:
+            line = self._line(*key)
+        except zmq.ZMQError as exc:
+            raise PeerUnreachable(f"{address}:{mesh_port}: {exc.strerror}") from exc
         try:
             return await line.ask(frame, deadline - clock())
         finally:

@@ -1,0 +1,251 @@
+"""Several real nodes in one event loop, on a fake network, with fake engines.
+
+The disks, the DNS sockets and the clock are real. What a node logs as an error fails
+the test, unless the test takes it out of `errors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+
+from veo_shell.core.membership import Timing
+from veo_shell.core.model import (
+    Container,
+    Cpu,
+    Disk,
+    Memory,
+    Port,
+    Record,
+    Resources,
+    Restart,
+    Service,
+    State,
+    Status,
+)
+from veo_shell.core.placement import coordinator
+from veo_shell.core.protocols import Engine, Store
+from veo_shell.edge.clock import SystemClock
+from veo_shell.edge.dns_server import DnsServer
+from veo_shell.edge.fake_engine import FakeEngine
+from veo_shell.edge.fake_mesh import FakeMesh, FakeNetwork
+from veo_shell.edge.sqlite_store import SqliteStore
+from veo_shell.node import Node, NodeConfig
+
+MESH_PORT, PUB_PORT = 8087, 8088
+GIB = 1 << 30
+LIMIT_S = 15.0
+# Patient enough for a busy machine; tests about the verdicts say their own.
+FAST = Timing(heartbeat_s=0.05, pause_s=30.0, stop_timeout_s=0.5)
+QUICK_TO_JUDGE = attrs.evolve(FAST, suspect_s=0.5, dead_s=1.0)
+WEB = Service(
+    name="web",
+    image="nginx:latest",
+    restart=Restart.ON_FAILURE,
+    ports=(Port(name="website", container_port=80),),
+)
+
+T = TypeVar("T")
+
+
+async def eventually(holds: Callable[[], T], limit_s: float = LIMIT_S) -> T:
+    """Return the first value that is true; fail if none comes in time."""
+    deadline = time.monotonic() + limit_s
+    while not (value := holds()):
+        assert time.monotonic() < deadline, "it did not come to hold"
+        await asyncio.sleep(0.005)
+    return value
+
+
+@attrs.frozen
+class FixedHost:
+    """A machine that always has the same."""
+
+    cpus: float = 4.0
+
+    def resources(self) -> Resources:
+        return Resources(
+            cpu=Cpu(count=self.cpus, load=0.5),
+            memory=Memory(total_bytes=8 * GIB, available_bytes=4 * GIB),
+            disk=Disk(total_bytes=100 * GIB, free_bytes=50 * GIB),
+        )
+
+
+class ErrorLog(logging.Handler):
+    """Keeps what VEO logs as errors."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._errors = errors
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._errors.append(self.format(record))
+
+
+class FakeCluster:
+    """Nodes by short name; `cluster["uno"]` is the node `uno@uno` at 127.0.0.1."""
+
+    def __init__(self, folder: Path, timing: Timing) -> None:
+        self.folder = folder
+        self.timing = timing
+        self.network = FakeNetwork()
+        self.engines: dict[str, FakeEngine] = {}
+        self.meshes: dict[str, FakeMesh] = {}
+        self.servers: dict[str, DnsServer] = {}
+        self.addresses: dict[str, str] = {}
+        self.errors: list[str] = []
+        self._nodes: dict[str, Node] = {}
+
+    def __getitem__(self, name: str) -> Node:
+        return self._nodes[name]
+
+    def add(self, name: str, engine: FakeEngine | None = None) -> None:
+        """Have a host with an engine, not yet a node on it."""
+        self.addresses[name] = f"127.0.0.{len(self.addresses) + 1}"
+        self.engines[name] = engine or FakeEngine("veo", f"{name}@{name}")
+
+    def make(
+        self,
+        name: str,
+        *joins: str,
+        store: Store | None = None,
+        engine: Engine | None = None,
+        role: str = "master",
+        config_file: Path | None = None,
+    ) -> Node:
+        """Return a node that is not started; `joins` are short names."""
+        address = self.addresses[name]
+        self.engines[name].come_back()
+        self.meshes[name] = self.network.join(address, MESH_PORT, PUB_PORT)
+        self.servers[name] = DnsServer()
+        self._nodes[name] = Node(
+            NodeConfig(
+                name=f"{name}@{name}",
+                address=address,
+                mesh_port=MESH_PORT,
+                pub_port=PUB_PORT,
+                dns_port=0,
+                role=role,
+                config_file=config_file,
+                joins=tuple((self.addresses[j], MESH_PORT) for j in joins),
+                timing=self.timing,
+            ),
+            engine=engine or self.engines[name],
+            mesh=self.meshes[name],
+            store=store or self.store(name),
+            host=FixedHost(),
+            server=self.servers[name],
+            clock=SystemClock(),
+        )
+        return self._nodes[name]
+
+    def store(self, name: str) -> SqliteStore:
+        """Return a store on the node's disk."""
+        return SqliteStore(self.folder / name / "veo.db")
+
+    async def saved(self, name: str) -> dict[str, Record]:
+        """Return the table as it is on the node's disk, read as by a new process."""
+        store = self.store(name)
+        _, records = store.load()
+        await store.close()
+        return {record.key: record for record in records}
+
+    async def boot(self, name: str, *joins: str) -> Node:
+        """Start a node, after it was stopped or killed too."""
+        for other in self.addresses.values():
+            self.network.mend(self.addresses[name], other)
+        node = self.make(name, *joins)
+        await node.start()
+        return node
+
+    async def stop(self, name: str) -> None:
+        """Let a node pause: its containers keep running."""
+        await self._nodes.pop(name).stop()
+
+    async def kill(self, name: str) -> None:
+        """End a node without a word to the others; its containers keep running."""
+        for other in self.addresses.values():
+            self.network.cut(self.addresses[name], other)
+        await self.stop(name)
+
+    async def close(self) -> None:
+        """Stop what runs."""
+        for name in list(self._nodes):
+            await self.stop(name)
+
+    async def joined(self) -> None:
+        """Wait until every node holds every other to be alive and agrees with it."""
+        await eventually(lambda: all(self._sees_all(n) for n in self._nodes.values()))
+        await self.agreed()
+
+    async def agreed(self) -> None:
+        """Wait until all nodes' views are the same."""
+        await eventually(
+            lambda: len({n.machine.view.digest for n in self._nodes.values()}) == 1
+        )
+
+    async def ready(self, count: int) -> list[Container]:
+        """Wait until so many containers may be answered, on every node; return them."""
+
+        def seen() -> list[list[Container]]:
+            return [n.machine.answerable() for n in self._nodes.values()]
+
+        await eventually(
+            lambda: all(s == seen()[0] and len(s) == count for s in seen())
+        )
+        return seen()[0]
+
+    def uid_for(self, name: str) -> str:
+        """Return a uid that this node coordinates, as long as all live."""
+        alive = [f"{n}@{n}" for n in self._nodes]
+        uids = (f"uid{number}" for number in range(1000))
+        return next(u for u in uids if coordinator(u, alive) == f"{name}@{name}")
+
+    async def add_coordinated_by(self, name: str, service: Service) -> str:
+        """Have a service that this node decides about run; return its uid."""
+        uid = self.uid_for(name)
+        call = self[name].node_monitor.call
+        await call(f"{name}@{name}", "coordinator.add", uid, uid, service, False)
+        return uid
+
+    def _sees_all(self, node: Node) -> bool:
+        status = node.machine.members.status
+        return node.machine.is_settled and all(
+            status(f"{name}@{name}") is Status.ALIVE for name in self._nodes
+        )
+
+
+@contextlib.asynccontextmanager
+async def fake_cluster(
+    folder: Path,
+    *names: str,
+    timing: Timing = FAST,
+    engines: Mapping[str, FakeEngine] | None = None,
+) -> AsyncIterator[FakeCluster]:
+    """Have started nodes that have joined: `uno` and `dos` if none are named."""
+    cluster = FakeCluster(folder, timing)
+    handler = ErrorLog(cluster.errors)
+    logging.getLogger("veo_shell").addHandler(handler)
+    names = names or ("uno", "dos")
+    try:
+        for name in names:
+            cluster.add(name, (engines or {}).get(name))
+            await cluster.boot(name, *names[: names.index(name)][:1])
+        await cluster.joined()
+        yield cluster
+    finally:
+        await cluster.close()
+        logging.getLogger("veo_shell").removeHandler(handler)
+    assert cluster.errors == []
+
+
+def states(node: Node) -> list[State]:
+    """Return the states of all containers that a node knows of."""
+    return [c.state for c in node.container_sup.cloud_containers()]

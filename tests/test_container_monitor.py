@@ -1,0 +1,207 @@
+"""`container_monitor`: orders to the engine, what comes of them, adopting."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.fake_cluster import (
+    QUICK_TO_JUDGE,
+    WEB,
+    eventually,
+    fake_cluster,
+    states,
+)
+from veo_shell.core.commands import After
+from veo_shell.core.model import (
+    Health,
+    HealthCheck,
+    HealthKind,
+    Restart,
+    State,
+    Status,
+)
+from veo_shell.edge.fake_engine import FakeEngine, Program
+from veo_shell.errors import EngineError, EngineUnreachable, UnknownContainer
+
+ALWAYS = attrs.evolve(WEB, restart=Restart.ALWAYS)
+
+
+async def test_state_is_that_of_now_by_record_name_and_id(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        container = await cluster["uno"].container_sup.add_service(WEB)
+        await cluster.ready(1)
+        for name in ("uno", "dos"):
+            monitor = cluster[name].container_monitor
+            for what in (container, container.name, container.id):
+                assert monitor.state(what) == container
+        cluster.engines[container.node[:3]].exit(container.id, 1)
+        state = cluster["uno"].container_monitor.state
+        await eventually(lambda: state(container).restarts == 1)
+        with pytest.raises(UnknownContainer, match="no container is called 'x'"):
+            state("x")
+
+
+async def test_an_unhealthy_container_leaves_dns_and_comes_back(
+    tmp_path: Path,
+) -> None:
+    check = HealthCheck(kind=HealthKind.SHELL, cmd=("true",))
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        service = attrs.evolve(WEB, hosts=("dos@dos",), health_check=check)
+        container = await uno.container_sup.add_service(service)
+        assert container.health is Health.STARTING
+        assert uno.machine.answerable() == []
+        engine = cluster.engines["dos"]
+        for health, count in ((Health.HEALTHY, 1), (Health.UNHEALTHY, 0)) * 2:
+            engine.set_health(container.id, health)
+            await cluster.ready(count)
+
+
+async def test_an_engine_that_goes_away_and_comes_back(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno, engine = cluster["uno"], cluster.engines["uno"]
+        stays = await uno.container_sup.add_service(WEB)
+        ends = await uno.container_sup.add_service(WEB)
+        lost = await uno.container_sup.add_service(WEB)
+        engine.go_away("restarting")
+        engine.exit(ends.id, 137)  # nobody is told
+        engine.remove(lost.id)
+        assert len(uno.machine.answerable()) == 3
+        engine.come_back()
+        await eventually(
+            lambda: sorted(c.restarts for c in uno.machine.answerable()) == [0, 1, 1]
+        )
+        assert uno.container_monitor.state(stays.id) == stays
+        assert uno.container_monitor.state(ends).id == ends.id
+        assert uno.container_monitor.state(lost).id != lost.id
+        assert len(engine.containers) == 3
+
+
+async def test_what_the_engine_fails_to_remove_is_tried_again(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno, engine = cluster["uno"], cluster.engines["uno"]
+        await uno.container_sup.add_service(WEB)
+        engine.fail_next("discard", EngineError("the disk is busy", status=500))
+        removing = asyncio.get_running_loop().create_task(
+            uno.container_sup.remove_service("web")
+        )
+        await eventually(lambda: [c.reason for c in uno.machine.view.containers()][0])
+        (container,) = uno.container_sup.list_containers()
+        assert (container.state, container.reason) == (
+            State.STOPPING,
+            "the disk is busy",
+        )
+        assert not removing.done()
+        await removing
+        assert engine.containers == {}
+
+
+async def test_what_was_removed_by_hand_is_made_anew(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno, engine = cluster["uno"], cluster.engines["uno"]
+        before = await uno.container_sup.add_service(ALWAYS)
+        engine.remove(before.id)
+        await eventually(lambda: uno.container_monitor.state(before).restarts == 1)
+        (held,) = engine.containers.values()
+        assert held.id == uno.container_monitor.state(before).id != before.id
+
+
+async def test_what_removes_itself_is_made_anew(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno, engine = cluster["uno"], cluster.engines["uno"]
+        before = await uno.container_sup.add_service(
+            attrs.evolve(ALWAYS, auto_remove=True)
+        )
+        engine.exit(before.id, 0)
+        await eventually(lambda: uno.container_monitor.state(before).restarts == 1)
+        assert list(engine.containers) == [uno.container_monitor.state(before).id]
+
+
+async def test_the_delays_of_a_crash_loop_grow(tmp_path: Path) -> None:
+    engine = FakeEngine("veo", "uno@uno", programs={("bad",): Program(exits=3)})
+    async with fake_cluster(tmp_path, "uno", engines={"uno": engine}) as cluster:
+        loop, uno = asyncio.get_running_loop(), cluster["uno"]
+        begin = loop.time()
+        container = await uno.container_sup.add_service(
+            attrs.evolve(WEB, args=("bad",))
+        )
+        await eventually(lambda: uno.container_monitor.state(container).restarts == 3)
+        assert loop.time() - begin >= 0.1 + 0.2 + 0.4
+        assert uno.container_monitor.state(container).exit_code == 3
+
+
+async def test_a_later_timer_replaces_an_earlier_one(tmp_path: Path) -> None:
+    engine = FakeEngine("veo", "uno@uno", programs={("bad",): Program(exits=3)})
+    async with fake_cluster(tmp_path, "uno", engines={"uno": engine}) as cluster:
+        uno = cluster["uno"]
+        container = await uno.container_sup.add_service(
+            attrs.evolve(WEB, args=("bad",))
+        )
+        begin = asyncio.get_running_loop().time()
+        uno.container_monitor.after(After(name=container.name, delay_s=0.5))
+        await eventually(lambda: uno.container_monitor.state(container).restarts == 1)
+        assert asyncio.get_running_loop().time() - begin >= 0.5
+
+
+# Adopting
+
+
+async def test_a_node_started_again_adopts_what_runs(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        service = attrs.evolve(WEB, hosts=("uno@uno",))
+        before = await uno.container_sup.add_service(service)
+        await cluster.ready(1)
+        await cluster.stop("uno")
+        assert cluster.engines["uno"].containers[before.id].running
+        assert cluster["dos"].machine.answerable() == [before]  # it only pauses
+        await cluster.boot("uno")  # it knows its peers from its disk
+        await cluster.joined()
+        assert await cluster.ready(1) == [before]
+        assert list(cluster.engines["uno"].containers) == [before.id]
+
+
+async def test_a_node_alone_that_is_killed_adopts_what_runs(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        before = await cluster["uno"].container_sup.add_service(WEB)
+        await cluster.kill("uno")
+        await cluster.boot("uno")
+        assert await cluster.ready(1) == [before]
+        assert cluster["uno"].container_sup.services() == [WEB]
+
+
+async def test_what_ended_meanwhile_is_started_again(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        engine = cluster.engines["uno"]
+        before = await cluster["uno"].container_sup.add_service(WEB)
+        await cluster.stop("uno")
+        engine.exit(before.id, 137)
+        await cluster.boot("uno")
+        (after,) = await cluster.ready(1)
+        assert after.id == before.id
+
+
+async def test_what_was_removed_meanwhile_is_not_kept(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno = cluster["uno"]
+        await uno.container_sup.add_service(attrs.evolve(WEB, hosts=("dos@dos",)))
+        await cluster.kill("dos")
+        await eventually(lambda: uno.machine.members.status("dos@dos") is Status.DEAD)
+        await uno.container_sup.remove_service("web")
+        assert len(cluster.engines["dos"].containers) == 1
+        await cluster.boot("dos", "uno")
+        await eventually(lambda: not cluster.engines["dos"].containers)
+        await eventually(lambda: states(uno) == [])
+
+
+async def test_a_node_does_not_start_without_an_engine(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster.stop("uno")
+        node = cluster.make("uno")
+        cluster.engines["uno"].go_away("connection refused")
+        with pytest.raises(EngineUnreachable, match="no Docker Engine answers at"):
+            await node.start()

@@ -1,0 +1,227 @@
+"""`container_storage`: what is answered from the view, and what is on disk when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
+from veo_shell.core.commands import Save
+from veo_shell.core.model import NodeDocument, NodeRecord, Record
+from veo_shell.edge.sqlite_store import SqliteStore
+from veo_shell.errors import StoreError, UnknownContainer, UnknownNode
+
+ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
+ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
+
+
+class BrokenStore(SqliteStore):
+    """A disk that can fail, or make a write wait."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.reason = ""
+        self.may_write = asyncio.Event()
+        self.may_write.set()
+        self.batches: list[list[str]] = []
+
+    async def save(
+        self, documents: Iterable[NodeDocument], records: Iterable[Record]
+    ) -> None:
+        records = list(records)
+        await self.may_write.wait()
+        if self.reason:
+            raise StoreError(f"{self._path}: {self.reason}")
+        await super().save(documents, records)
+        self.batches.append([record.key for record in records])
+
+
+async def broken_disk(cluster: FakeCluster) -> BrokenStore:
+    """Start uno again on a disk that can fail."""
+    await cluster.stop("uno")
+    store = BrokenStore(cluster.folder / "uno" / "veo.db")
+    await cluster.make("uno", store=store).start()
+    return store
+
+
+# What it answers
+
+
+async def test_containers_of_a_node_and_of_a_name(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        add = cluster["uno"].container_sup.add_service
+        here = await add(ON_UNO)
+        there = await add(ON_DOS)
+        other = await add(attrs.evolve(ON_DOS, name="other"))
+        await cluster.ready(3)
+        for name in ("uno", "dos"):
+            storage = cluster[name].container_storage
+            assert storage.containers_for_node("uno@uno") == [here]
+            assert len(storage.containers_for_node("dos@dos")) == 2
+            found = storage.containers_by_service_name("web")
+            assert sorted(c.name for c in found) == sorted([here.name, there.name])
+            assert storage.containers_by_service_name("other") == [other]
+            assert storage.containers_by_service_name("nothing") == []
+            with pytest.raises(UnknownNode, match="no node is called tres@tres"):
+                storage.containers_for_node("tres@tres")
+
+
+async def test_a_container_by_a_beginning_that_only_it_has(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        add = cluster["uno"].container_sup.add_service
+        for _ in range(17):  # of 16 digits, two ids share their first
+            await add(ON_UNO)
+        held = await cluster.ready(17)
+        storage = cluster["dos"].container_storage
+        for container in held:
+            assert storage.container_by_id(container.id) == container
+            assert storage.container_by_id(container.id[:12]) == container
+        firsts = [c.id[0] for c in held]
+        shared = next(d for d in firsts if firsts.count(d) > 1)
+        with pytest.raises(UnknownContainer) as caught:
+            storage.container_by_id(shared)
+        assert str(caught.value) == f"several ids begin with '{shared}'"
+        for nothing in ("", "zz"):
+            with pytest.raises(UnknownContainer) as caught:
+                storage.container_by_id(nothing)
+            assert str(caught.value) == f"no container's id begins with {nothing!r}"
+
+
+# What is on disk
+
+
+@pytest.mark.parametrize("coordinator", ["uno", "dos"])
+async def test_a_write_that_was_answered_is_on_disk(
+    tmp_path: Path, coordinator: str
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uid = await cluster.add_coordinated_by(coordinator, WEB)
+        assert {f"service/{uid}", f"slot/{uid}/0"} <= set(
+            await cluster.saved(coordinator)
+        )
+        await cluster.ready(1)
+        await cluster["uno"].node_monitor.assign_role("dos@dos", "edge")
+        record = (await cluster.saved("uno"))["node/dos@dos"]
+        assert isinstance(record, NodeRecord)
+        assert record.role == "edge"
+        await cluster[coordinator].container_sup.remove_service("web")
+        buried = (await cluster.saved(coordinator))[f"service/{uid}"]
+        assert getattr(buried, "service", WEB) is None
+
+
+async def test_a_node_alone_starts_again_with_what_it_had(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster["uno"].container_sup.add_service(WEB)
+        await cluster["uno"].node_monitor.assign_role("uno@uno", "edge")
+        records = set(cluster["uno"].machine.view.records())
+        old = cluster["uno"].machine.own
+        await cluster.stop("uno")
+        assert set((await cluster.saved("uno")).values()) == records
+        node = await cluster.boot("uno")
+        assert set(node.machine.view.records()) == records
+        assert node.machine.own.incarnation > old.incarnation
+        assert node.machine.own.boot_id != old.boot_id
+
+
+async def test_what_peers_wrote_is_kept_too(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        await cluster.add_coordinated_by("dos", ON_DOS)
+        await cluster.ready(1)
+        await cluster.agreed()
+        await cluster.stop("uno")
+        await cluster.stop("dos")
+        node = await cluster.boot("uno")
+        (container,) = node.container_storage.containers_for_node("dos@dos")
+        assert container.service == "web"
+        assert [r.service for r in node.machine.view.services()] == [ON_DOS]
+
+
+async def test_orders_that_come_during_a_write_are_written_together(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        store = await broken_disk(cluster)
+        storage = cluster["uno"].container_storage
+        await storage.flushed()
+        store.batches.clear()
+        store.may_write.clear()
+        records = [
+            NodeRecord(node=f"n{n}", revision=1, writer="uno@uno") for n in range(4)
+        ]
+        storage.save(Save(records=(records[0],)))
+        await eventually(lambda: storage._flushed is not None)
+        waiting = asyncio.get_running_loop().create_task(storage.flushed())
+        await asyncio.sleep(0)
+        for record in records[1:]:
+            storage.save(Save(records=(record,)))
+        assert not waiting.done()
+        store.may_write.set()
+        await waiting
+        keys = [key for batch in store.batches for key in batch]
+        assert keys == [record.key for record in records]
+        assert len(store.batches) <= 2
+
+
+# A disk that fails
+
+
+async def test_a_failing_disk_ends_the_node_and_no_write_is_answered(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        store = await broken_disk(cluster)
+        store.reason = "disk I/O error"
+        with pytest.raises(StoreError) as told:
+            await cluster["uno"].container_sup.add_service(WEB)
+        with pytest.raises(StoreError) as failed:
+            await cluster["uno"].failed
+        line = f"{tmp_path}/uno/veo.db: disk I/O error"
+        assert str(told.value) == str(failed.value) == line
+        store.reason = ""  # what waited is written at the end, if it can be
+        await cluster.stop("uno")
+        assert any(key.startswith("service/") for key in await cluster.saved("uno"))
+
+
+async def test_a_disk_that_keeps_failing_is_told_at_the_end_too(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        store = await broken_disk(cluster)
+        store.reason = "no space left"
+        with pytest.raises(StoreError):
+            await cluster["uno"].node_monitor.assign_role("uno@uno", "edge")
+        with pytest.raises(StoreError, match="no space left"):
+            await cluster.stop("uno")
+        assert store._db is None
+
+
+async def test_what_waits_when_the_node_stops_is_written(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        store = await broken_disk(cluster)
+        store.may_write.clear()
+        assigning = asyncio.get_running_loop().create_task(
+            cluster["uno"].node_monitor.assign_role("uno@uno", "edge")
+        )
+        await eventually(lambda: cluster["uno"].machine.view.role("uno@uno") == "edge")
+        stopping = asyncio.get_running_loop().create_task(cluster.stop("uno"))
+        with pytest.raises(asyncio.CancelledError):
+            await assigning  # it is not known to be on disk: not answered
+        store.may_write.set()
+        await stopping
+        assert "node/uno@uno" in await cluster.saved("uno")
+
+
+async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster.stop("uno")
+        path = tmp_path / "uno" / "veo.db"
+        for suffix in ("-wal", "-shm"):
+            path.with_name(f"veo.db{suffix}").unlink(missing_ok=True)
+        path.write_bytes(b"something else" * 1000)
+        node = cluster.make("uno")
+        with pytest.raises(StoreError, match=r"veo\.db: file is not a database"):
+            await node.start()

@@ -1,0 +1,172 @@
+"""`dns_registry`: what each node's DNS answers follows its view at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import attrs
+import dns.asyncquery
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+
+from tests.fake_cluster import (
+    QUICK_TO_JUDGE,
+    WEB,
+    FakeCluster,
+    eventually,
+    fake_cluster,
+)
+from veo_shell.core.model import DnsRecord
+from veo_shell.errors import StartError
+
+ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
+ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
+
+
+async def ask(
+    cluster: FakeCluster, node: str, name: str, kind: str = "A", *, tcp: bool = False
+) -> dns.message.Message:
+    """Ask a node's DNS server on its socket."""
+    send = dns.asyncquery.tcp if tcp else dns.asyncquery.udp
+    query = dns.message.make_query(name, kind)
+    port = cluster.servers[node].port
+    return await send(query, cluster.addresses[node], timeout=5, port=port)
+
+
+def serial(cluster: FakeCluster, node: str) -> int:
+    (soa,) = cluster[node].dns_registry.lookup("veo.", "SOA")
+    return int(soa.data.split()[2])
+
+
+async def test_both_nodes_answer_on_their_sockets(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        container = await cluster["uno"].container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        (port,) = container.ports
+        for node in ("uno", "dos"):
+            for tcp in (False, True):
+                found = await ask(cluster, node, "web.veo.", tcp=tcp)
+                assert found.rcode() == dns.rcode.NOERROR
+                assert found.flags & dns.flags.AA
+                assert [r.to_text() for r in found.answer[0]] == ["127.0.0.2"]
+            (srv,) = (await ask(cluster, node, "_website._tcp.web.veo.", "SRV")).answer
+            assert srv[0].to_text() == f"0 100 {port.host_port} website.web.veo."
+            missing = await ask(cluster, node, "nothing.veo.")
+            assert missing.rcode() == dns.rcode.NXDOMAIN
+            assert missing.authority
+
+
+async def test_records_are_all_that_is_answered(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        await cluster["uno"].container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        records = cluster["uno"].dns_registry.records()
+        assert DnsRecord(name="web.veo.", ttl_s=5, type="A", data="127.0.0.2") in records
+        for record in records:
+            answer = await ask(cluster, "uno", record.name, record.type)
+            assert record.data.lower() in {
+                data.to_text().lower() for rrset in answer.answer for data in rrset
+            }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["web", "WEB", "web.veo", "web.veo.", "Web.VEO", "WEB.VEO.", "web."],
+)
+async def test_lookup_takes_a_name_whole_or_not_in_any_case(
+    tmp_path: Path, name: str
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster["uno"].container_sup.add_service(WEB)
+        lookup = cluster["uno"].dns_registry.lookup
+        assert [r.data for r in lookup(name)] == ["127.0.0.1"]
+        assert [r.data for r in lookup(name, "a")] == ["127.0.0.1"]
+        assert lookup(name, "TXT") == []
+
+
+async def test_lookup_of_other_names(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        container = await cluster["uno"].container_sup.add_service(WEB)
+        lookup = cluster["uno"].dns_registry.lookup
+        (srv,) = lookup("_website._tcp.web", "srv")
+        assert str(container.ports[0].host_port) in srv.data.split()
+        assert [r.data for r in lookup("uno.node")] == ["127.0.0.1"]
+        for apex in ("veo", "veo.", "VEO"):
+            assert [r.data for r in lookup(apex, "NS")] == ["uno.node.veo."]
+        for name in ("nothing", "example.com.", "", "xveo", "web.veo.veo"):
+            assert lookup(name) == []
+
+
+async def test_the_serial_grows_when_answers_change_and_only_then(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        first = serial(cluster, "uno")
+        assert first <= time.time() + 60
+        await uno.node_monitor.assign_role("dos@dos", "edge")
+        digest = uno.machine.view.digest
+        edge = attrs.evolve(WEB, roles=("nowhere",))
+        await uno.container_sup.add_service(edge, queue=True)
+        assert uno.machine.view.digest != digest
+        assert serial(cluster, "uno") == first  # nothing that DNS answers
+        seen = [first]
+        container = await uno.container_sup.add_service(ON_UNO)
+        seen.append(serial(cluster, "uno"))
+        cluster.engines["uno"].exit(container.id, 1)
+        await cluster.ready(0)
+        seen.append(serial(cluster, "uno"))
+        await cluster.ready(1)
+        seen.append(serial(cluster, "uno"))
+        await uno.container_sup.remove_service("web")
+        seen.append(serial(cluster, "uno"))
+        assert seen == sorted(set(seen))
+        (soa,) = (await ask(cluster, "uno", "veo.", "SOA")).answer
+        assert soa[0].serial == seen[-1]
+
+
+async def test_a_removed_service_leaves_the_zone_at_once_on_both_nodes(
+    tmp_path: Path,
+) -> None:
+    """Before its container is gone."""
+    async with fake_cluster(tmp_path) as cluster:
+        await cluster["uno"].container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        engine = cluster.engines["dos"]
+        engine.go_away("stuck")
+        removing = asyncio.get_running_loop().create_task(
+            cluster["uno"].container_sup.remove_service("web")
+        )
+        for node in ("uno", "dos"):
+            lookup = cluster[node].dns_registry.lookup
+            await eventually(lambda lookup=lookup: lookup("web") == [], 1.0)
+            found = await ask(cluster, node, "web.veo.")
+            assert found.rcode() == dns.rcode.NXDOMAIN
+        assert len(engine.containers) == 1
+        assert not removing.done()
+        engine.come_back()
+        await removing
+
+
+async def test_a_dead_node_leaves_the_zone_and_comes_back(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        lookup = cluster["uno"].dns_registry.lookup
+        await cluster["uno"].container_sup.add_service(ON_DOS)
+        await cluster.kill("dos")
+        await eventually(lambda: lookup("web") == lookup("dos.node") == [])
+        await cluster.boot("dos", "uno")
+        await eventually(lambda: lookup("web") and lookup("dos.node"))
+
+
+async def test_a_port_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        cluster.add("dos")
+        node = cluster.make("dos", "uno")
+        taken = cluster.servers["uno"].port
+        node.config = attrs.evolve(node.config, address="127.0.0.1", dns_port=taken)
+        with pytest.raises(StartError, match=rf"127\.0\.0\.1:{taken}"):
+            await node.start()
