@@ -43,7 +43,13 @@ MESH_PORT, PUB_PORT = 8087, 8088
 GIB = 1 << 30
 LIMIT_S = 15.0
 # Patient enough for a busy machine; tests about the verdicts say their own.
-FAST = Timing(heartbeat_s=0.05, pause_s=30.0, stop_timeout_s=0.5)
+FAST = Timing(
+    heartbeat_s=0.05,
+    pause_s=30.0,
+    stop_timeout_s=0.5,
+    rejoin_s=0.1,
+    name_retry_s=0.05,
+)
 QUICK_TO_JUDGE = attrs.evolve(FAST, suspect_s=0.5, dead_s=1.0)
 WEB = Service(
     name="web",

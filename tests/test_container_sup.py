@@ -245,8 +245,11 @@ async def test_what_still_waits_can_be_given_up(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         sup = cluster["uno"].container_sup
         other = await sup.add_service(WEB)
-        pending = await sup.add_service(EDGE, queue=True)
-        await sup.stop(pending)
+        first = await sup.add_service(EDGE, queue=True)
+        second = await sup.add_service(EDGE, queue=True)
+        await sup.stop(second)
+        assert len(sup.services()) == 2
+        await sup.stop(first)
         assert sup.services() == [WEB]
         assert sup.cloud_containers() == [other]
 

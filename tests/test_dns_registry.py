@@ -168,5 +168,5 @@ async def test_a_port_that_cannot_be_had_is_told(tmp_path: Path) -> None:
         node = cluster.make("dos", "uno")
         taken = cluster.servers["uno"].port
         node.config = attrs.evolve(node.config, address="127.0.0.1", dns_port=taken)
-        with pytest.raises(StartError, match=rf"127\.0\.0\.1:{taken}"):
+        with pytest.raises(StartError, match=rf"DNS on 127\.0\.0\.1 port {taken}"):
             await node.start()

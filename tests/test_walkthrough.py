@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_walkthrough(cluster: Cluster, rig: Rig) -> None:
 
     # 3. Both nodes' DNS answer the address of the host that runs it.
     for node in cluster:
-        dug = eventually(lambda node=node: answered(node, "nginx.veo"))
+        dug = eventually(partial(answered, node, "nginx.veo"))
         assert (dug.status, dug.answer) == ("NOERROR", [web["address"]])
         assert "aa" in dug.flags
 
@@ -85,7 +86,7 @@ def test_walkthrough(cluster: Cluster, rig: Rig) -> None:
     eventually(lambda: by_network(cluster, host_mode=True))
     both = sorted([uno.address, dos.address])
     for node in cluster:
-        eventually(lambda node=node: node.dig("nginx.veo").answer == both)
+        eventually(partial(answers, node, "nginx.veo", "A", both))
         page = rig.run("uno", "curl", "-s", f"http://{other.address}:80/").stdout
         assert "Welcome to nginx!" in page
 
@@ -97,20 +98,28 @@ def test_walkthrough(cluster: Cluster, rig: Rig) -> None:
     (new_port,) = again["ports"]
     expected = [f"0 100 {new_port['host_port']} website.nginx.veo."]
     for node in cluster:
-        eventually(
-            lambda node=node: (
-                node.dig("_website._tcp.nginx.veo", "SRV").answer == expected
-            )
-        )
+        eventually(partial(answers, node, "_website._tcp.nginx.veo", "SRV", expected))
 
     # 8. Removed, both are gone on both hosts, in DNS too; the stranger still runs.
     dos.console('container_sup.remove_service("nginx")')
     for node in cluster:
-        eventually(lambda node=node: node.dig("nginx.veo").status == "NXDOMAIN", 1)
+        eventually(partial(is_unknown, node, "nginx.veo"), 1)
         assert node.containers() == []
         assert node.docker("ps", "-aq", "--filter", "label=veo.cluster") == ""
     assert uno.docker("inspect", "-f", "{{.State.Running}}", stranger) == "true\n"
     uno.docker("rm", "-f", stranger)
+
+
+def answers(node: RealNode, name: str, kind: str, expected: list[str]) -> bool:
+    return node.dig(name, kind).answer == expected
+
+
+def is_unknown(node: RealNode, name: str) -> bool:
+    return node.dig(name).status == "NXDOMAIN"
+
+
+def runs_nothing(node: RealNode) -> bool:
+    return node.containers() == []
 
 
 def answered(node: RealNode, name: str) -> Any:
@@ -121,8 +130,10 @@ def answered(node: RealNode, name: str) -> Any:
 def restarted(cluster: Cluster, container_id: str) -> dict[str, Any] | None:
     held = same_on_both(cluster) or []
     found = [c for c in held if c["id"] == container_id]
-    runs = found and found[0]["state"] == "running" and found[0]["restarts"] == 1
-    return found[0] if runs else None
+    for seen in found:
+        if seen["state"] == "running" and seen["restarts"] == 1:
+            return seen
+    return None
 
 
 def test_other_records(cluster: Cluster) -> None:
@@ -165,16 +176,14 @@ def test_an_image_that_cannot_be_had_leaves_nothing(cluster: Cluster) -> None:
     assert "StartFailed" in done.stderr
     assert "localhost:1/none:1" in done.stderr
     for node in (uno, dos):
-        eventually(lambda node=node: node.containers() == [])
+        eventually(partial(runs_nothing, node))
         assert node.docker("ps", "-aq", "--filter", "label=veo.cluster") == ""
 
 
 def test_a_node_that_pauses_and_comes_back_adopts_what_runs(cluster: Cluster) -> None:
     uno, dos = cluster
     code = "import attrs\n" + T
-    uno.console(
-        code + "container_sup.add_service(attrs.evolve(t, hosts=('dos@dos',)))"
-    )
+    uno.console(code + "container_sup.add_service(attrs.evolve(t, hosts=('dos@dos',)))")
     before = eventually(lambda: by_network(cluster, host_mode=False))
     dos.stop()
     assert dos.docker("ps", "-q", "--no-trunc").strip() == before["id"]
@@ -187,7 +196,7 @@ def test_a_node_that_pauses_and_comes_back_adopts_what_runs(cluster: Cluster) ->
 
 
 def test_a_node_killed_and_started_again_adopts_what_runs(cluster: Cluster) -> None:
-    uno, dos = cluster
+    uno, _ = cluster
     uno.console(T + "container_sup.add_service(t)")
     before = eventually(lambda: by_network(cluster, host_mode=False))
     runner = next(n for n in cluster if n.address == before["address"])

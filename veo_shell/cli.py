@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -89,20 +90,45 @@ START = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status (`STATUSES`)."""
     _fill_in_streams()
-    arguments = _parser().parse_args(argv)
+    own, rest = _split(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(own, argparse.Namespace(args=rest))
     try:
         status = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # What is left in the buffer must not be complained about at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
+    except OSError as exc:
+        return _give_up_output(exc)
     except VeoError as exc:
         return _complain(exc)
     assert isinstance(status, int)
     return status
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part the command line behind the code or the file that `veo attach` is to run.
+
+    What follows is its own, as in Python; argparse would look for our options there.
+    """
+    at = 1 if argv[:1] == ["attach"] else len(argv)
+    while at < len(argv):
+        word = argv[at]
+        if word.startswith(("-c", "--script")):
+            end = at + (2 if word in ("-c", "--script") else 1)
+            return [*argv[:end]], [*argv[end:]]
+        at += 2 if word == "--run-dir" else 1
+    return [*argv], []
+
+
+def _give_up_output(error: OSError) -> int:
+    """End in order where stdout cannot be written; raise what is another error."""
+    if error.errno not in (errno.EPIPE, errno.ENOSPC):
+        raise error
+    # What is left in the buffer must not be complained about at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        return READER_GONE
+    return _complain(VeoError(f"cannot write what was asked for: {error.strerror}"))
 
 
 def _complain(error: VeoError) -> int:
@@ -150,7 +176,6 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        message = message.replace("A... arguments", "one argument")  # of PARSER
         self.exit(USAGE, f"veo: {message} (see: {self.prog} --help)\n")
 
 
@@ -256,15 +281,10 @@ def _add_attach(commands: Commands) -> None:
     parser.add_argument(
         "--echo", action="store_true", help="show each input before its result"
     )
-    # PARSER: one argument, then all that follows, whatever it looks like.
-    rest = argparse.PARSER
-    parser.add_argument(
-        "-c", metavar="CODE", dest="code", nargs=rest, help="run code and leave"
-    )
-    parser.add_argument(
-        "--script", metavar="FILE", nargs=rest, help="run a file and leave"
-    )
-    parser.add_argument("args", nargs="*", help=argparse.SUPPRESS)
+    code_or_file = parser.add_mutually_exclusive_group()
+    add = code_or_file.add_argument
+    add("-c", metavar="CODE", dest="code", help="run code and leave")
+    add("--script", metavar="FILE", help="run a file and leave")
 
 
 def _add_check(commands: Commands) -> None:
@@ -326,32 +346,26 @@ def _attach(arguments: argparse.Namespace) -> int:
     from veo_shell.console import attach, script
 
     run_dir, echo = _run_dir(arguments), arguments.echo
+    argv = _session_argv(arguments.args)
     if arguments.code is not None:
-        code, *argv = _session(arguments.code + arguments.args)
-        return script.run_text(run_dir, code, "<-c>", ["-c", *argv], echo)
+        return script.run_text(run_dir, arguments.code, "<-c>", ["-c", *argv], echo)
     if arguments.script is not None:
-        path, *argv = _session(arguments.script + arguments.args)
+        path = arguments.script
         return script.run_file(run_dir, path, [path, *argv], echo)
-    if arguments.args:
-        raise UsageError(
-            f"unexpected argument {arguments.args[0]!r}: a file is run with --script, "
-            "code with -c"
-        )
     if not sys.stdin.isatty():
         return script.run_stdin(run_dir, echo)
     return attach.main(run_dir)
 
 
-def _session(words: list[str]) -> list[str]:
-    """Return code or file with its arguments, less a `--` between them.
+def _session_argv(words: list[str]) -> list[str]:
+    """Return the arguments of code or of a file, less a `--` before them.
 
-    Python takes what follows for the script's, too; but an option of ours there is
-    more likely meant for us, and the code might run on the wrong node.
+    An option of ours that stands there is more likely meant for us than for the
+    script, and the code would run on the wrong node.
     """
-    what, *argv = words
-    if argv[:1] == ["--"]:
-        return [what, *argv[1:]]
-    for word in argv:
+    if words[:1] == ["--"]:
+        return words[1:]
+    for word in words:
         if word == "--":
             break
         if word.partition("=")[0] in ("--run-dir", "--echo"):

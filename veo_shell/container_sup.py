@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -214,16 +215,15 @@ class ContainerSup:
         The operation's id makes the repetition safe.
         """
         operation = uuid.uuid4().hex
-        for attempt in range(COORDINATOR_TRIES):
-            target = coordinator(uid, self._node.machine.members.alive())
-            try:
-                return await self._node.node_monitor.call(
-                    target, f"coordinator.{verb}", operation, *args
-                )
-            except PeerUnreachable:
-                if attempt == COORDINATOR_TRIES - 1:
-                    raise
-        raise AssertionError("unreachable")
+        for _ in range(COORDINATOR_TRIES - 1):
+            with contextlib.suppress(PeerUnreachable):
+                return await self._ask_coordinator(uid, verb, operation, *args)
+        return await self._ask_coordinator(uid, verb, operation, *args)
+
+    async def _ask_coordinator(self, uid: str, verb: str, *args: Any) -> Any:
+        target = coordinator(uid, self._node.machine.members.alive())
+        call = self._node.node_monitor.call
+        return await call(target, f"coordinator.{verb}", *args)
 
     def _outcome(
         self, accepted: Accepted, service: Service

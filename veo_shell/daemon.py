@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import ipaddress
 import logging
 import os
 import re
@@ -158,7 +157,7 @@ def _assemble(
 def _configure(options: Options) -> NodeConfig:
     """Return what the options say, checked; raise `VeoError`."""
     from veo_shell import settings
-    from veo_shell.edge.host import primary_address
+    from veo_shell.edge.host import own_address, primary_address
     from veo_shell.node import NodeConfig
 
     name = node_name(options.name)
@@ -171,13 +170,13 @@ def _configure(options: Options) -> NodeConfig:
         raise UsageError(
             f"--log-level {options.log_level!r}: one of {', '.join(LEVELS)}"
         )
-    dns_port = _port("--dns-port", options.dns_port)
-    mesh_port = _port("--mesh-port", options.mesh_port, most=65534)
+    dns_port = _port(f"--dns-port {options.dns_port}", options.dns_port)
+    mesh_port = _port(f"--mesh-port {options.mesh_port}", options.mesh_port, most=65534)
     if dns_port in (mesh_port, mesh_port + 1):
         raise UsageError(
             f"--dns-port {dns_port}: the mesh has {mesh_port} and {mesh_port + 1}"
         )
-    address = _own_address(options.address) if options.address else primary_address()
+    address = own_address(options.address) if options.address else primary_address()
     joins = dict.fromkeys(map(_join, options.join))
     config_file = _config_file(options.config)
     entries = settings.get_nodes(config_file) if config_file else ()
@@ -228,51 +227,28 @@ def _config_file(given: str | None) -> Path | None:
     return Path(found[0]).absolute() if found else None
 
 
-def _own_address(text: str) -> str:
-    """Return the IP address that other hosts are to use for this one."""
-    found = _address("--address", text)
-    address = ipaddress.ip_address(found)
-    if address.is_unspecified or address.is_multicast:
-        why = "no address of one host"
-    elif address.version == 6 and address.is_link_local:
-        why = "a link-local address means nothing to other hosts"
-    else:
-        return found
-    raise UsageError(f"--address {text}: {why}: name one that others reach it at")
-
-
-def _address(option: str, text: str) -> str:
-    """Return the IP address of a host, its IPv4 one if it has both."""
-    try:
-        found = socket.getaddrinfo(text, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        reason = (exc.strerror if isinstance(exc, OSError) else None) or exc
-        raise StartError(
-            f"{option} {text}: no address is known for it: {reason}"
-        ) from exc
-    best = min(found, key=lambda info: info[0] != socket.AF_INET)
-    return str(best[4][0])
-
-
 def _join(text: str) -> tuple[str, int]:
     """Read `host`, `host:port`, `[v6]:port` or `v6`.
 
     >>> _join("[::1]:9000"), _join("::1"), _join("127.0.0.1:9")
     (('::1', 9000), ('::1', 8087), ('127.0.0.1', 9))
     """
-    host, port = text, ""
+    from veo_shell.edge.host import resolve
+
+    option, host, port = f"--join {text}", text, ""
     if bracketed := re.fullmatch(r"\[(.*)\](?::(.*))?", text):
         host, port = bracketed[1], bracketed[2] or ""
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     if not host:
-        raise UsageError(f"--join {text!r}: a node to join is HOST or HOST:PORT")
-    return _address("--join", host), _port("--join", port) if port else MESH_PORT
+        raise UsageError(f"{option}: a node to join is HOST or HOST:PORT")
+    return resolve(option, host), _port(option, port) if port else MESH_PORT
 
 
 def _port(option: str, text: str, most: int = 65535) -> int:
+    """Read a port; `option` is what the message begins with."""
     if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= most:
-        raise UsageError(f"{option} {text!r}: a port is a number from 1 to {most}")
+        raise UsageError(f"{option}: a port is a number from 1 to {most}")
     return int(text)
 
 

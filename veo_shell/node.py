@@ -92,7 +92,7 @@ class Node:
         self.boot_id = document.boot_id
         self._is_ending = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._asked: dict[str, asyncio.Future[Any]] = {}
+        self._answers: dict[str, cmd.Answer | cmd.Refuse] = {}
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.container_monitor = ContainerMonitor(self, engine)
@@ -121,7 +121,7 @@ class Node:
             cmd.Introduce: self.node_monitor.introduce,
             cmd.AskDifference: self.node_monitor.ask_difference,
             cmd.Answer: self._answer,
-            cmd.Refuse: self._refuse,
+            cmd.Refuse: self._answer,
             cmd.Report: self._report,
         }
 
@@ -141,12 +141,12 @@ class Node:
         """Pause: say so to the peers and end; the containers keep running."""
         await self.node_monitor.say_farewell()
         self._is_ending = True
+        await self.node_monitor.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.container_monitor.close()
         await self.dns_registry.close()
-        await self.node_monitor.close()
         await self.container_storage.close()
         logger.info("%s: stopped", self.config.name)
 
@@ -167,17 +167,14 @@ class Node:
 
         The answer is given when the write that it stands for is on disk.
         """
-        future = asyncio.get_running_loop().create_future()
-        self._asked[operation] = future
-        try:
-            self.feed(event)
-            if not future.done():  # the core answers at once, or not at all
-                raise VerbFailed(f"{self.config.name} could not handle it; see its log")
-            value = future.result()
-            await self.container_storage.flushed()
-        finally:
-            self._asked.pop(operation, None)
-        return value
+        self.feed(event)  # the core answers at once, or not at all
+        answer = self._answers.pop(operation, None)
+        if answer is None:
+            raise VerbFailed(f"{self.config.name} could not handle it; see its log")
+        if isinstance(answer, cmd.Refuse):
+            raise answer.error
+        await self.container_storage.flushed()
+        return answer.value
 
     async def until(self, happened: Callable[[], T | None]) -> T:
         """Wait until something is seen in the view; return it."""
@@ -232,15 +229,8 @@ class Node:
         if seen is not None:
             future.set_result(seen)
 
-    def _answer(self, command: cmd.Answer) -> None:
-        future = self._asked.get(command.operation)
-        if future is not None and not future.done():
-            future.set_result(command.value)
-
-    def _refuse(self, command: cmd.Refuse) -> None:
-        future = self._asked.get(command.operation)
-        if future is not None and not future.done():
-            future.set_exception(command.error)
+    def _answer(self, command: cmd.Answer | cmd.Refuse) -> None:
+        self._answers[command.operation] = command
 
     def _report(self, command: cmd.Report) -> None:
         logger.info("%s: %s", self.config.name, command.text)

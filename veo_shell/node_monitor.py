@@ -76,8 +76,6 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.25
 REQUEST_S = 1.0
 CALL_S = 10.0
-REJOIN_S = 2.0
-NAME_RETRY_S = 0.5
 NAME_TRIES = 8
 """A name is refused while its old process was heard lately: a restart waits for it."""
 
@@ -88,6 +86,7 @@ class NodeMonitor:
     def __init__(self, node: Node, host: Host) -> None:
         self._node = node
         self._host = host
+        self._timing = node.config.timing
         self._lag_s = 0.0
 
     # Verbs
@@ -171,7 +170,7 @@ class NodeMonitor:
                     "%s:%d does not answer: asked again every %g s",
                     address,
                     port,
-                    REJOIN_S,
+                    self._timing.rejoin_s,
                 )
                 self._node.spawn(self._rejoin(address, port), f"join {address}")
 
@@ -182,7 +181,7 @@ class NodeMonitor:
             node=config.name,
             boot_id=self._node.boot_id,
             left=False,
-            for_s=config.timing.pause_s,
+            for_s=self._timing.pause_s,
         )
         living = [p for p in self._node.machine.members if p.status is Status.ALIVE]
         heads = [self._node.machine.view.head(peer.node) for peer in living]
@@ -308,25 +307,31 @@ class NodeMonitor:
 
     async def _introduce(self, address: str, mesh_port: int) -> bool:
         """Send a `Join`; tell whether it was answered, raise if it was refused."""
-        machine = self._node.machine
-        for attempt in range(NAME_TRIES):
-            document = machine.view.head(machine.me)
-            assert document is not None
-            join = Join(document=document, cluster=machine.cluster)
-            try:
-                reply = await self._request(address, mesh_port, join, REQUEST_S)
-            except PeerError:
-                return False
-            if isinstance(reply, Welcome):
-                self._node.feed(
-                    Welcomed(address=address, mesh_port=mesh_port, answer=reply)
-                )
-                return True
-            if not isinstance(reply, Refused) or attempt == NAME_TRIES - 1:
-                break
-            await asyncio.sleep(NAME_RETRY_S)
+        reply = await self._ask_in(address, mesh_port)
+        tries = 1
+        while isinstance(reply, Refused) and tries < NAME_TRIES:
+            tries += 1
+            await asyncio.sleep(self._timing.name_retry_s)
+            reply = await self._ask_in(address, mesh_port)
+        if isinstance(reply, Welcome):
+            welcomed = Welcomed(address=address, mesh_port=mesh_port, answer=reply)
+            self._node.feed(welcomed)
+            return True
+        if reply is None:
+            return False
         reason = reply.reason if isinstance(reply, Refused) else "not understood"
-        raise StartError(f"{address}:{mesh_port} refuses {machine.me}: {reason}")
+        me = self._node.machine.me
+        raise StartError(f"{address}:{mesh_port} refuses {me}: {reason}")
+
+    async def _ask_in(self, address: str, mesh_port: int) -> Message | None:
+        machine = self._node.machine
+        document = machine.view.head(machine.me)
+        assert document is not None
+        join = Join(document=document, cluster=machine.cluster)
+        try:
+            return await self._request(address, mesh_port, join, REQUEST_S)
+        except PeerError:
+            return None
 
     async def _introduce_or_fail(self, address: str, mesh_port: int) -> None:
         try:
@@ -336,7 +341,7 @@ class NodeMonitor:
 
     async def _rejoin(self, address: str, mesh_port: int) -> None:
         while True:
-            await asyncio.sleep(REJOIN_S)
+            await asyncio.sleep(self._timing.rejoin_s)
             try:
                 if await self._introduce(address, mesh_port):
                     return
@@ -347,7 +352,7 @@ class NodeMonitor:
     # Time
 
     async def _beat(self) -> None:
-        period_s = self._node.config.timing.heartbeat_s
+        period_s = self._timing.heartbeat_s
         while True:
             self._node.feed(HeartbeatDue(lag_s=self._lag_s))
             # Spread, so that nodes started together do not speak together.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import attrs
 import pytest
@@ -24,7 +25,7 @@ WEB = Service(name="web", image="nginx")
 GIB = 1 << 30
 
 
-def state(name: str, **changes: object) -> NodeState:
+def state(name: str, **changes: Any) -> NodeState:
     node = NodeState(
         node=name,
         status=Status.ALIVE,

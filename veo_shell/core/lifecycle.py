@@ -181,10 +181,9 @@ def _start_answered(life: Life, event: LifeEvent, now: float) -> Step:
     if not life.wanted:
         return _discard(life, event, now)
     seen, early = event.observed, life.early_exit
-    if early is None:
-        owed = life.owed_exits + (not seen.running)
-        life = attrs.evolve(life, owed_exits=owed)
-    elif seen.running:
+    if early is None and not seen.running:
+        life = attrs.evolve(life, owed_exits=life.owed_exits + 1)
+    if early is not None:
         seen = attrs.evolve(
             seen,
             running=False,

@@ -27,6 +27,8 @@ class Timing:
     boot_grace_s: float = 15.0
     lag_s: float = 0.5
     stop_timeout_s: float = 10.0
+    rejoin_s: float = 2.0
+    name_retry_s: float = 0.5
 
 
 @attrs.frozen(kw_only=True)

@@ -24,7 +24,13 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.view import View
-from veo_shell.errors import NoSuitableNode, UnknownNode, UnknownService, VeoError
+from veo_shell.errors import (
+    NoSuitableNode,
+    ServiceError,
+    UnknownNode,
+    UnknownService,
+    VeoError,
+)
 
 REMEMBERED = 10_000
 
@@ -60,6 +66,10 @@ class Operations:
         found = [r for r in self._view.services() if r.service == event.service]
         old = found[0] if found else None
         uid = old.uid if old else event.uid
+        if self._view.service(uid) != old:  # it is asked again, of another coordinator
+            raise ServiceError(
+                f"{event.service.name} was removed while it was being added"
+            )
         ranked = reconcile.candidates(self._view, self._members, event.service, uid)
         if not event.queue and not any(c.fits for c in ranked):
             refusals = [(c.node, c.reason) for c in ranked]
@@ -137,8 +147,9 @@ class Operations:
         self._out.report(f"{event.node}: role {event.role}")
 
     def _write(self, record: Record) -> None:
-        if self._view.merge_record(record):
-            self._out.write(record)
+        taken = self._view.merge_record(record)
+        assert taken, f"{record.key}: a write outranks all that stands"
+        self._out.write(record)
 
 
 Operation = ev.AddAsked | ev.RemoveAsked | ev.StopAsked | ev.RoleAssigned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from veo_shell.core.model import Cpu, Disk, Memory, Resources
+from veo_shell.errors import StartError, UsageError
 
 
 class LocalHost:
@@ -31,12 +33,44 @@ class LocalHost:
 def primary_address() -> str:
     """Return the address this machine uses towards other networks, else loopback.
 
-    Connecting a UDP socket sends nothing; 192.0.2.1 is reserved for documentation
-    (RFC 5737).
+    Connecting a UDP socket sends nothing; the targets are reserved for documentation
+    (RFC 5737, RFC 3849).
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    targets = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+    for family, target in targets:
         try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((target, 9))
+                return str(probe.getsockname()[0])
+        except OSError:  # no route, or no such family on this machine
+            continue
+    return "127.0.0.1"
+
+
+def own_address(text: str) -> str:
+    """Return the IP address that other hosts are to use for this one."""
+    found = resolve(f"--address {text}", text)
+    address = ipaddress.ip_address(found)
+    if address.is_unspecified or address.is_multicast:
+        why = "not the address of one host"
+    elif address.version == 6 and address.is_link_local:
+        why = "a link-local address means nothing to other hosts"
+    else:
+        return found
+    raise UsageError(f"--address {text}: {why}: name one that others reach it at")
+
+
+def resolve(option: str, host: str) -> str:
+    """Return the IP address of a host, its IPv4 one if it has both.
+
+    `option` is what the message begins with if there is none: raises `StartError`.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError as exc:  # a label that is empty or too long
+        raise StartError(f"{option}: {host!r} is not a host's name") from exc
+    except OSError as exc:
+        reason = exc.strerror or exc
+        raise StartError(f"{option}: no address of {host}: {reason}") from exc
+    best = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return str(best[4][0])
