@@ -124,20 +124,25 @@ class LocalNode:
         assert said.status == 1, said
         return said.complaint
 
+    @contextlib.contextmanager
     def launch(
         self, *options: str, prefix: tuple[str, ...] = ()
-    ) -> subprocess.Popen[str]:
-        """Run `veo start` and leave it running; it logs to stderr."""
-        return subprocess.Popen(
-            [*prefix, sys.executable, "-m", "veo_shell", *self.start_options()]
-            + [*options],
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Run `veo start`, which logs to stderr; it does not outlive the block."""
+        veo = [sys.executable, "-m", "veo_shell", *self.start_options(), *options]
+        with subprocess.Popen(
+            [*prefix, *veo],
             cwd=self.folder,
             env=environment(self.folder),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def attach(self, *argv: str, stdin: str = "") -> Said:
         """Run `veo attach` of this node."""

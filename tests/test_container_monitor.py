@@ -89,7 +89,7 @@ async def test_what_the_engine_fails_to_remove_is_tried_again(tmp_path: Path) ->
         removing = asyncio.get_running_loop().create_task(
             uno.container_sup.remove_service("web")
         )
-        await eventually(lambda: [c.reason for c in uno.machine.view.containers()][0])
+        await eventually(lambda: next(uno.machine.view.containers()).reason)
         (container,) = uno.container_sup.list_containers()
         assert (container.state, container.reason) == (
             State.STOPPING,

@@ -65,7 +65,9 @@ async def test_records_are_all_that_is_answered(tmp_path: Path) -> None:
         await cluster["uno"].container_sup.add_service(ON_DOS)
         await cluster.ready(1)
         records = cluster["uno"].dns_registry.records()
-        assert DnsRecord(name="web.veo.", ttl_s=5, type="A", data="127.0.0.2") in records
+        assert (
+            DnsRecord(name="web.veo.", ttl_s=5, type="A", data="127.0.0.2") in records
+        )
         for record in records:
             answer = await ask(cluster, "uno", record.name, record.type)
             assert record.data.lower() in {
@@ -141,9 +143,9 @@ async def test_a_removed_service_leaves_the_zone_at_once_on_both_nodes(
         removing = asyncio.get_running_loop().create_task(
             cluster["uno"].container_sup.remove_service("web")
         )
+        lookups = [cluster[node].dns_registry.lookup for node in ("uno", "dos")]
+        await eventually(lambda: [look("web") for look in lookups] == [[], []], 1.0)
         for node in ("uno", "dos"):
-            lookup = cluster[node].dns_registry.lookup
-            await eventually(lambda lookup=lookup: lookup("web") == [], 1.0)
             found = await ask(cluster, node, "web.veo.")
             assert found.rcode() == dns.rcode.NXDOMAIN
         assert len(engine.containers) == 1

@@ -16,7 +16,7 @@ from veo_shell.core.model import NodeRecord
 from veo_shell.core.wire import Delta, Records
 from veo_shell.errors import NoSuitableNode, StartError, VeoError, VerbFailed
 
-SECRET = "hunter2"
+SECRET = "hunter2"  # noqa: S105
 
 
 async def test_what_is_done_on_one_node_is_seen_on_all_within_50_ms(
@@ -73,7 +73,9 @@ async def test_an_order_that_cannot_be_performed_does_not_undo_the_others(
 ) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         uno = cluster["uno"]
-        record = NodeRecord(node="n", revision=9, writer="uno@uno", role="r" * (1 << 20))
+        record = NodeRecord(
+            node="n", revision=9, writer="uno@uno", role="r" * (1 << 20)
+        )
         delta = Delta(
             node="uno@uno",
             boot_id="b",
@@ -150,9 +152,10 @@ async def test_until_raises_what_the_look_raises(tmp_path: Path) -> None:
         uno = cluster["uno"]
         looks: list[VeoError | None] = [None, VeoError("it will never happen")]
 
-        def look() -> None:
+        def look() -> bool | None:
             if error := looks.pop(0):
                 raise error
+            return None
 
         waiting = asyncio.get_running_loop().create_task(uno.until(look))
         await asyncio.sleep(0)

@@ -14,6 +14,7 @@ from tests.fake_cluster import (
     FAST,
     GIB,
     MESH_PORT,
+    PUB_PORT,
     QUICK_TO_JUDGE,
     WEB,
     FakeCluster,
@@ -96,7 +97,9 @@ async def test_where_ranks_and_says_why_not(tmp_path: Path) -> None:
             Candidate(node="tres@tres", fits=False, reason="it is paused"),
         ]
         assert uno.node_monitor.where(ON_UNO)[1:] == [
-            Candidate(node="dos@dos", fits=False, reason="not one of the hosts uno@uno"),
+            Candidate(
+                node="dos@dos", fits=False, reason="not one of the hosts uno@uno"
+            ),
             Candidate(node="tres@tres", fits=False, reason="it is paused"),
         ]
         wants = attrs.evolve(WEB, memory_bytes=9 * GIB, roles=("master",))
@@ -114,13 +117,10 @@ async def test_a_role_is_seen_everywhere_and_placement_heeds_it(
         with pytest.raises(NoSuitableNode):
             await cluster["uno"].container_sup.add_service(edge)
         await cluster["uno"].node_monitor.assign_role("dos@dos", "edge")
+        await cluster.agreed()
         for name in ("uno", "dos"):
             monitor = cluster[name].node_monitor
-            await eventually(
-                lambda monitor=monitor: (
-                    [n.role for n in monitor.nodes()] == ["edge", "master"]
-                )
-            )
+            assert [n.role for n in monitor.nodes()] == ["edge", "master"]
             assert [r.role for r in monitor.free()] == ["edge", "master"]
             assert monitor.where(edge)[0] == Candidate(node="dos@dos", fits=True)
             assert monitor.where(edge)[1].reason == "its role is master, not edge"
@@ -152,6 +152,37 @@ async def test_a_node_to_join_that_is_not_there_yet_is_asked_again(
         )
         await cluster.boot("dos")
         await cluster.joined()
+
+
+async def test_it_is_asked_until_it_answers(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        cluster.add("dos")
+        mesh = cluster.network.join(cluster.addresses["dos"], MESH_PORT, PUB_PORT)
+        asked: list[bytes] = []
+
+        async def silent(frame: bytes) -> bytes | None:
+            asked.append(frame)
+            return None
+
+        await mesh.start(lambda frame: None, silent)
+        await cluster.stop("uno")
+        await cluster.boot("uno", "dos")
+        await eventually(lambda: len(asked) >= 3)
+        await mesh.stop()
+        await cluster.boot("dos")
+        await cluster.joined()
+
+
+async def test_a_node_that_comes_back_elsewhere_is_followed(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        mesh = cluster.meshes["uno"]
+        assert mesh.hears("127.0.0.2", PUB_PORT)
+        await cluster.stop("dos")
+        cluster.addresses["dos"] = "127.0.0.5"
+        await cluster.boot("dos", "uno")
+        await cluster.joined()
+        assert mesh.hears("127.0.0.5", PUB_PORT)
+        assert not mesh.hears("127.0.0.2", PUB_PORT)
 
 
 async def test_a_node_told_to_join_itself_does_not_mind(tmp_path: Path) -> None:
@@ -218,13 +249,15 @@ async def test_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
         node = cluster.make("dos", "uno")
         cluster.network.mend("127.0.0.1", "127.0.0.2")
         node.machine.cluster = "else"
-        with pytest.raises(StartError, match="this is a node of the cluster 'veo', not"):
+        with pytest.raises(
+            StartError, match="this is a node of the cluster 'veo', not"
+        ):
             await node.start()
 
 
 async def test_a_node_that_answers_nonsense_is_not_joined(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
-        mesh = cluster.network.join("127.0.0.77", MESH_PORT, 8088)
+        mesh = cluster.network.join("127.0.0.77", MESH_PORT, PUB_PORT)
         reply = wire.encode(wire.Ack())
 
         async def answer(frame: bytes) -> bytes | None:
@@ -260,12 +293,12 @@ async def test_a_node_that_ends_without_a_word_is_dead_by_silence(
         lost = container.node[: container.node.index("@")]
         others = [n for n in ("uno", "dos", "tres") if n != lost]
         await cluster.kill(lost)
-        for name in others:
-            await eventually(
-                lambda name=name: (
-                    statuses(cluster, name)[container.node] is Status.DEAD
-                )
+        await eventually(
+            lambda: (
+                {statuses(cluster, name)[container.node] for name in others}
+                == {Status.DEAD}
             )
+        )
         (moved,) = await cluster.ready(1)
         assert moved.node != container.node
         assert moved.generation == container.generation + 1
@@ -285,13 +318,13 @@ async def test_junk_and_strangers_have_no_effect(tmp_path: Path) -> None:
         await cluster.agreed()
         uno = cluster["uno"]
         digest, known = uno.machine.view.digest, statuses(cluster, "uno")
-        stranger = cluster.network.join("127.0.0.66", MESH_PORT, 8088)
+        stranger = cluster.network.join("127.0.0.66", MESH_PORT, PUB_PORT)
 
         async def silent(frame: bytes) -> bytes | None:
             return None
 
         await stranger.start(lambda frame: None, silent)
-        uno.mesh.connect("127.0.0.66", MESH_PORT, 8088)
+        uno.mesh.connect("127.0.0.66", MESH_PORT, PUB_PORT)
         record = next(iter(uno.machine.view.services()))
         own = uno.machine.own
         forged = wire.Delta(
@@ -300,9 +333,7 @@ async def test_junk_and_strangers_have_no_effect(tmp_path: Path) -> None:
             incarnation=9,
             base_version=own.version,
             version=own.version + 1,
-            records=wire.Records.of(
-                [attrs.evolve(record, revision=99, service=None)]
-            ),
+            records=wire.Records.of([attrs.evolve(record, revision=99, service=None)]),
         )
         beat = wire.Heartbeat(
             node="otro@otro",

@@ -42,7 +42,9 @@ def test_the_file_is_read_at_each_call(tmp_path: Path) -> None:
 def test_a_node_without_a_file_says_how_to_give_one() -> None:
     own = OwnSettings(None)
     for verb in (own.get_nodes, own.get_applications):
-        with pytest.raises(ConfigError, match="started without a cluster.yml: name a"):
+        with pytest.raises(
+            ConfigError, match=r"started without a cluster\.yml: name a"
+        ):
             verb()
 
 

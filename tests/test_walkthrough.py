@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -223,3 +224,39 @@ def test_a_port_in_use_is_told(cluster: Cluster, tmp_path: Path) -> None:
     twin = RealNode(uno.rig, "uno", tmp_path)
     assert twin.launch("--name", "otro@otro").wait(30) == 1
     assert f"{uno.address}:8087" in twin.log_path.read_text().splitlines()[-1]
+
+
+@pytest.mark.timeout(180)
+def test_a_node_that_was_away_for_long_comes_back_to_stay(cluster: Cluster) -> None:
+    uno, dos = cluster
+    dos.kill()
+    gone_at = time.monotonic()
+    # By then a link's next attempt to connect is up to 5 s away.
+    eventually(lambda: time.monotonic() - gone_at > 9, 15)
+    assert nodes_alive(uno) == 1
+    said = len(uno.log_path.read_text())
+    dos.start("--join", uno.address)
+    back_at = time.monotonic()
+    while time.monotonic() - back_at < 5:
+        assert nodes_alive(uno) == nodes_alive(dos) == 2
+    assert "dos@dos: dead" not in uno.log_path.read_text()[said:]
+
+
+@pytest.mark.timeout(180)
+def test_a_lost_engine_is_out_of_dns_and_its_return_is_seen(
+    cluster: Cluster, rig: Rig
+) -> None:
+    uno, dos = cluster
+    code = "import attrs\n" + T
+    uno.console(code + "container_sup.add_service(attrs.evolve(t, hosts=('dos@dos',)))")
+    rig.stop_engine("dos")
+    for node in cluster:
+        eventually(partial(is_unknown, node, "nginx.veo"), 15)
+    refused = uno.attach(
+        code + "container_sup.add_service(attrs.evolve(t, hosts=('dos@dos',), cpus=1))"
+    )
+    assert "dos@dos: its engine is away" in refused.stderr
+    rig.start_engine("dos")
+    for node in cluster:
+        eventually(partial(answers, node, "nginx.veo", "A", [dos.address]), 20)
+    uno.console('container_sup.remove_service("nginx")')

@@ -90,9 +90,9 @@ START = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status (`STATUSES`)."""
     _fill_in_streams()
-    own, rest = _split(sys.argv[1:] if argv is None else argv)
-    arguments = _parser().parse_args(own, argparse.Namespace(args=rest))
     try:
+        own, rest = _split(sys.argv[1:] if argv is None else argv)
+        arguments = _parser().parse_args(own, argparse.Namespace(args=rest))
         status = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -174,6 +174,10 @@ def _run_dir(arguments: argparse.Namespace) -> Path:
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage before it."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        sys.stdout.flush()  # while a reader that has left can be told from a bug
+        super().exit(status, message)
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"veo: {message} (see: {self.prog} --help)\n")

@@ -20,6 +20,7 @@ from veo_shell.core.events import (
     ContainerCreated,
     ContainerDiscarded,
     EngineFailed,
+    EngineLost,
     Event,
     StartAnswered,
     TimerDue,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from veo_shell.node import Node
 
 logger = logging.getLogger(__name__)
+
+REWATCH_S = 1.0
 
 
 class ContainerMonitor:
@@ -84,11 +87,10 @@ class ContainerMonitor:
 
     def create(self, order: CreateContainer) -> None:
         """Create a container, pulling its image where it is missing."""
-        config = build(
-            order.service, identity=order.identity, address=self._node.config.address
-        )
 
         async def work() -> Event:
+            address = self._node.config.address
+            config = build(order.service, identity=order.identity, address=address)
             made = await self._engine.create(order.name, config)
             return ContainerCreated(name=order.name, container_id=made)
 
@@ -133,8 +135,18 @@ class ContainerMonitor:
         except EngineError as exc:
             logger.warning("%s: %s", name, exc)
             event = EngineFailed(name=name, reason=str(exc))
+        except Exception as exc:
+            logger.exception("%s: a fault of VEO's", name)
+            event = EngineFailed(name=name, reason=f"a fault of VEO's: {exc!r}")
         self._node.feed(event)
 
     async def _watch(self) -> None:
-        async for event in self._engine.watch():
-            self._node.feed(event)
+        while True:
+            try:
+                async for event in self._engine.watch():
+                    self._node.feed(event)
+            except Exception as exc:
+                # Deaf to its engine a node would tell untruths: say so, hear again.
+                logger.exception("the engine's events cannot be followed")
+                self._node.feed(EngineLost(reason=repr(exc)))
+            await asyncio.sleep(REWATCH_S)

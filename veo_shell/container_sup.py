@@ -7,7 +7,10 @@ import difflib
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from veo_shell.core.events import AddAsked, RemoveAsked, RoleAssigned, StopAsked
+from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Accepted,
     Container,
@@ -16,6 +19,7 @@ from veo_shell.core.model import (
     State,
     Status,
 )
+from veo_shell.core.operations import Operation
 from veo_shell.core.placement import coordinator
 from veo_shell.core.protocols import Engine
 from veo_shell.core.verbs import read, write
@@ -49,13 +53,13 @@ class Coordinator:
     ) -> Accepted:
         """Take a service in and place it."""
         event = AddAsked(operation=operation, uid=uid, service=service, queue=queue)
-        answer: Accepted = await self._node.ask(event, operation)
-        return answer
+        accepted: Accepted = await self._decide(event)
+        return accepted
 
     @write
     async def remove(self, operation: str, uid: str) -> None:
         """Remove a service."""
-        await self._node.ask(RemoveAsked(operation=operation, uid=uid), operation)
+        await self._decide(RemoveAsked(operation=operation, uid=uid))
 
     @write
     async def stop(self, operation: str, uid: str, slot: int, generation: int) -> None:
@@ -63,13 +67,18 @@ class Coordinator:
         event = StopAsked(
             operation=operation, uid=uid, slot=slot, generation=generation
         )
-        await self._node.ask(event, operation)
+        await self._decide(event)
 
     @write
     async def assign_role(self, operation: str, node: str, role: str) -> None:
         """Give a node a role."""
-        event = RoleAssigned(operation=operation, node=node, role=role)
-        await self._node.ask(event, operation)
+        await self._decide(RoleAssigned(operation=operation, node=node, role=role))
+
+    async def _decide(self, event: Operation) -> Any:
+        """Have it decided once this node has seen the others' view, not before."""
+        machine = self._node.machine
+        await self._node.until(lambda: machine.is_settled or None)
+        return await self._node.ask(event, event.operation)
 
 
 class ContainerSup:
@@ -169,11 +178,14 @@ class ContainerSup:
 
     @read
     def cloud_containers(self) -> list[Container]:
-        """Return the containers of all nodes.
+        """Return the containers of all nodes that live.
+
+        One whose node is not heard just now, or has lost its engine, says so.
 
         >>> container_sup.cloud_containers()
         """
-        return list(self._node.machine.view.containers())
+        view = self._node.machine.view
+        return [seen for c in view.containers() if (seen := self._as_seen(c))]
 
     @read
     async def get_containers(self) -> list[dict[str, Any]]:
@@ -202,6 +214,21 @@ class ContainerSup:
         >>> container_sup.services()
         """
         return [r.service for r in self._node.machine.view.services() if r.service]
+
+    def _as_seen(self, container: Container) -> Container | None:
+        """Return a container with what is known of its node; None of a dead one."""
+        machine = self._node.machine
+        status = machine.members.status(container.node)
+        head = machine.view.head(container.node)
+        if status in GONE or head is None:
+            return None
+        if status is not Status.ALIVE:
+            reason = f"its node is {status.value}"
+        elif head.engine_lost:
+            reason = "its engine is away"
+        else:
+            return container
+        return attrs.evolve(container, reason=reason)
 
     def _uid_of(self, service: Service) -> str:
         for record in self._node.machine.view.services():
@@ -235,8 +262,12 @@ class ContainerSup:
             raise ServiceError(f"{service.name} was removed while it was being added")
         slots = {slot.slot: slot for slot in view.slots(accepted.uid)}
         slot = slots.get(accepted.slot)
-        if slot is None or slot.node is None:
+        if slot is None:
             return None
+        if not slot.wanted:
+            raise ServiceError(f"{service.name} was stopped while it was being added")
+        if slot.node is None:
+            return None, self._pending(accepted, service)
         name = self._identity(accepted, service, slot.node, slot.generation)
         container = view.container(slot.node, name.container_name)
         if container is None:
@@ -290,11 +321,15 @@ class ContainerSup:
         left = [
             c
             for c in machine.view.containers()
-            if c.uid in uids
-            and name in ("", c.name)
-            and machine.members.status(c.node) in REACHED
+            if c.uid in uids and name in ("", c.name) and self._is_reached(c.node)
         ]
         return None if left else True
+
+    def _is_reached(self, node: str) -> bool:
+        machine = self._node.machine
+        head = machine.view.head(node)
+        engine = head is not None and not head.engine_lost
+        return engine and machine.members.status(node) in REACHED
 
     def _unknown(self, name: str, spec: Service | None) -> str:
         names = [service.name for service in self.services()]

@@ -75,7 +75,7 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.25
 REQUEST_S = 1.0
-CALL_S = 10.0
+CALL_S = 3.0
 NAME_TRIES = 8
 """A name is refused while its old process was heard lately: a restart waits for it."""
 

@@ -49,7 +49,8 @@ class Dialogue:
 
     def follow(self, may_start: bool = True) -> list[Command]:
         self.care.follow_table(may_start, self.now)
-        orders = [c for c in self.out.commands if not isinstance(c, Report)]
+        orders: list[Command] = []
+        orders += [c for c in self.out.commands if not isinstance(c, Report)]
         self.out.commands = []
         return orders
 

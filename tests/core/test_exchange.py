@@ -217,6 +217,12 @@ def test_a_delta_that_fits_is_saved() -> None:
     assert not [c for c in node.play(delta("d@d", 1)) if isinstance(c, Save)]
 
 
+def test_what_is_older_than_what_stands_is_not_saved() -> None:
+    node = Dialogue(DOS)
+    node.play(difference(attrs.evolve(DOS, version=3)))
+    assert not [c for c in node.play(difference(DOS)) if isinstance(c, Save)]
+
+
 @pytest.mark.parametrize("event", [heartbeat(9, "x@x"), delta("x@x", 1)])
 def test_strangers_are_not_listened_to(event: ev.Heard) -> None:
     node = Dialogue(DOS)

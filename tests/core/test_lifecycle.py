@@ -349,10 +349,14 @@ def test_adoption_takes_over_what_runs_without_a_restart() -> None:
     assert unhealthy.state() is State.UNHEALTHY
 
 
-def test_adoption_starts_what_ended_while_nobody_watched() -> None:
+def test_adoption_judges_what_ended_meanwhile_by_its_exit_code() -> None:
     story = Story()
-    assert story.play(Found(observed=ENDED, anew=True)) == [after(0.0)]
+    assert story.play(Found(observed=ENDED, anew=True)) == [after(0.1)]
     assert story.play(DUE) == [START]
+    finished = Story()
+    seen = attrs.evolve(ENDED, exit_code=0)
+    assert finished.play(Found(observed=seen, anew=True)) == []
+    assert finished.state() is State.EXITED
 
 
 @pytest.mark.parametrize(

@@ -345,3 +345,121 @@ def test_a_node_of_another_cluster_is_refused() -> None:
     join = Join(document=document, cluster="else")
     reply = uno.ask(ev.Asked(operation="j", message=join))
     assert reply.reason == "this is a node of the cluster 'sim', not of 'else'"
+
+
+@pytest.mark.parametrize(
+    ("service", "code", "state"),
+    [
+        (attrs.evolve(WEB, restart=Restart.ON_FAILURE), 0, State.EXITED),
+        (attrs.evolve(WEB, restart=Restart.NEVER), 1, State.EXITED),
+        (attrs.evolve(WEB, restart_count=1), 1, State.FAILED),
+    ],
+    ids=["finished", "never", "used-up"],
+)
+def test_what_has_ended_does_not_run_again_because_its_node_does(
+    service: Service, code: int, state: State
+) -> None:
+    world = World("uno@uno")
+    uno = world["uno@uno"]
+    add(uno, service)
+    world.run_until(lambda: ready(world, 1))
+    while only(uno).state is not state:
+        if only(uno).state is State.RUNNING:
+            uno.exit(only(uno), code)
+        world.run(1)
+    ended = only(uno)
+    uno.kill()
+    world.run(2)
+    uno.boot(alone=True)
+    world.run(20)
+    assert world.running("web") == []
+    assert only(uno) == ended
+
+
+def test_one_that_may_run_once_and_is_gone_does_not_run_again() -> None:
+    world = World("uno@uno")
+    uno = world["uno@uno"]
+    add(uno, attrs.evolve(WEB, restart=Restart.NEVER, auto_remove=True))
+    world.run_until(lambda: ready(world, 1))
+    uno.kill()
+    uno.engine.containers.clear()
+    uno.boot(alone=True)
+    world.run(20)
+    assert only(uno).state is State.EXITED
+    assert uno.engine.containers == {}
+
+
+def test_restarts_count_on_over_a_restart_of_the_node() -> None:
+    world = World("uno@uno")
+    uno = world["uno@uno"]
+    add(uno)
+    world.run_until(lambda: ready(world, 1))
+    uno.exit(only(uno), 1)
+    world.run_until(lambda: ready(world, 1))
+    uno.kill()
+    uno.boot(alone=True)
+    world.run(1)
+    assert only(uno).restarts == 1
+
+
+def test_a_lost_engine_takes_its_containers_out_of_dns_and_gets_no_work() -> None:
+    world = World("uno@uno", "dos@dos")
+    dos = world["dos@dos"]
+    add(world["uno@uno"], attrs.evolve(WEB, hosts=("dos@dos",)))
+    world.run_until(lambda: ready(world, 1))
+    dos.lose_engine()
+    world.run(0.01)
+    assert ready(world, 0)
+    with pytest.raises(NoSuitableNode) as caught:
+        add(world["uno@uno"], attrs.evolve(WEB, hosts=("dos@dos",), name="other"), "u2")
+    assert caught.value.refusals[0] == (
+        "dos@dos",
+        "its engine is away: connection refused",
+    )
+    dos.list_engine()
+    world.run_until(lambda: ready(world, 1), 3)
+
+
+def test_a_node_that_lost_its_disk_and_was_told_of_nobody_is_found_again() -> None:
+    world = World("uno@uno", "dos@dos")
+    dos = world["dos@dos"]
+    dos.kill()
+    dos.disk.documents.clear()
+    world.run(5)
+    dos.boot(alone=True)
+    world.run(2)
+    assert dos.machine.members.alive() == ["dos@dos", "uno@uno"]
+
+
+def test_an_operation_asked_of_the_next_coordinator_is_not_done_twice() -> None:
+    world = World("uno@uno", "dos@dos")
+    event = ev.AddAsked(operation="once", uid="u1", service=WEB)
+    first = world["uno@uno"].ask(event)
+    world.run(0.01)
+    assert world["dos@dos"].ask(event) == first
+    world.run(3)
+    assert len(world.running("web")) == 1
+
+
+def test_a_record_is_published_by_its_writer_alone() -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    before = {name: node.published for name, node in world.nodes.items()}
+    world["uno@uno"].ask(ev.RoleAssigned(operation="r", node="dos@dos", role="x"))
+    world.run(0.1)
+    after = {name: node.published for name, node in world.nodes.items()}
+    assert after["uno@uno"] == before["uno@uno"] + 1
+    assert after["dos@dos"] == before["dos@dos"]
+    assert world["tres@tres"].machine.view.role("dos@dos") == "x"
+
+
+def test_a_container_that_was_renamed_by_hand_is_still_known() -> None:
+    world = World("uno@uno")
+    uno = world["uno@uno"]
+    add(uno)
+    world.run_until(lambda: ready(world, 1))
+    (held,) = uno.engine.containers.values()
+    world.run(30)
+    uno.feed(ev.EngineListed(containers=(attrs.evolve(held, name="renamed"),)))
+    world.run(1)
+    assert only(uno).id == held.id
+    assert ready(world, 1)

@@ -147,6 +147,14 @@ class Rig:
         """Return a client of the host's engine, to be used in a `with`."""
         return connect(self.docker_url(host), timeout_s=60)
 
+    def stop_engine(self, host: str) -> None:
+        """Stop the host's engine, and with it the containers it runs."""
+        self._daemons[host].stop()
+
+    def start_engine(self, host: str) -> None:
+        """Start the host's engine again."""
+        self._daemons[host].start()
+
     def fail_power(self, host: str) -> None:
         """Cut the host off and kill its engine and all that runs on it, at once."""
         self.cut(host)

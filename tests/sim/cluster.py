@@ -27,7 +27,15 @@ from veo_shell.core.model import (
     Record,
     Resources,
 )
-from veo_shell.core.wire import Difference, Join, Refused, Welcome, decode, encode
+from veo_shell.core.wire import (
+    Delta,
+    Difference,
+    Join,
+    Refused,
+    Welcome,
+    decode,
+    encode,
+)
 from veo_shell.errors import VeoError
 
 RESOURCES = Resources(
@@ -67,6 +75,7 @@ class SimNode:
         self.up = False
         self.answers: dict[str, Any] = {}
         self.reports: list[str] = []
+        self.published = 0  # deltas
         self.heard: set[str] = set()
         self.boot(alone)
 
@@ -127,6 +136,14 @@ class SimNode:
             held, running=False, exit_code=code
         )
         self.feed(ev.ContainerExited(container_id=held.id, exit_code=code))
+
+    def lose_engine(self, reason: str = "connection refused") -> None:
+        """Stop the engine, and with it what it runs."""
+        self.engine.containers = {
+            name: attrs.evolve(held, running=False)
+            for name, held in self.engine.containers.items()
+        }
+        self.feed(ev.EngineLost(reason=reason))
 
     def set_health(self, container: Container, health: Health) -> None:
         """Let Docker's health check change its mind."""
@@ -201,6 +218,7 @@ class SimNode:
 
     def _do_publish(self, order: cmd.Publish) -> None:
         frame = encode(order.message)
+        self.published += isinstance(order.message, Delta)
         for other in self.world.nodes.values():
             if self.name in other.heard and self.world.linked(self, other):
                 other._later(

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
 from veo_shell.core import events as ev
 from veo_shell.core.lifecycle import Found, Life, LifeEvent, Unwanted, Wanted, on_event
-from veo_shell.core.model import Container, Identity, Observed, Service
+from veo_shell.core.model import (
+    Container,
+    Identity,
+    Observed,
+    Restart,
+    Service,
+    State,
+)
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.view import View
 
@@ -32,22 +40,27 @@ class Care:
         self._stop_timeout_s = stop_timeout_s
         self._view = view
         self._out = out
+        self._remembered: dict[str, Container] = {}
         self._listed = False
-        self._engine_lost = False
+        self.engine_lost = ""
+
+    def remember(self, containers: Iterable[Container]) -> None:
+        """Take back from disk how often they were restarted, and which had ended."""
+        self._remembered = {container.name: container for container in containers}
 
     def on_listed(self, event: ev.EngineListed, now: float) -> None:
         """Compare with all that the engine holds; adopt what is ours."""
-        anew, self._engine_lost, self._listed = self._engine_lost, False, True
-        seen = {o.name: o for o in event.containers}
+        anew, self.engine_lost, self._listed = bool(self.engine_lost), "", True
+        seen = {o.identity.container_name: o for o in event.containers}
         for name in list(self.lives):
             self._live(name, Found(observed=seen.get(name), anew=anew), now)
         for name, observed in seen.items():
             if name not in self.lives:
-                self._adopt(observed, now)
+                self._adopt(name, observed, now)
 
     def on_engine_lost(self, event: ev.EngineLost, now: float) -> None:
         """Note that the engine is away."""
-        self._engine_lost = True
+        self.engine_lost = event.reason or "it does not answer"
         self._out.report(f"the engine is away: {event.reason}")
 
     def on_named(self, event: Any, now: float) -> None:
@@ -57,8 +70,9 @@ class Care:
 
     def on_started(self, event: ev.ContainerStarted, now: float) -> None:
         """Pass on that a container was started."""
-        if event.observed.name in self.lives:
-            self._live(event.observed.name, event, now)
+        name = event.observed.identity.container_name
+        if name in self.lives:
+            self._live(name, event, now)
 
     def on_container(self, event: Any, now: float) -> None:
         """Pass a fact of the event stream to the container with that id."""
@@ -80,8 +94,10 @@ class Care:
                 self._live(name, Unwanted(), now)
         if may_start:
             for name in [n for n in wanted if n not in self.lives]:
-                self._keep(name, self._life(*wanted[name]))
-                self._live(name, Wanted(), now)
+                life = self._life(*wanted[name])
+                self._keep(name, life)
+                if life.container.state is State.PENDING:
+                    self._live(name, Wanted(), now)
 
     def _wanted(self) -> dict[str, tuple[Identity, Service]]:
         wanted = {}
@@ -99,7 +115,7 @@ class Care:
             wanted[identity.container_name] = identity, service
         return wanted
 
-    def _adopt(self, observed: Observed, now: float) -> None:
+    def _adopt(self, name: str, observed: Observed, now: float) -> None:
         """Take a container into care that carries our labels, if its service is known.
 
         One of an unknown service (this node lost its table) is left alone until a
@@ -112,21 +128,23 @@ class Care:
             name=identity.service, image=observed.image
         )
         life = self._life(identity, service)
-        self._keep(observed.name, attrs.evolve(life, changed_s=now))
-        self._live(observed.name, Found(observed=observed, anew=True), now)
+        self._keep(name, attrs.evolve(life, changed_s=now))
+        self._live(name, Found(observed=observed, anew=True), now)
 
     def _life(self, identity: Identity, service: Service) -> Life:
+        container = Container(
+            name=identity.container_name,
+            service=identity.service,
+            uid=identity.uid,
+            slot=identity.slot,
+            generation=identity.generation,
+            node=self._node,
+            address=self._address,
+            image=service.image,
+        )
+        old = self._remembered.pop(container.name, None)
         return Life(
-            container=Container(
-                name=identity.container_name,
-                service=identity.service,
-                uid=identity.uid,
-                slot=identity.slot,
-                generation=identity.generation,
-                node=self._node,
-                address=self._address,
-                image=service.image,
-            ),
+            container=_recalled(container, old, service) if old else container,
             identity=identity,
             service=service,
             stop_timeout_s=self._stop_timeout_s,
@@ -154,3 +172,18 @@ class Care:
         self.lives[name] = life
         if old is None or old.container != life.container:
             self._out.show(life.container)
+
+
+def _recalled(new: Container, old: Container, service: Service) -> Container:
+    """Return a container with what is remembered of it from an earlier run of the node.
+
+    What had ended for good stays so; what may run only once is not run again because
+    it is gone from the engine.
+    """
+    if old.state in (State.EXITED, State.FAILED):
+        return attrs.evolve(old, address=new.address)
+    if old.id and service.restart is Restart.NEVER:
+        return attrs.evolve(
+            new, id=old.id, state=State.EXITED, reason="ended while the node was away"
+        )
+    return attrs.evolve(new, restarts=old.restarts)

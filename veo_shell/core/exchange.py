@@ -100,6 +100,7 @@ class Exchange:
         message = event.message
         if message.node not in self._peers:
             return
+        self._greet_again(message.node, message.boot_id)
         silences = message.silences if isinstance(message, Heartbeat) else None
         self._tell(self._members.heard(message.node, message.boot_id, now, silences))
         if isinstance(message, Heartbeat):
@@ -143,10 +144,17 @@ class Exchange:
                 self._tell(self._members.heard(member.node, member.boot_id, now))
                 self._pull(member.node, now)
 
+    def _greet_again(self, node: str, boot_id: str) -> None:
+        """Introduce this node to a new process of a peer: it may have lost its disk."""
+        peer = self._members.peer(node)
+        if peer is not None and peer.boot_id not in ("", boot_id):
+            line = self._peers[node]
+            self._out.order(Introduce(address=line.address, mesh_port=line.mesh_port))
+
     def merge(self, record: Record) -> None:
-        """Take a record that outranks what stands here, and save it."""
+        """Take a peer's record that outranks what stands here, and save it."""
         if self._view.merge_record(record):
-            self._out.write(record)
+            self._out.learn(record)
 
     def _compare(self, heartbeat: Heartbeat, now: float) -> None:
         """Pull when the peer's digest differs and stood still for two heartbeats."""
@@ -201,6 +209,9 @@ class Exchange:
         if newcomer.node == self.own.node:  # told to join itself
             return Welcome(members=tuple(self._view.nodes))
         self._meet(newcomer, now)
+        # It may have been away: without this the link waits for its next attempt, and
+        # what was just heard to live falls silent again.
+        self._out.order(self._peers[newcomer.node])
         self._tell(self._members.heard(newcomer.node, newcomer.boot_id, now))
         self._pull(newcomer.node, now)
         return Welcome(members=tuple(self._view.nodes))

@@ -251,6 +251,7 @@ def _ended(life: Life, exit_code: int, oom_killed: bool, now: float) -> Step:
         exit_code=exit_code,
         oom_killed=oom_killed,
         health=Health.NONE,
+        ports=(),
         reason=what,
     )
     policy, limit = life.service.restart, life.service.restart_count
@@ -332,27 +333,37 @@ def _found(life: Life, event: LifeEvent, now: float) -> Step:
 
 
 def _adopt(life: Life, event: LifeEvent, now: float) -> Step:
-    """Take over a container found on the engine, created or run by an earlier us."""
+    """Take over a container found on the engine, created or run by an earlier us.
+
+    One that ended meanwhile is judged by its exit code: a finished job is not run
+    again because its node was.
+    """
     assert isinstance(event, Found)
     seen = event.observed
     assert seen is not None
-    return _running(life, seen, now) if seen.running else _resume(life, seen)
+    if seen.running:
+        return _running(life, seen, now)
+    life = life.to(State.EXITED, id=seen.id)
+    if seen.ever_started:
+        return _ended(life, seen.exit_code, seen.oom_killed, now)
+    return life.to(State.BACKOFF), [After(name=life.container.name, delay_s=0.0)]
 
 
 def _resume(life: Life, seen: Observed) -> Step:
-    """Decide about one that ended while nobody watched (engine or host went down).
+    """Decide about one that was ended by the end of its engine.
 
-    Its exit code tells nothing then: the end of the engine ended it.
+    Its exit code tells nothing then.
     """
-    if life.service.restart is Restart.NEVER and seen.ever_started:
+    if life.service.restart is Restart.NEVER:
         return life.to(
             State.EXITED,
             id=seen.id,
             exit_code=seen.exit_code,
             oom_killed=seen.oom_killed,
+            ports=(),
             reason=f"exit code {seen.exit_code}",
         ), []
-    life = life.to(State.BACKOFF, id=seen.id, reason="ended while nobody watched")
+    life = life.to(State.BACKOFF, id=seen.id, ports=(), reason="its engine ended")
     return life, [After(name=life.container.name, delay_s=0.0)]
 
 

@@ -49,7 +49,11 @@ class Machine:
         self._care = Care(
             self.me, document.address, cluster, timing.stop_timeout_s, self.view, out
         )
-        self._operations = Operations(self.me, self.view, self.members, out)
+        # With the boot in it: a process that was killed before it saved a write does
+        # not write another value under the same revision and writer.
+        self._writer = f"{self.me}/{document.boot_id[:8]}"
+        self._operations = Operations(self._writer, self.view, self.members, out)
+        self._decided: tuple[int, int] | None = None
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[[Any, float], None]]:
@@ -96,30 +100,36 @@ class Machine:
             self.view.merge_record(record)
         for document in documents:
             self._exchange.restore(document, now)
+            if document.node == self.me:
+                self._care.remember(document.containers)
         return self._flush()
 
     def handle(self, event: ev.Event, now: float) -> list[Command]:
         """Return what is to be done after the event, in order."""
         self._handlers[type(event)](event, now)
-        if self.is_settled:
-            for record in reconcile.decide(self.view, self.members, self.me):
-                self._out.write(record)
+        self._decide()
         self._care.follow_table(self.is_settled, now)
         return self._flush()
 
     def answerable(self) -> list[Container]:
         """Return the containers that DNS may answer for.
 
-        Ready ones of services that stand, on nodes that are not dead: a container
-        whose service was removed is out at once, before its node has stopped it.
+        Ready ones of services that stand, on nodes that are not dead and have their
+        engine: a container whose service was removed is out at once, before its node
+        has stopped it, and one whose engine went away most likely went with it.
         """
         return [
             container
             for container in self.view.containers()
             if container.is_ready
             and self._stands(container)
-            and self.members.status(container.node) not in GONE
+            and self._is_reached(container.node)
         ]
+
+    def _is_reached(self, node: str) -> bool:
+        head = self.view.head(node)
+        engine = head is not None and not head.engine_lost
+        return engine and self.members.status(node) not in GONE
 
     def _stands(self, container: Container) -> bool:
         record = self.view.service(container.uid)
@@ -129,20 +139,35 @@ class Machine:
         """Hand the commands over; what changed is published before all else."""
         out = self._out
         first: list[Command] = []
-        if out.changed or out.gone or out.records:
+        if out.changed or out.gone or out.records or self._engine_changed():
             first.append(Publish(message=self._delta()))
-        if out.records or out.documents:
+        records = tuple({**out.learned, **out.records}.values())
+        if records or out.documents:
             documents = tuple(self.view.document(n) for n in sorted(out.documents))
-            first.append(Save(documents=documents, records=tuple(out.records.values())))
+            first.append(Save(documents=documents, records=records))
         commands = first + out.commands
         out.clear()
         return commands
 
+    def _decide(self) -> None:
+        """Reconcile, unless all that it depends on is as it was the last time."""
+        seen = self.view.digest, self.members.revision
+        if not self.is_settled or seen == self._decided:
+            return
+        for record in reconcile.decide(self.view, self.members, self.me, self._writer):
+            self._out.write(record)
+        self._decided = seen
+
+    def _engine_changed(self) -> bool:
+        return self.own.engine_lost != self._care.engine_lost
+
     def _delta(self) -> Delta:
         """Return what changed since the last delta; a new version of the document."""
         own, out = self.own, self._out
-        if out.changed or out.gone:
-            self._exchange.own = attrs.evolve(own, version=own.version + 1)
+        if out.changed or out.gone or self._engine_changed():
+            self._exchange.own = attrs.evolve(
+                own, version=own.version + 1, engine_lost=self._care.engine_lost
+            )
             out.documents.add(self.me)
         delta = Delta(
             node=self.me,
@@ -153,6 +178,7 @@ class Machine:
             containers=tuple(out.changed.values()),
             gone=tuple(sorted(out.gone)),
             records=Records.of(out.records.values()),
+            engine_lost=self.own.engine_lost,
         )
         self.view.merge_delta(delta)
         return delta

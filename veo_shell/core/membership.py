@@ -67,6 +67,7 @@ class Membership:
         self.timing = timing
         self._peers: dict[str, Peer] = {}
         self._ticked_s = now
+        self.revision = 0  # grows with every verdict that changes
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._peers.values())
@@ -193,6 +194,7 @@ class Membership:
         if old.status is status:
             self._peers[peer.node] = attrs.evolve(peer, evidence=evidence)
             return None
+        self.revision += 1
         self._peers[peer.node] = attrs.evolve(
             peer, status=status, since_s=now, evidence=evidence
         )

@@ -273,7 +273,8 @@ class NodeDocument:
     """Everything a node publishes about itself. The node is its only writer.
 
     Merging keeps the higher `(incarnation, version)`. `role` is the one from the
-    node's own file; what operators assigned is in its `NodeRecord`.
+    node's own file; what operators assigned is in its `NodeRecord`. `engine_lost` says
+    why its Docker Engine does not answer, "" while it does.
     """
 
     node: str
@@ -286,6 +287,7 @@ class NodeDocument:
     dns_port: int
     resources: Resources
     role: str = ""
+    engine_lost: str = ""
     containers: tuple[Container, ...] = ()
 
 
@@ -311,7 +313,8 @@ class SlotRecord:
     """Table record: where one instance of a service should run. None = nowhere yet.
 
     `wanted` False: the slot was given up (stopped, scaled away); its number may be
-    filled again under a higher generation.
+    filled again under a higher generation. `operation` is the one that asked for it
+    last: asked again of another coordinator, it is answered from here.
     """
 
     uid: str
@@ -321,6 +324,7 @@ class SlotRecord:
     generation: int
     node: str | None
     wanted: bool = True
+    operation: str = ""
 
     @property
     def key(self) -> str:

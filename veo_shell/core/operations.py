@@ -38,8 +38,10 @@ REMEMBERED = 10_000
 class Operations:
     """Performs writes on the view and answers them."""
 
-    def __init__(self, me: str, view: View, members: Membership, out: Outbox) -> None:
-        self._me = me
+    def __init__(
+        self, writer: str, view: View, members: Membership, out: Outbox
+    ) -> None:
+        self._writer = writer
         self._view = view
         self._members = members
         self._out = out
@@ -66,6 +68,9 @@ class Operations:
         found = [r for r in self._view.services() if r.service == event.service]
         old = found[0] if found else None
         uid = old.uid if old else event.uid
+        for slot in self._view.slots(uid):
+            if slot.operation == event.operation:  # asked before, elsewhere
+                return _accepted(slot)
         if self._view.service(uid) != old:  # it is asked again, of another coordinator
             raise ServiceError(
                 f"{event.service.name} was removed while it was being added"
@@ -74,29 +79,36 @@ class Operations:
         if not event.queue and not any(c.fits for c in ranked):
             refusals = [(c.node, c.reason) for c in ranked]
             raise NoSuitableNode(service=event.service.name, refusals=refusals)
+        slot = self._fill_one_more(uid, event)
+        where = f"on {slot.node}" if slot.node else "waits: no node fits"
+        self._out.report(f"{event.service.name}: slot {slot.slot} {where}")
+        return _accepted(slot)
+
+    def _fill_one_more(self, uid: str, event: ev.AddAsked) -> SlotRecord:
+        old = self._view.service(uid)
+        wanted = sum(1 for slot in self._view.slots(uid) if slot.wanted)
         record = ServiceRecord(
             uid=uid,
             revision=self._view.revision + 1,
-            writer=self._me,
+            writer=self._writer,
             service=event.service,
-            replicas=old.replicas + 1 if old else 1,
+            # After a merge more slots can stand than replicas.
+            replicas=max(old.replicas if old else 0, wanted) + 1,
         )
         number = reconcile.missing_slots(record, self._view.slots(uid))[-1]
         self._write(record)
-        slot = reconcile.place(self._view, self._members, self._me, uid, number)
+        slot = reconcile.place(self._view, self._members, self._writer, uid, number)
         assert slot is not None
+        slot = attrs.evolve(slot, operation=event.operation)
         self._write(slot)
-        where = f"on {slot.node}" if slot.node else "waits: no node fits"
-        self._out.report(f"{event.service.name}: slot {number} {where}")
-        return Accepted(
-            uid=uid, slot=number, generation=slot.generation, node=slot.node
-        )
+        return slot
 
     def _remove(self, event: ev.RemoveAsked) -> None:
         record = self._view.service(event.uid)
-        if record is None or record.service is None:
+        if record is None:
             raise UnknownService(f"no service has the uid {event.uid}")
-        self._bury(record)
+        if record.service is not None:
+            self._bury(record)
 
     def _bury(self, record: ServiceRecord) -> None:
         assert record.service is not None
@@ -105,7 +117,7 @@ class Operations:
                 record,
                 service=None,
                 revision=self._view.revision + 1,
-                writer=self._me,
+                writer=self._writer,
             )
         )
         self._out.report(f"{record.service.name}: removed by an operator")
@@ -125,11 +137,11 @@ class Operations:
         revision = self._view.revision + 1
         fewer = record.replicas - 1
         self._write(
-            attrs.evolve(record, replicas=fewer, revision=revision, writer=self._me)
+            attrs.evolve(record, replicas=fewer, revision=revision, writer=self._writer)
         )
         self._write(
             attrs.evolve(
-                slot, wanted=False, node=None, revision=revision, writer=self._me
+                slot, wanted=False, node=None, revision=revision, writer=self._writer
             )
         )
 
@@ -140,7 +152,7 @@ class Operations:
             NodeRecord(
                 node=event.node,
                 revision=self._view.revision + 1,
-                writer=self._me,
+                writer=self._writer,
                 role=event.role,
             )
         )
@@ -150,6 +162,12 @@ class Operations:
         taken = self._view.merge_record(record)
         assert taken, f"{record.key}: a write outranks all that stands"
         self._out.write(record)
+
+
+def _accepted(slot: SlotRecord) -> Accepted:
+    return Accepted(
+        uid=slot.uid, slot=slot.slot, generation=slot.generation, node=slot.node
+    )
 
 
 Operation = ev.AddAsked | ev.RemoveAsked | ev.StopAsked | ev.RoleAssigned

@@ -12,12 +12,14 @@ from veo_shell.core.model import Container, Record
 class Outbox:
     """Commands in order, and what changed since the last delta and save.
 
-    `changed` and `gone` are this node's containers, `documents` the nodes whose
-    documents are to be saved.
+    `records` are this node's own writes, `learned` those that came from peers: only
+    the first are published. `changed` and `gone` are this node's containers,
+    `documents` the nodes whose documents are to be saved.
     """
 
     commands: list[Command] = attrs.field(factory=list)
     records: dict[str, Record] = attrs.field(factory=dict)
+    learned: dict[str, Record] = attrs.field(factory=dict)
     changed: dict[str, Container] = attrs.field(factory=dict)
     gone: set[str] = attrs.field(factory=set)
     documents: set[str] = attrs.field(factory=set)
@@ -34,6 +36,10 @@ class Outbox:
         """Publish and save a record."""
         self.records[record.key] = record
 
+    def learn(self, record: Record) -> None:
+        """Save a record that a peer told."""
+        self.learned[record.key] = record
+
     def show(self, container: Container) -> None:
         """Publish and save a container of this node."""
         self.changed[container.name] = container
@@ -46,5 +52,5 @@ class Outbox:
 
     def clear(self) -> None:
         """Begin anew, once everything was handed over."""
-        self.commands, self.records = [], {}
+        self.commands, self.records, self.learned = [], {}, {}
         self.changed, self.gone, self.documents = {}, set(), set()

@@ -97,11 +97,12 @@ def _node(tree: Tree) -> NodeEntry | None:
 
 def _services(tree: Tree) -> tuple[Service, ...]:
     # Not `unique`: two services may have one name.
-    found = [_service(name, value) for name, value in tree.pairs()]
+    found = [read_service(name, value) for name, value in tree.pairs()]
     return tuple(service for service in found if service)
 
 
-def _service(name: str, tree: Tree) -> Service | None:
+def read_service(name: str, tree: Tree) -> Service | None:
+    """Read one service from its spec; what is wrong is noted in the tree's log."""
     attempt(tree, lambda _: scalars.service_name(name))
     return attempt(tree, lambda tree: _spec(name, tree))
 
@@ -212,6 +213,15 @@ def _test(
     cmd: str | tuple[str, ...], shell: bool
 ) -> tuple[HealthKind, tuple[str, ...]]:
     """Return what Docker's `Healthcheck.Test` should be."""
+    kind, words = _kind_and_words(cmd, shell)
+    if kind in (HealthKind.CMD, HealthKind.SHELL) and not "".join(words[:1]).strip():
+        raise Wrong("is empty")
+    return kind, words
+
+
+def _kind_and_words(
+    cmd: str | tuple[str, ...], shell: bool
+) -> tuple[HealthKind, tuple[str, ...]]:
     match cmd:
         case "inherit":
             return HealthKind.INHERIT, ()
@@ -221,13 +231,11 @@ def _test(
             return HealthKind.CMD, cmd[1:]
         case ("CMD-SHELL", line):
             return HealthKind.SHELL, (line,)
-        case () | ("", *_):
-            raise Wrong("is empty")
         case str(line):
             return (HealthKind.SHELL, (line,)) if shell else _split(line)
         case (line,) if shell:
             return HealthKind.SHELL, (line,)
-    if shell:
+    if shell and cmd:
         raise Wrong("is a list, but `shell: true` takes one line of text")
     return HealthKind.CMD, cmd
 

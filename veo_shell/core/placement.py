@@ -24,6 +24,7 @@ class NodeState:
     resources: Resources
     reserved: Room = attrs.field(factory=Room)
     instances: int = 0
+    engine_lost: str = ""
 
 
 def rendezvous(uid: str, node: str) -> int:
@@ -60,6 +61,8 @@ def refusal(service: Service, state: NodeState) -> str | None:
     """Return why the node may not run the service, None if it may."""
     if state.status is not Status.ALIVE:
         return f"it is {state.status.value}"
+    if state.engine_lost:
+        return f"its engine is away: {state.engine_lost}"
     if service.hosts and state.node not in service.hosts:
         return f"not one of the hosts {', '.join(service.hosts)}"
     if service.roles and state.role not in service.roles:

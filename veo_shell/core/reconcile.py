@@ -53,6 +53,7 @@ def _state(
         status=members.status(head.node),
         role=view.role(head.node),
         resources=head.resources,
+        engine_lost=head.engine_lost,
         reserved=reserved(view, head.node),
         instances=sum(1 for spec in specs if spec and spec.name == service.name),
     )
@@ -72,7 +73,7 @@ def missing_slots(record: ServiceRecord, slots: list[SlotRecord]) -> list[int]:
 
 
 def place(
-    view: View, members: Membership, me: str, uid: str, slot: int
+    view: View, members: Membership, writer: str, uid: str, slot: int
 ) -> SlotRecord | None:
     """Return the record that places a slot anew; None if it has to stay as it is."""
     service = view.spec(uid)
@@ -92,7 +93,7 @@ def place(
         wanted=True,
         generation=old.generation + (node is not None),
         revision=view.revision + 1,
-        writer=me,
+        writer=writer,
     )
 
 
@@ -105,7 +106,7 @@ def must_move(view: View, members: Membership, slot: SlotRecord) -> bool:
     return lost and service is not None and service.restart is not Restart.NEVER
 
 
-def decide(view: View, members: Membership, me: str) -> list[SlotRecord]:
+def decide(view: View, members: Membership, me: str, writer: str) -> list[SlotRecord]:
     """Write what this node as coordinator decides into the view; return the records.
 
     Each decision sees the ones before it, so that instances spread and fit.
@@ -116,7 +117,7 @@ def decide(view: View, members: Membership, me: str) -> list[SlotRecord]:
         numbers = missing_slots(record, slots)
         numbers += [s.slot for s in slots if s.wanted and must_move(view, members, s)]
         for number in numbers:
-            placed = place(view, members, me, record.uid, number)
+            placed = place(view, members, writer, record.uid, number)
             if placed is not None:
                 view.merge_record(placed)
                 written.append(placed)

@@ -6,6 +6,7 @@ No text makes it slow: what is visited is counted, however often an alias repeat
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -43,9 +44,13 @@ class Unusable(Exception):
 
 @attrs.define
 class Log:
-    """What was found wrong in one file, and how many of its values were visited."""
+    """What was found wrong in one file, and how many of its values were visited.
+
+    `names` says how paths call the keys that are not called as in the file.
+    """
 
     filename: str
+    names: Mapping[str, str] = attrs.Factory(dict)
     found: list[tuple[int, str]] = attrs.Factory(list)
     visits: int = 0
 
@@ -131,7 +136,8 @@ class Tree:
             if key_node.tag == _MERGE:
                 merged += self._merged(node, line)
             elif (key := self._key(key_node, line)) is not None:
-                path = f"{self.path}.{shown(key)}" if self.path else shown(key)
+                name = shown(self.log.names.get(key, key))
+                path = f"{self.path}.{name}" if self.path else name
                 pairs.append((key, self._child(node, path=path, line=line)))
         names = {name for name, _ in pairs}
         for source in merged:
@@ -205,15 +211,17 @@ def load(text: str | bytes, filename: str) -> Tree:
     return Tree(node=node, log=log, line=_line(node))
 
 
-def from_plain(data: Any) -> Tree:
+def from_plain(
+    data: Any, path: str = "", names: Mapping[str, str] | None = None
+) -> Tree:
     """Return the tree of plain data: dicts, lists, texts, numbers, booleans, None."""
-    log = Log("")
+    log = Log("", names or {})
     try:
         node = yaml.representer.SafeRepresenter(sort_keys=False).represent_data(data)
     except (yaml.representer.RepresenterError, RecursionError) as exc:
         reason = Unusable("not plain data: mappings, lists, texts, numbers")
         raise log.stop(reason) from exc
-    return Tree(node=node, log=log)
+    return Tree(node=node, log=log, path=path)
 
 
 def _decoded(data: bytes) -> str:

@@ -154,7 +154,8 @@ class View:
         for name in delta.gone:
             held.pop(name, None)
         held.update((c.name, c) for c in delta.containers)
-        self._set_head(attrs.evolve(head, version=delta.version))
+        lost = delta.engine_lost
+        self._set_head(attrs.evolve(head, version=delta.version, engine_lost=lost))
         return Merged.APPLIED
 
     def merge_record(self, record: Record) -> bool:

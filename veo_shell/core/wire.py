@@ -84,7 +84,8 @@ class Heartbeat:
 class Delta:
     """Published: how the sender's document went from one version to another.
 
-    `gone` names containers. `records` are writes to the table, of any writer.
+    `gone` names containers. `records` are the sender's writes to the table.
+    `engine_lost` is the document's, as it is now.
     """
 
     node: str
@@ -95,6 +96,7 @@ class Delta:
     containers: tuple[Container, ...] = ()
     gone: tuple[str, ...] = ()
     records: Records = Records()
+    engine_lost: str = ""
 
 
 @attrs.frozen(kw_only=True)

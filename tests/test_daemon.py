@@ -1,0 +1,512 @@
+"""`veo start` and `veo stop`, with real processes and a real engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.local_node import (
+    COOKIE,
+    DNS_PORT,
+    ROOT,
+    LocalNode,
+    Nodes,
+    environment,
+    eventually,
+    nodes_in,
+    runs,
+)
+from veo_shell import daemon
+from veo_shell.errors import StartError, UsageError
+
+QUICK_S = 5.0  # `stop` in the worst case: a second for each of a few things
+
+
+@pytest.fixture
+def nodes(docker_url: str, tmp_path: Path) -> Iterator[Nodes]:
+    """Make nodes on a real engine."""
+    with nodes_in(tmp_path, docker_url) as make:
+        yield make
+
+
+@pytest.fixture
+def uno(nodes: Nodes) -> LocalNode:
+    """Have a node that is not started."""
+    return nodes("uno")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> LocalNode:
+    """Have a node that has no engine: it gets no further than that."""
+    return LocalNode(tmp_path)
+
+
+@pytest.fixture
+def deaf_engine() -> Iterator[socket.socket]:
+    """Have a listener that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def url_of(listener: socket.socket) -> str:
+    return f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+
+# In the background
+
+
+def test_detach_returns_when_the_console_answers(uno: LocalNode) -> None:
+    said = uno.start()
+    assert (said.status, said.err) == (0, "")
+    log = uno.data_dir / "veo.log"
+    assert said.out == f"uno@uno is up (pid {uno.pid()}, log {log})\n"
+    (node,) = uno.status()["nodes"]
+    assert (node["node"], node["status"]) == ("uno@uno", "alive")
+    assert node["address"] == uno.address
+    assert "uno@uno: up at" in log.read_text()
+
+    stopped = uno.stop()
+    assert (stopped.status, stopped.out, stopped.err) == (0, "", "")
+    assert not uno.answers()
+    assert uno.stop().status == 3
+
+
+def test_a_detached_node_shares_nothing_with_its_starter(uno: LocalNode) -> None:
+    ours, theirs = os.pipe()
+    os.set_inheritable(theirs, True)
+    command = [sys.executable, "-m", "veo_shell", *uno.start_options(), "--detach"]
+    env = environment(uno.folder)
+    subprocess.run(command, env=env, check=True, close_fds=False, stdout=theirs)
+    os.close(theirs)
+    with os.fdopen(ours) as pipe:
+        # Ends here only if the node holds neither its stdout nor what else it got.
+        assert pipe.read().startswith("uno@uno is up")
+    assert os.getsid(uno.pid()) == uno.pid()
+    assert Path(f"/proc/{uno.pid()}/fd/0").readlink() == Path("/dev/null")
+
+
+def test_what_a_node_keeps_is_its_users_alone(uno: LocalNode) -> None:
+    uno.data_dir.mkdir(mode=0o755)
+    uno.up()
+    for file in (*uno.data_dir.iterdir(), *uno.run_dir.iterdir()):
+        assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
+
+
+def test_everything_by_the_environment(nodes: Nodes) -> None:
+    uno, dos = nodes("uno"), nodes("dos")
+    uno.up("--cluster", "shop", "--mesh-port", "9087")
+    (dos.folder / "cookie").write_text(COOKIE)
+    (dos.folder / "cookie").chmod(0o400)
+    (dos.folder / "some.yml").write_text(
+        "nodes: [{node: dos@dos, role: edge}]\nservices: {}\n"
+    )
+    said = dos.veo(
+        "start",
+        VEO_NAME="dos@dos",
+        VEO_ADDRESS=dos.address,
+        VEO_CONFIG="some.yml",
+        VEO_JOIN=f"{uno.address}:9087",
+        VEO_CLUSTER="shop",
+        VEO_COOKIE_FILE="cookie",
+        VEO_DNS_PORT=str(DNS_PORT),
+        VEO_MESH_PORT="9087",
+        VEO_DATA_DIR="data",
+        VEO_RUN_DIR="run",
+        VEO_DOCKER=dos.engine_url,
+        VEO_LOG_LEVEL="warning",
+        VEO_DETACH="yes",
+        COOKIE="",
+    )
+    assert (said.status, said.err) == (0, "")
+    eventually(lambda: len(uno.status()["nodes"]) == 2)
+    told = {node["node"]: node for node in uno.status()["nodes"]}
+    assert told["dos@dos"]["role"] == "edge"
+    assert told["dos@dos"]["address"] == dos.address
+    assert "INFO" not in (dos.data_dir / "veo.log").read_text()
+
+
+def test_the_plain_variables(nodes: Nodes) -> None:
+    uno, dos = nodes("uno"), nodes("dos")
+    uno.up()
+    options = dict(zip(*[iter(dos.start_options()[1:])] * 2, strict=True))
+    for option in ("--name", "--docker"):
+        options.pop(option)
+    rest = [word for pair in options.items() for word in pair]
+    said = dos.veo(
+        "start",
+        *rest,
+        "--detach",
+        NAME="dos@dos",
+        JOIN=uno.address,
+        COOKIE=COOKIE,
+        DOCKER_HOST=dos.engine_url,
+    )
+    assert (said.status, said.err) == (0, "")
+    eventually(lambda: len(uno.status()["nodes"]) == 2)
+
+
+def test_one_list_of_nodes_serves_for_all(nodes: Nodes) -> None:
+    uno, dos = nodes("uno"), nodes("dos")
+    joins = ("--join", uno.address, "--join", f"{dos.address}:8087")
+    for node in (uno, dos):
+        node.up(*joins)
+    eventually(lambda: len(uno.status()["nodes"]) == len(dos.status()["nodes"]) == 2)
+
+
+def test_a_detached_start_that_fails_tells_why(uno: LocalNode) -> None:
+    with socket.create_server((uno.address, 8087)):
+        said = uno.start()
+    assert (said.status, said.out) == (1, "")
+    assert len(said.err.splitlines()) == 1
+    assert said.complaint.startswith(f"cannot listen on {uno.address}:8087: already in")
+
+
+def test_a_detached_start_that_fails_early_tells_why(place: LocalNode) -> None:
+    said = place.start()
+    assert (said.status, len(said.err.splitlines())) == (1, 1)
+    assert "no Docker Engine answers at unix:///nowhere" in said.complaint
+    said = place.start("--docker", "bogus://x")
+    assert (said.status, len(said.err.splitlines())) == (2, 1)
+
+
+def test_ctrl_c_while_a_node_is_starting_in_the_background(
+    place: LocalNode, deaf_engine: socket.socket
+) -> None:
+    options = ("--detach", "--docker", url_of(deaf_engine))
+    with place.launch(*options) as starter:
+        deaf_engine.accept()
+        pid = place.pid()
+        assert pid != starter.pid
+        starter.send_signal(signal.SIGINT)
+        assert starter.wait(QUICK_S) == 130
+        assert starter.stderr is not None
+        assert starter.stderr.read() == ""
+    assert not runs(pid)
+
+
+# In the foreground
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_stop_a_node(uno: LocalNode, number: signal.Signals) -> None:
+    with uno.launch() as process:
+        eventually(uno.answers)
+        process.send_signal(number)
+        assert process.wait(QUICK_S) == 0
+        assert process.stderr is not None
+        log = process.stderr.read()
+    assert "Traceback" not in log
+    assert log.endswith("INFO uno@uno: stopped\n")
+
+
+def test_nohup(uno: LocalNode) -> None:
+    with uno.launch(prefix=("nohup",)) as process:
+        eventually(uno.answers)
+        process.send_signal(signal.SIGHUP)
+        assert uno.answers()
+        assert uno.stop().status == 0
+        assert process.wait(QUICK_S) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_while_starting(
+    place: LocalNode, deaf_engine: socket.socket, number: signal.Signals
+) -> None:
+    with place.launch("--docker", url_of(deaf_engine)) as process:
+        connection, _ = deaf_engine.accept()
+        process.send_signal(number)
+        assert process.wait(QUICK_S) == 0
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+        connection.close()
+
+
+# What cannot start
+
+
+@pytest.mark.parametrize("offset", [0, 1], ids=["mesh", "pub"])
+def test_a_port_of_the_mesh_in_use(uno: LocalNode, offset: int) -> None:
+    with socket.create_server((uno.address, 8087 + offset)):
+        why = uno.refusal()
+    assert why.startswith(f"cannot listen on {uno.address}:{8087 + offset}: already in")
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_dns_port_in_use(uno: LocalNode, kind: socket.SocketKind) -> None:
+    with socket.socket(type=kind) as holder:
+        holder.bind((uno.address, DNS_PORT))
+        if kind is socket.SOCK_STREAM:
+            holder.listen()
+        why = uno.refusal()
+    transport = "TCP" if kind is socket.SOCK_STREAM else "UDP"
+    assert f"{uno.address} port {DNS_PORT} ({transport})" in why
+    assert "--dns-port" in why
+
+
+def test_an_address_of_another_host(uno: LocalNode) -> None:
+    why = uno.refusal("--address", "203.0.113.7")
+    assert "203.0.113.7:8087: not an address of this host" in why
+    assert "--address" in why
+
+
+def test_a_port_that_needs_root(uno: LocalNode) -> None:
+    bound = ("--bounding-set", "-net_bind_service")
+    if not shutil.which("setpriv") or os.geteuid() != 0:
+        pytest.skip("needs root and setpriv")
+    with uno.launch("--dns-port", "53", prefix=("setpriv", *bound)) as process:
+        assert process.wait(QUICK_S) == 1
+        assert process.stderr is not None
+        last = process.stderr.read().splitlines()[-1]
+    assert last.startswith(f"veo: cannot answer DNS on {uno.address} port 53")
+    assert "needs root" in last
+
+
+def test_a_name_that_is_taken(nodes: Nodes) -> None:
+    uno, dos = nodes("uno"), nodes("dos")
+    uno.up()
+    why = dos.refusal("--name", uno.name, "--join", uno.address)
+    assert "a node named uno@uno lives already" in why
+
+
+def test_directories_of_a_node_that_runs(nodes: Nodes) -> None:
+    uno, dos = nodes("uno"), nodes("dos")
+    uno.up()
+    why = dos.refusal("--data-dir", str(uno.data_dir))
+    assert why.startswith(f"a node keeps its state in {uno.data_dir} already")
+    assert "--data-dir" in why
+    why = dos.refusal("--run-dir", str(uno.run_dir))
+    assert why.startswith(f"a node runs already with {uno.run_dir}")
+    assert "--run-dir" in why
+    assert uno.answers()
+
+
+def test_a_run_dir_that_cannot_be(uno: LocalNode) -> None:
+    assert "choose a shorter --run-dir" in uno.refusal("--run-dir", f"/tmp/{'x' * 120}")
+    shutil.rmtree(f"/tmp/{'x' * 120}")
+    open_to_all = uno.folder / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    why = uno.refusal("--run-dir", str(open_to_all))
+    assert "other users can write to it" in why
+
+
+def test_a_database_that_is_not_veos(uno: LocalNode) -> None:
+    uno.data_dir.mkdir()
+    with sqlite3.connect(uno.data_dir / "veo.db") as db:
+        db.execute("CREATE TABLE theirs (x)")
+    db.close()
+    assert "another program's database" in uno.refusal()
+    (uno.data_dir / "veo.db").write_bytes(b"not a database, whatever else" * 99)
+    assert f"{uno.data_dir}/veo.db: file is not a database; move" in uno.refusal()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("--config", "/nope.yml", "/nope.yml: cannot be read: No such file"),
+        ("--config", "/tmp", "/tmp: cannot be read: Is a directory"),
+        ("--cookie-file", "/nope", "cannot read the cookie file /nope: No such file"),
+        ("--cookie-file", "/tmp", "cannot read the cookie file /tmp: Is a directory"),
+        ("--cookie-file", "/dev/null", "the cookie file /dev/null is not a regular"),
+        ("--data-dir", "/dev/null", "--data-dir /dev/null: not a directory"),
+        ("--data-dir", "/dev/null/x", "--data-dir /dev/null/x: cannot make it (Not a"),
+        ("--data-dir", "/proc/self", "--data-dir /proc/self: cannot write"),
+        ("--run-dir", "/dev/null", "--run-dir /dev/null: not a directory"),
+        ("--run-dir", "/proc/self", "--run-dir /proc/self: cannot write veo.pid"),
+        ("--join", "no.such.invalid", "--join no.such.invalid: no address of no.such"),
+        ("--join", f"{'a' * 80}.x", "is not a host's name"),
+        ("--address", "no.such.invalid", "--address no.such.invalid: no address of"),
+        ("--docker", "tcp://127.0.0.1:1", "at tcp://127.0.0.1:1 (Connection refused)"),
+    ],
+)
+def test_an_option_that_cannot_be(
+    place: LocalNode, option: str, value: str, why: str
+) -> None:
+    assert why in place.refusal(option, value)
+    said = place.start(option, value)
+    assert (said.status, said.out) == (1, "")
+    assert why in said.complaint
+
+
+def test_cookie_files(place: LocalNode) -> None:
+    cookie = place.folder / "cookie"
+    cookie.touch(mode=0o400)
+    assert "is empty" in place.refusal("--cookie-file", str(cookie))
+    cookie.chmod(0o644)
+    assert "open to others (mode 0644): chmod 400" in place.refusal(
+        "--cookie-file", str(cookie)
+    )
+
+
+def test_all_problems_of_a_config_are_told_a_line_each(place: LocalNode) -> None:
+    (place.folder / "cluster.yml").write_text(
+        'services:\n  web:\n    image: x\n    restrt: no\n    ports: ["80x"]\n'
+    )
+    for said in (place.veo(*place.start_options()), place.start()):
+        first, second = said.err.splitlines()
+        assert said.status == 1
+        assert first.startswith(
+            f"veo: {place.folder}/cluster.yml:4: services.web.restrt"
+        )
+        assert second.startswith(
+            f"veo: {place.folder}/cluster.yml:5: services.web.ports"
+        )
+
+
+def test_a_newcomer_who_is_not_root(tmp_path: Path) -> None:
+    """`veo start` and nothing else, as a user like any other."""
+    with tempfile.TemporaryDirectory(prefix="veo-home-") as home:
+        os.chown(home, 54321, 54321)
+        env = environment(Path(home), DOCKER_HOST="unix:///nowhere/docker.sock")
+        del env["COOKIE"]
+        as_user = ("setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups")
+        done = subprocess.run(
+            [*as_user, sys.executable, "-m", "veo_shell", "start"],
+            cwd=home,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        if "setpriv" in done.stderr or done.returncode in (126, 127):
+            pytest.skip("needs root, and a Python that other users can run")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("veo: no Docker Engine answers")
+        made = {str(path.relative_to(home)) for path in Path(home).rglob("*")}
+        assert {".veo/cookie", ".veo/data/lock", ".veo/run/veo.pid"} <= made
+        assert stat.S_IMODE((Path(home) / ".veo").stat().st_mode) == 0o700
+
+
+# Stopping
+
+
+def test_a_stale_pid_file_signals_nobody(place: LocalNode) -> None:
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        place.run_dir.mkdir()
+        (place.run_dir / "veo.pid").write_text(f"{stranger.pid}\n")
+        said = place.stop()
+        assert said.status == 3
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_stop_believes_the_kernel_and_not_the_file(uno: LocalNode) -> None:
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        uno.up()
+        pid = uno.pid()
+        (uno.run_dir / "veo.pid").write_text(f"{stranger.pid}\n")
+        assert uno.stop().status == 0
+        assert not runs(pid)
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_the_pid_file_is_empty_when_the_node_has_stopped(uno: LocalNode) -> None:
+    uno.up()
+    assert runs(uno.pid())
+    uno.stop()
+    assert (uno.run_dir / "veo.pid").read_text() == ""
+
+
+def test_a_node_that_was_killed_leaves_nothing_in_the_way(uno: LocalNode) -> None:
+    uno.up()
+    uno.kill()
+    assert (uno.run_dir / "control.sock").exists()
+    assert uno.stop().status == 3
+    uno.up()
+    assert uno.answers()
+
+
+def test_stopping_beside_a_peer_that_is_gone_is_quick(nodes: Nodes) -> None:
+    uno, dos = nodes("uno"), nodes("dos")
+    uno.up()
+    dos.up("--join", uno.address)
+    uno.kill()
+    began = time.monotonic()
+    assert dos.stop().status == 0
+    assert time.monotonic() - began < QUICK_S
+
+
+def test_watching_a_run_dir_never_keeps_a_node_from_it(uno: LocalNode) -> None:
+    """Asking who holds it takes no lock: a start meanwhile finds it free."""
+    code = (
+        "import sys, pathlib; from veo_shell.daemon import _holder\n"
+        "while True: _holder(pathlib.Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(uno.run_dir)]
+    env = environment(uno.folder)
+    with subprocess.Popen(command, env=env) as watcher:
+        for _ in range(3):
+            uno.up()
+            assert uno.stop().status == 0
+        assert watcher.poll() is None
+        watcher.kill()
+
+
+# IPv6
+
+
+def test_ipv6(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    url = request.getfixturevalue("docker_url")
+    with nodes_in(tmp_path, url) as make:
+        uno, dos = make("uno"), make("dos")
+        ports = ("--mesh-port", "9087", "--dns-port", "5354")
+        uno.up("--address", "::1")
+        dos.up("--address", "::1", *ports, "--join", "[::1]:8087")
+        eventually(lambda: len(uno.status()["nodes"]) == 2)
+        assert {node["address"] for node in uno.status()["nodes"]} == {"::1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "joined"),
+    [
+        ("127.0.0.1", ("127.0.0.1", 8087)),
+        ("127.0.0.1:9", ("127.0.0.1", 9)),
+        ("127.0.0.1:", ("127.0.0.1", 8087)),
+        ("::1", ("::1", 8087)),
+        ("[::1]", ("::1", 8087)),
+        ("[::1]:9", ("::1", 9)),
+    ],
+)
+def test_what_is_joined(text: str, joined: tuple[str, int]) -> None:
+    assert daemon._join(text) == joined
+
+
+@pytest.mark.parametrize("text", ["", ":1", "[]:1", "[::1]:x", "127.0.0.1:0x1"])
+def test_what_cannot_be_joined(text: str) -> None:
+    with pytest.raises(UsageError, match="--join"):
+        daemon._join(text)
+    with pytest.raises(StartError, match="--join"):
+        daemon._join("[::1")
+
+
+# Names
+
+
+def test_names_take_the_host_for_what_is_missing() -> None:
+    host = socket.gethostname().partition(".")[0]
+    assert daemon.node_name("uno") == daemon.node_name("uno@") == f"uno@{host}"
+    assert daemon.node_name(None) == f"{host}@{host}"
+    assert daemon.node_name("uno@a.example") == "uno@a.example"
+
+
+def test_the_checkout_is_what_runs() -> None:
+    assert Path(daemon.__file__).is_relative_to(ROOT)
