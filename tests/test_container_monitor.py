@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -16,6 +18,7 @@ from tests.fake_cluster import (
     states,
 )
 from veo_shell.core.commands import After
+from veo_shell.core.events import EngineEvent, EngineListed
 from veo_shell.core.model import (
     Health,
     HealthCheck,
@@ -25,7 +28,12 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.edge.fake_engine import FakeEngine, Program
-from veo_shell.errors import EngineError, EngineUnreachable, UnknownContainer
+from veo_shell.errors import (
+    EngineError,
+    EngineUnreachable,
+    StartFailed,
+    UnknownContainer,
+)
 
 ALWAYS = attrs.evolve(WEB, restart=Restart.ALWAYS)
 
@@ -145,6 +153,52 @@ async def test_a_later_timer_replaces_an_earlier_one(tmp_path: Path) -> None:
         uno.container_monitor.after(After(name=container.name, delay_s=0.5))
         await eventually(lambda: uno.container_monitor.state(container).restarts == 1)
         assert asyncio.get_running_loop().time() - begin >= 0.5
+
+
+class FaultyEngine(FakeEngine):
+    """An engine whose adapter has bugs."""
+
+    async def create(self, name: str, config: Mapping[str, Any]) -> str:
+        raise RuntimeError("a bug")
+
+    async def watch(self) -> AsyncGenerator[EngineEvent, None]:
+        self.watched += 1
+        yield EngineListed(containers=())
+        if self.watched == 1:
+            raise RuntimeError("another bug")
+        await asyncio.Event().wait()
+
+    watched = 0
+
+
+async def test_a_fault_in_the_engines_adapter_is_told_and_outlived(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster.stop("uno")
+        engine = FaultyEngine("veo", "uno@uno")
+        node = cluster.make("uno", engine=engine)
+        await node.start()
+        await eventually(lambda: engine.watched == 2)
+        assert "the engine's events cannot be followed" in cluster.errors[0]
+        await eventually(lambda: not node.machine.own.engine_lost)
+        with pytest.raises(StartFailed, match="a fault of VEO's: RuntimeError"):
+            await node.container_sup.add_service(WEB)
+        assert "RuntimeError: a bug" in cluster.errors[1]
+        cluster.errors.clear()
+
+
+async def test_an_engine_that_ends_its_events_is_listened_to_again(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno, engine = cluster["uno"], cluster.engines["uno"]
+        container = await uno.container_sup.add_service(WEB)
+        await engine.close()
+        engine.come_back()
+        await eventually(lambda: engine._inboxes)
+        engine.exit(container.id, 1)
+        await eventually(lambda: uno.container_monitor.state(container).restarts == 1)
 
 
 # Adopting

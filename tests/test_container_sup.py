@@ -175,10 +175,14 @@ async def test_an_engine_that_is_away_is_told(tmp_path: Path) -> None:
         engine.go_away("connection refused")
         with pytest.raises(StartFailed, match="no Docker Engine answers at fake://uno"):
             await sup.add_service(WEB)
-        assert sup.cloud_containers() == [kept]
+        (listed,) = sup.cloud_containers()
+        assert listed == attrs.evolve(kept, reason="its engine is away")
+        with pytest.raises(NoSuitableNode, match="uno@uno: its engine is away: no "):
+            await sup.add_service(WEB)
         with pytest.raises(EngineUnreachable):
             await sup.get_containers()
         engine.come_back()
+        await eventually(lambda: sup.cloud_containers() == [kept])
         assert len(await sup.get_containers()) == 1
 
 
@@ -212,6 +216,42 @@ async def test_removed_while_it_was_being_added(tmp_path: Path) -> None:
         await removing
         assert left(cluster, "uno") == []
         assert engine.containers == {}
+
+
+async def test_stopped_while_it_was_being_added(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno, engine = cluster["uno"], SlowEngine("veo", "uno@uno")
+        kept = await uno.container_sup.add_service(WEB)
+        uno.container_monitor._engine = engine
+        adding = asyncio.get_running_loop().create_task(
+            uno.container_sup.add_service(WEB)
+        )
+        await eventually(lambda: State.CREATING in states(uno))
+        second = next(c for c in uno.container_sup.list_containers() if c != kept)
+        stopping = asyncio.get_running_loop().create_task(
+            uno.container_sup.stop(second)
+        )
+        with pytest.raises(ServiceError, match="web was stopped while it was being"):
+            await adding
+        engine.go_on.set()
+        await stopping
+        assert uno.container_sup.cloud_containers() == [kept]
+
+
+async def test_one_whose_node_is_lost_while_it_is_being_added_waits(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno = cluster["uno"]
+        cluster["dos"].container_monitor._engine = SlowEngine("veo", "dos@dos")
+        adding = asyncio.get_running_loop().create_task(
+            uno.container_sup.add_service(ON_DOS)
+        )
+        await eventually(lambda: states(uno) == [State.CREATING])
+        await cluster.kill("dos")
+        pending = await adding
+        assert (pending.state, pending.reason) == (State.PENDING, "no node fits yet")
+        assert uno.container_sup.services() == [ON_DOS]
 
 
 class SlowEngine(FakeEngine):
@@ -439,6 +479,21 @@ async def test_the_lists(tmp_path: Path) -> None:
         assert uno.get_container_group("shop") == dos.get_container_group("shop") == [b]
         assert uno.get_container_group("other") == []
         assert sorted(s.name for s in dos.services()) == ["till", "web"]
+
+
+async def test_what_a_node_that_is_not_heard_runs_is_listed_as_such(
+    tmp_path: Path,
+) -> None:
+    never = attrs.evolve(ON_DOS, restart=Restart.NEVER)
+    timing = attrs.evolve(QUICK_TO_JUDGE, pause_s=0.5)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        sup = cluster["uno"].container_sup
+        container = await sup.add_service(never)
+        await cluster.stop("dos")
+        assert sup.cloud_containers() == [
+            attrs.evolve(container, reason="its node is paused")
+        ]
+        await eventually(lambda: sup.cloud_containers() == [])  # dead
 
 
 async def test_get_containers_is_what_docker_says(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -56,6 +57,12 @@ class Options:
     log_level: str
 
 
+def _raise_limits() -> None:
+    """Have as many open files as this user may: a peer takes about ten."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run(options: Options) -> int:
     """Run a node until it is told to stop; return the exit status.
 
@@ -68,6 +75,7 @@ def run(options: Options) -> int:
 def _run(options: Options, config: NodeConfig) -> int:
     # What a service's environment says is in our files, and no one else's to read.
     os.umask(0o077)
+    _raise_limits()
     logging.basicConfig(
         stream=sys.stderr,
         level=options.log_level.upper(),

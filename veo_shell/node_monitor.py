@@ -248,40 +248,34 @@ class NodeMonitor:
     # Frames
 
     def _hear(self, frame: bytes) -> None:
-        try:
-            message = decode(frame)
-        except PeerError as exc:
-            logger.debug("dropped: %s", exc)
-            return
-        if isinstance(message, Heartbeat | Delta):
-            self._node.feed(Heard(message=message))
+        message = decode(frame)
+        if not isinstance(message, Heartbeat | Delta):
+            raise PeerError(f"a {type(message).__name__} is not to be published")
+        self._node.feed(Heard(message=message))
 
     async def _answer(self, frame: bytes) -> bytes | None:
-        try:
-            message = decode(frame)
-        except PeerError as exc:
-            logger.debug("dropped: %s", exc)
-            return None
+        message = decode(frame)
         if isinstance(message, Call):
-            return encode(await self._serve(message))
-        if isinstance(message, Join | Pull | Farewell):
-            operation = uuid.uuid4().hex
-            asked = Asked(operation=operation, message=message)
-            reply: Message = await self._node.ask(asked, operation)
-            return encode(reply)
-        return None
+            return await self._serve(message)
+        if not isinstance(message, Join | Pull | Farewell):
+            raise PeerError(f"a {type(message).__name__} is not to be asked")
+        operation = uuid.uuid4().hex
+        asked = Asked(operation=operation, message=message)
+        reply: Message = await self._node.ask(asked, operation)
+        return encode(reply)
 
-    async def _serve(self, call: Call) -> Reply | Failed:
+    async def _serve(self, call: Call) -> bytes:
+        words = self._node.peer_words
         try:
-            value = await dispatch(
-                self._node.peer_words, call.verb, call.args, call.kwargs
-            )
+            value = await dispatch(words, call.verb, call.args, call.kwargs)
+            return encode(Reply(value=value))
         except VeoError as exc:
             if isinstance(exc, VerbFailed):
                 logger.exception("a peer's call of %s failed", call.verb)
             error, message, fields = pack_error(exc)
-            return Failed(error=error, message=message, fields=fields)
-        return Reply(value=value)
+        except ValueError as exc:  # larger than a frame
+            error, message, fields = pack_error(VeoError(f"{call.verb}: {exc}"))
+        return encode(Failed(error=error, message=message, fields=fields))
 
     async def _request(
         self, address: str, mesh_port: int, message: Message, timeout_s: float

@@ -84,6 +84,42 @@ def test_what_runs_is_adopted_and_published() -> None:
     assert node.out.changed[NAME].id == "c1"
 
 
+def test_what_was_created_and_never_started_is_started() -> None:
+    node = Dialogue(STANDS, SLOT)
+    node.listed(attrs.evolve(SEEN, running=False, ever_started=False))
+    assert node.states == [State.BACKOFF]
+
+
+def test_a_container_is_known_by_its_labels_whatever_its_name() -> None:
+    node = Dialogue(STANDS, SLOT)
+    assert node.listed(attrs.evolve(SEEN, name="renamed")) == []
+    assert list(node.care.lives) == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("restart", "state", "then"),
+    [
+        (Restart.ALWAYS, State.FAILED, State.FAILED),
+        (Restart.ALWAYS, State.RUNNING, State.CREATING),
+        (Restart.NEVER, State.RUNNING, State.EXITED),
+        (Restart.NEVER, State.EXITED, State.EXITED),
+    ],
+)
+def test_what_is_remembered_of_one_that_is_gone_from_the_engine(
+    restart: Restart, state: State, then: State
+) -> None:
+    first = Dialogue(STANDS, SLOT)
+    first.listed(SEEN)
+    (life,) = first.care.lives.values()
+    spec = attrs.evolve(WEB, restart=restart)
+    again = Dialogue(attrs.evolve(STANDS, service=spec), SLOT)
+    again.care.remember([attrs.evolve(life.container, state=state, restarts=3)])
+    again.listed()
+    assert again.states == [then]
+    if then is State.CREATING:
+        assert again.care.lives[NAME].container.restarts == 3
+
+
 def test_what_is_not_wanted_any_more_is_given_up_once() -> None:
     node = Dialogue(STANDS, SLOT)
     node.listed(SEEN)

@@ -85,12 +85,34 @@ def test_only_so_many_operations_are_remembered(
 ) -> None:
     monkeypatch.setattr(operations, "REMEMBERED", 2)
     node = machine()
-    for operation in ("a", "b", "c"):
-        ask(node, add(operation))
-    ask(node, add("c"))
-    assert replicas(node) == [3]
-    ask(node, add("a"))  # too long ago
-    assert replicas(node) == [4]
+    remove = ev.RemoveAsked(operation="r", uid="u1")
+    for event in (remove, add("a"), remove):
+        if isinstance(event, ev.RemoveAsked):
+            with pytest.raises(UnknownService):
+                ask(node, event)
+        else:
+            ask(node, event)
+    ask(node, add("b"))
+    ask(node, remove)  # too long ago: it is performed
+    assert replicas(node) == []
+
+
+def test_an_addition_is_told_by_its_slot_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked again of another coordinator, which heard of the slot but not of that."""
+    monkeypatch.setattr(operations, "REMEMBERED", 0)
+    node = machine()
+    ask(node, add("a"))
+    second = ask(node, add("b"))
+    assert ask(node, add("b")) == second
+    assert replicas(node) == [2]
+
+
+def test_removing_twice_is_fine() -> None:
+    node = machine()
+    ask(node, add("a"))
+    for operation in ("r", "of another coordinator"):
+        assert ask(node, ev.RemoveAsked(operation=operation, uid="u1")) is None
+    assert replicas(node) == []
 
 
 def test_what_was_removed_is_not_added_by_a_repetition() -> None:

@@ -113,7 +113,7 @@ def decided(view: View, statuses: dict[str, Status]) -> list[SlotRecord]:
         record
         for me in alive
         for record in reconcile.decide(
-            view, members_of({**statuses, me: Status.ALIVE}, me), me
+            view, members_of({**statuses, me: Status.ALIVE}, me), me, me
         )
     ]
 
@@ -141,9 +141,9 @@ def test_only_the_coordinator_decides() -> None:
     chosen = coordinator("u1", NODES)
     for me in NODES:
         view = view_of(service())
-        written = reconcile.decide(view, members_of(ALL_LIVE, me), me)
+        written = reconcile.decide(view, members_of(ALL_LIVE, me), me, "me#1")
         assert len(written) == (me == chosen)
-        assert all(record.writer == me for record in written)
+        assert all(record.writer == "me#1" for record in written)
 
 
 def test_each_decision_sees_the_ones_before_it() -> None:

@@ -52,7 +52,10 @@ class Mesh(Protocol):
         on_publication: Callable[[bytes], None],
         on_request: Callable[[bytes], Awaitable[bytes | None]],
     ) -> None:
-        """Bind this node's sockets and deliver what comes; raise `StartError`."""
+        """Bind this node's sockets and deliver what comes; raise `StartError`.
+
+        A frame for which a callback raises `PeerError` is counted and dropped.
+        """
 
     def connect(self, address: str, mesh_port: int, pub_port: int) -> None:
         """Hear a peer's publications from now on, and keep a line for requests."""

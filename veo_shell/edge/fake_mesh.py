@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from veo_shell.core.wire import MAX_FRAME_BYTES
-from veo_shell.errors import PeerUnreachable, StartError
+from veo_shell.errors import PeerError, PeerUnreachable, StartError
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +168,8 @@ class FakeMesh:
             return
         try:
             self._on_publication(frame)
+        except PeerError:
+            self.dropped += 1
         except Exception:
             logger.exception("a message could not be handled")
 
@@ -184,6 +186,8 @@ class FakeMesh:
     async def _answer(self, frame: bytes, reply: asyncio.Future[bytes | None]) -> None:
         try:
             _settle(reply, await self._on_request(frame))
+        except PeerError:
+            self.dropped += 1
         except Exception:
             logger.exception("a request could not be answered")
 

@@ -16,7 +16,7 @@ from veo_shell.core.wire import MAX_FRAME_BYTES
 from veo_shell.edge.zmq_guard import Gatekeeper, Inbound, Keys, Tally
 from veo_shell.edge.zmq_link import Context, Line, Link, Socket, configure, endpoint
 from veo_shell.edge.zmq_pump import Monitor, Pump
-from veo_shell.errors import PeerUnreachable, StartError
+from veo_shell.errors import PeerError, PeerUnreachable, StartError
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +208,10 @@ class ZmqMesh:
     def _receive_publication(self, parts: list[bytes]) -> None:
         match parts:
             case [frame]:
-                self._on_publication(frame)
+                try:
+                    self._on_publication(frame)
+                except PeerError as exc:
+                    self._dropped.add(f"published: {exc}")
             case _:
                 self._dropped.add("published")
 
@@ -228,6 +231,8 @@ class ZmqMesh:
             if reply is not None:
                 _check_size(reply)
                 self._router.send([peer, number, reply])
+        except PeerError as exc:
+            self._dropped.add(f"requested: {exc}")
         except Exception:
             logger.exception("a request could not be answered")
 
