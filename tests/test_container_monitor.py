@@ -89,6 +89,20 @@ async def test_an_engine_that_goes_away_and_comes_back(tmp_path: Path) -> None:
         assert len(engine.containers) == 3
 
 
+async def test_what_may_run_once_is_not_run_again_by_a_new_engine(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno, engine = cluster["uno"], cluster.engines["uno"]
+        once = attrs.evolve(WEB, restart=Restart.NEVER)
+        container = await uno.container_sup.add_service(once)
+        engine.go_away("restarting")
+        engine.exit(container.id, 137)
+        engine.come_back()
+        await eventually(lambda: states(uno) == [State.EXITED])
+        assert uno.container_monitor.state(container).exit_code == 137
+
+
 async def test_what_the_engine_fails_to_remove_is_tried_again(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         uno, engine = cluster["uno"], cluster.engines["uno"]
@@ -194,9 +208,10 @@ async def test_an_engine_that_ends_its_events_is_listened_to_again(
     async with fake_cluster(tmp_path, "uno") as cluster:
         uno, engine = cluster["uno"], cluster.engines["uno"]
         container = await uno.container_sup.add_service(WEB)
+        (old,) = engine._inboxes
         await engine.close()
         engine.come_back()
-        await eventually(lambda: engine._inboxes)
+        await eventually(lambda: engine._inboxes and engine._inboxes[0] is not old)
         engine.exit(container.id, 1)
         await eventually(lambda: uno.container_monitor.state(container).restarts == 1)
 

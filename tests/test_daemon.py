@@ -186,13 +186,14 @@ def test_ctrl_c_while_a_node_is_starting_in_the_background(
 ) -> None:
     options = ("--detach", "--docker", url_of(deaf_engine))
     with place.launch(*options) as starter:
-        deaf_engine.accept()
+        connection, _ = deaf_engine.accept()
         pid = place.pid()
         assert pid != starter.pid
         starter.send_signal(signal.SIGINT)
         assert starter.wait(QUICK_S) == 130
         assert starter.stderr is not None
         assert starter.stderr.read() == ""
+        connection.close()
     assert not runs(pid)
 
 
@@ -394,25 +395,32 @@ def test_a_newcomer_who_is_not_root(tmp_path: Path) -> None:
 # Stopping
 
 
-def test_a_stale_pid_file_signals_nobody(place: LocalNode) -> None:
-    with subprocess.Popen(["sleep", "60"]) as stranger:
-        place.run_dir.mkdir()
-        (place.run_dir / "veo.pid").write_text(f"{stranger.pid}\n")
-        said = place.stop()
-        assert said.status == 3
-        assert stranger.poll() is None
-        stranger.kill()
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """Have a process that is none of ours."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
 
 
-def test_stop_believes_the_kernel_and_not_the_file(uno: LocalNode) -> None:
-    with subprocess.Popen(["sleep", "60"]) as stranger:
-        uno.up()
-        pid = uno.pid()
-        (uno.run_dir / "veo.pid").write_text(f"{stranger.pid}\n")
-        assert uno.stop().status == 0
-        assert not runs(pid)
-        assert stranger.poll() is None
-        stranger.kill()
+def test_a_stale_pid_file_signals_nobody(
+    place: LocalNode, stranger: subprocess.Popen[bytes]
+) -> None:
+    place.run_dir.mkdir()
+    (place.run_dir / "veo.pid").write_text(f"{stranger.pid}\n")
+    assert place.stop().status == 3
+    assert stranger.poll() is None
+
+
+def test_stop_believes_the_kernel_and_not_the_file(
+    uno: LocalNode, stranger: subprocess.Popen[bytes]
+) -> None:
+    uno.up()
+    pid = uno.pid()
+    (uno.run_dir / "veo.pid").write_text(f"{stranger.pid}\n")
+    assert uno.stop().status == 0
+    eventually(lambda: not runs(pid))
+    assert stranger.poll() is None
 
 
 def test_the_pid_file_is_empty_when_the_node_has_stopped(uno: LocalNode) -> None:

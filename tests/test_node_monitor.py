@@ -33,6 +33,7 @@ from veo_shell.errors import (
     StartError,
     UnknownNode,
     UsageError,
+    VeoError,
     VerbFailed,
 )
 
@@ -394,6 +395,17 @@ class Broken:
     @write
     def verb(self, operation: str) -> float:
         return 1 / 0
+
+    @write
+    def long(self, operation: str) -> str:
+        return "x" * (1 << 20)
+
+
+async def test_an_answer_that_no_frame_holds_is_told(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        cluster["dos"].peer_words = {"broken": Broken()}
+        with pytest.raises(VeoError, match=r"broken\.long: a reply of \d+ bytes does"):
+            await cluster["uno"].node_monitor.call("dos@dos", "broken.long", "op")
 
 
 @pytest.mark.parametrize("reply", [wire.Ack(), None], ids=["ack", "junk"])

@@ -220,7 +220,27 @@ def test_a_delta_that_fits_is_saved() -> None:
 def test_what_is_older_than_what_stands_is_not_saved() -> None:
     node = Dialogue(DOS)
     node.play(difference(attrs.evolve(DOS, version=3)))
-    assert not [c for c in node.play(difference(DOS)) if isinstance(c, Save)]
+    node.play(delta("d@d", 9, RECORD))
+    older = attrs.evolve(RECORD, revision=4, role="old")
+    commands = [*node.play(difference(DOS)), *node.play(delta("d@d", 2, older))]
+    assert not [c for c in commands if isinstance(c, Save)]
+    assert node.machine.view.role("d@d") == "edge"
+
+
+def test_what_a_peer_tells_is_saved_and_not_told_again() -> None:
+    node = Dialogue(DOS)
+    node.play(difference(DOS))
+    commands = node.play(delta("d@d", 1, RECORD))
+    assert not [c for c in commands if isinstance(c, Publish)]
+
+
+def test_a_new_process_of_a_peer_is_told_of_this_node() -> None:
+    node = Dialogue(DOS)
+    beat = heartbeat(1).message
+    again = ev.Heard(message=attrs.evolve(beat, boot_id="d@d#2"))
+    told = Introduce(address="10.0.0.2", mesh_port=8087)
+    assert told in node.play(again)
+    assert told not in node.play(again)
 
 
 @pytest.mark.parametrize("event", [heartbeat(9, "x@x"), delta("x@x", 1)])

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck as Check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from veo_shell.core.check import to_mapping
 from veo_shell.core.model import (
     GroupPolicy,
     GroupRole,
@@ -445,6 +446,9 @@ VOLUME = "ro, rw, private, rprivate, shared, rshared, slave, rslave"
         ("health_check: {cmd: ''}", [".cmd: is empty"]),
         ("health_check: {cmd: []}", [".cmd: is empty"]),
         ("health_check: {cmd: ['', a]}", [".cmd: is empty"]),
+        ("health_check: {cmd: [CMD, '']}", [".cmd: is empty"]),
+        ("health_check: {cmd: [CMD-SHELL, ' ']}", [".cmd: is empty"]),
+        ("health_check: {cmd: \"''\"}", [".cmd: is empty"]),
         ("health_check: {cmd: {a: b}}", [".cmd: is a mapping, not a single value"]),
         ("health_check: {cmd: \"a 'b\"}", [".cmd: \"a 'b\": no closing quotation"]),
         ("health_check: {cmd: [a, b], shell: true}", [
@@ -629,50 +633,20 @@ SERVICES = st.builds(
 
 def to_spec(service: Service, quoted: bool) -> dict[str, Any]:
     """Write the service as one would in a file; numbers quoted or not."""
-    number = str if quoted else lambda value: value
-    check = service.health_check
-    return {
-        "image": service.image,
-        "restart": service.restart.value,
-        "restart_count": number(service.restart_count),
-        "privileged": service.privileged,
-        "network_mode": service.network_mode,
-        "pid_mode": service.pid_mode,
-        "cpus": number(service.cpus),
-        "memory": number(service.memory_bytes),
+    spec = to_mapping(service)
+    del spec["name"]
+    if quoted:
+        return spec
+    return spec | {
+        "restart_count": service.restart_count,
+        "cpus": service.cpus,
+        "memory": service.memory_bytes,
         "disk": f"{service.disk_bytes}b",
-        "roles": list(service.roles),
-        "hosts": list(service.hosts),
-        "environment": list(service.environment),
-        "labels": list(service.labels),
-        "volumes": [
-            {
-                "type": mount.kind.value,
-                "source": mount.source or None,
-                "target": mount.target,
-                "read_only": mount.read_only,
-                "bind": {"propagation": mount.propagation or None},
-            }
-            for mount in service.mounts
-        ],
-        "args": list(service.args),
-        "auto_remove": service.auto_remove,
-        "group": service.group,
-        "group_role": service.group_role and service.group_role.value,
-        "group_policy": service.group_policy and service.group_policy.value,
-        "health_check": check
-        and {
-            "cmd": list(check.cmd),
-            "interval": f"{check.interval_ns}ns",
-            "timeout": f"{check.timeout_ns}ns",
-            "start_period": f"{check.start_period_ns}ns",
-            "retries": number(check.retries),
-        },
         "ports": [
             {
                 port.name: [
-                    {"container_port": number(port.container_port)},
-                    {"host_port": number(port.host_port)},
+                    {"container_port": port.container_port},
+                    {"host_port": port.host_port},
                     {"protocol": port.protocol.value},
                 ]
             }

@@ -189,9 +189,11 @@ def _differences(given: Any, read: Any, path: str) -> Iterator[str]:
     if given == read:
         return
     if attrs.has(type(given)) and type(given) is type(read):
-        for name in _hints(type(given)):
+        for field in attrs.fields(type(given)):
             yield from _differences(
-                getattr(given, name), getattr(read, name), f"{path}.{name}"
+                getattr(given, field.name),
+                getattr(read, field.name),
+                f"{path}.{field.name}",
             )
     elif isinstance(given, tuple) and len(given) == len(read):
         for index, pair in enumerate(zip(given, read, strict=True)):
