@@ -306,7 +306,7 @@ async def test_queue_places_at_once_where_a_node_fits(tmp_path: Path) -> None:
 
 async def test_add_service_takes_services_only(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
-        with pytest.raises(UsageError, match=r"takes a service.* not str"):
+        with pytest.raises(UsageError, match=r"takes a Service, not str"):
             await cluster["uno"].container_sup.add_service("web")  # type: ignore[arg-type]
         large = attrs.evolve(WEB, environment=("A=" + "x" * (1 << 20),))
         with pytest.raises(UsageError, match=r"web: its spec takes 10\d+ bytes"):
@@ -317,8 +317,21 @@ async def test_add_service_takes_services_only(tmp_path: Path) -> None:
 # A coordinator out of reach
 
 
-async def test_a_coordinator_out_of_reach_is_told_in_one_line(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path) as cluster:
+async def test_the_work_of_a_lost_coordinator_is_done_by_the_next(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        await cluster.add_coordinated_by("dos", ON_DOS)
+        await cluster.ready(1)
+        cluster.network.cut("127.0.0.1", "127.0.0.2")
+        with pytest.raises(NoSuitableNode, match=r"dos@dos: it is (suspect|dead)"):
+            await cluster["uno"].container_sup.add_service(ON_DOS)
+
+
+async def test_a_coordinator_that_only_this_node_cannot_reach_is_told(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
         await cluster.add_coordinated_by("dos", ON_DOS)
         await cluster.ready(1)
         cluster.network.cut("127.0.0.1", "127.0.0.2")
@@ -570,3 +583,16 @@ async def test_a_container_that_may_not_restart_stays_ended(tmp_path: Path) -> N
         assert uno.container_monitor.state(second).reason == (
             "exit code 0, restarted 1 times"
         )
+
+
+async def test_a_service_made_by_hand_is_held_to_the_rules_of_the_file(
+    tmp_path: Path,
+) -> None:
+    """All problems at once, before anything is written."""
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        bad = attrs.evolve(WEB, name="a b", restart_count=-1, cpus=float("nan"))
+        with pytest.raises(UsageError) as caught:
+            await sup.add_service(bad)
+        assert len(str(caught.value).splitlines()) == 3
+        assert sup.services() == []

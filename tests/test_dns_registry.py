@@ -21,7 +21,7 @@ from tests.fake_cluster import (
     fake_cluster,
 )
 from veo_shell.core.model import DnsRecord
-from veo_shell.errors import StartError
+from veo_shell.errors import StartError, UsageError
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
@@ -172,3 +172,10 @@ async def test_a_port_that_cannot_be_had_is_told(tmp_path: Path) -> None:
         node.config = attrs.evolve(node.config, address="127.0.0.1", dns_port=taken)
         with pytest.raises(StartError, match=rf"DNS on 127\.0\.0\.1 port {taken}"):
             await node.start()
+
+
+async def test_a_type_that_is_none_is_told(tmp_path: Path) -> None:
+    """Not an empty answer, which would be a lie."""
+    async with fake_cluster(tmp_path) as cluster:
+        with pytest.raises(UsageError, match="'SRVV' is no type"):
+            cluster["uno"].dns_registry.lookup("nginx", "SRVV")

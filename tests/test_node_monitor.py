@@ -466,3 +466,11 @@ async def test_a_peer_that_cannot_answer_a_pull_is_borne_with(
         await asyncio.sleep(0)
         assert isinstance(wire.decode(seen[0]), wire.Pull)
         assert uno.machine.view.digest == digest
+
+
+@pytest.mark.parametrize("role", ["", "a b", "edge\n"])
+async def test_a_role_is_one_word(tmp_path: Path, role: str) -> None:
+    """Else no file could ask for it."""
+    async with fake_cluster(tmp_path) as cluster:
+        with pytest.raises(UsageError, match="give one word"):
+            await cluster["uno"].node_monitor.assign_role("uno@uno", role)

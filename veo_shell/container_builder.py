@@ -25,6 +25,7 @@ from veo_shell.core.model import (
     Service,
     Transport,
 )
+from veo_shell.errors import UsageError
 
 LABEL_PREFIX = "veo."
 LABEL_CLUSTER = "veo.cluster"
@@ -48,6 +49,8 @@ def build(
     `disk_bytes` is not in it: Docker can bound a container's disk only where its data
     lies on xfs with project quotas. It is reserved by placement, nothing more.
     """
+    if not isinstance(service, Service):
+        raise UsageError(f"build takes a service, not {type(service).__name__}")
     payload: dict[str, Any] = {
         "Image": service.image,
         "Env": _environment(service),

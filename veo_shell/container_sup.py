@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import difflib
 import uuid
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from veo_shell.core.check import problems
 from veo_shell.core.events import AddAsked, RemoveAsked, RoleAssigned, StopAsked
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
@@ -35,7 +37,6 @@ from veo_shell.errors import (
 if TYPE_CHECKING:
     from veo_shell.node import Node
 
-COORDINATOR_TRIES = 3
 MAX_SPEC_BYTES = 256 * 1024
 """Specs travel with others in frames of 1 MiB."""
 REACHED = frozenset({Status.ALIVE, Status.SUSPECT})
@@ -101,11 +102,8 @@ class ContainerSup:
 
         >>> container_sup.add_service(t)
         """
-        if not isinstance(service, Service):
-            raise UsageError(
-                f"add_service takes a service, as in settings.get_applications(), "
-                f"not {type(service).__name__}"
-            )
+        if told := problems(service):
+            raise UsageError("\n".join(told))
         if (size := packed_bytes(service)) > MAX_SPEC_BYTES:
             raise UsageError(
                 f"{service.name}: its spec takes {size} bytes, at most "
@@ -237,20 +235,35 @@ class ContainerSup:
         return uuid.uuid4().hex
 
     async def _coordinate(self, uid: str, verb: str, *args: Any) -> Any:
-        """Have the service's coordinator do it; one that is lost is asked no more.
+        """Have the service's coordinator do it, or the next one if that is lost.
 
         The operation's id makes the repetition safe.
         """
-        operation = uuid.uuid4().hex
-        for _ in range(COORDINATOR_TRIES - 1):
-            with contextlib.suppress(PeerUnreachable):
-                return await self._ask_coordinator(uid, verb, operation, *args)
-        return await self._ask_coordinator(uid, verb, operation, *args)
-
-    async def _ask_coordinator(self, uid: str, verb: str, *args: Any) -> Any:
-        target = coordinator(uid, self._node.machine.members.alive())
         call = self._node.node_monitor.call
-        return await call(target, f"coordinator.{verb}", *args)
+        question = f"coordinator.{verb}", uuid.uuid4().hex, *args
+        while True:
+            target = self._coordinator(uid)
+            with contextlib.suppress(PeerUnreachable):  # one message may be lost
+                return await call(target, *question)
+            try:
+                return await call(target, *question)
+            except PeerUnreachable:
+                if not await self._is_replaced(uid, target):
+                    raise
+
+    def _coordinator(self, uid: str) -> str:
+        return coordinator(uid, self._node.machine.members.alive())
+
+    async def _is_replaced(self, uid: str, lost: str) -> bool:
+        """Tell whether another node coordinates by the time that one is dead."""
+        timing = self._node.config.timing
+        try:
+            async with asyncio.timeout(timing.dead_s + timing.suspect_s):
+                return await self._node.until(
+                    lambda: self._coordinator(uid) != lost or None
+                )
+        except TimeoutError:
+            return False
 
     def _outcome(
         self, accepted: Accepted, service: Service

@@ -9,7 +9,8 @@ from veo_shell.core.membership import GONE
 from veo_shell.core.model import DnsRecord, Status
 from veo_shell.core.protocols import Server
 from veo_shell.core.verbs import read
-from veo_shell.core.zone import Zone, compile_zone, same_answers
+from veo_shell.core.zone import Zone, compile_zone, is_type, same_answers
+from veo_shell.errors import UsageError
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
@@ -44,6 +45,8 @@ class DnsRegistry:
 
         >>> dns_registry.lookup("nginx")
         """
+        if not is_type(type):
+            raise UsageError(f"{type!r} is no type of DNS record: try A, SRV, SOA, NS")
         origin = self._node.config.zone.lower()
         whole = f"{name.lower().removesuffix('.')}."
         if not f".{whole}".endswith(f".{origin}"):

@@ -25,6 +25,7 @@ from veo_shell.core.events import (
     Ticked,
     Welcomed,
 )
+from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Candidate,
     NodeDocument,
@@ -64,6 +65,7 @@ from veo_shell.errors import (
     PeerError,
     PeerUnreachable,
     StartError,
+    UsageError,
     VeoError,
     VerbFailed,
 )
@@ -109,22 +111,22 @@ class NodeMonitor:
 
     @read
     def available(self) -> list[NodeRoom]:
-        """Return what each node has in all for containers.
+        """Return what each node that lives has in all for containers.
 
         >>> node_monitor.available()
         """
-        return [self._room(head, Room()) for head in self._heads()]
+        return [self._room(head, Room()) for head in self._living()]
 
     @read
     def free(self) -> list[NodeRoom]:
-        """Return what each node has left after what its services reserve.
+        """Return what each node that lives has left of what services can reserve.
 
         >>> node_monitor.free()
         """
         view = self._node.machine.view
         return [
             self._room(head, reconcile.reserved(view, head.node))
-            for head in self._heads()
+            for head in self._living()
         ]
 
     @read
@@ -142,6 +144,8 @@ class NodeMonitor:
 
         >>> node_monitor.assign_role("dos@dos", "master")
         """
+        if not role or role.split() != [role]:
+            raise UsageError(f"{role!r} is not a role: give one word")
         operation = uuid.uuid4().hex
         await self.call(
             self._node.machine.me, "coordinator.assign_role", operation, node, role
@@ -364,6 +368,10 @@ class NodeMonitor:
 
     def _heads(self) -> list[NodeDocument]:
         return sorted(self._node.machine.view.nodes, key=lambda head: head.node)
+
+    def _living(self) -> list[NodeDocument]:
+        members = self._node.machine.members
+        return [h for h in self._heads() if members.status(h.node) not in GONE]
 
     def _info(self, head: NodeDocument) -> NodeInfo:
         machine = self._node.machine

@@ -331,10 +331,11 @@ def test_what_a_broken_stream_owed_is_not_waited_for() -> None:
 
 def test_health_moves_between_running_and_unhealthy() -> None:
     story = running()
-    story.play(HealthChanged(container_id="c1", health=Health.STARTING))
-    assert not story.container.is_ready
-    story.play(HealthChanged(container_id="c1", health=Health.HEALTHY))
-    assert story.container.is_ready
+    ready = []
+    for health in (Health.STARTING, Health.HEALTHY):
+        story.play(HealthChanged(container_id="c1", health=health))
+        ready.append(story.container.is_ready)
+    assert ready == [False, True]
     story.play(HealthChanged(container_id="c1", health=Health.UNHEALTHY))
     assert story.state() is State.UNHEALTHY
     assert story.play(exited(1)) == [after(0.1)]

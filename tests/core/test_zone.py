@@ -26,7 +26,7 @@ from tests.zones import (
     two_webs,
 )
 from veo_shell.core.dns_packet import UDP_SIZE
-from veo_shell.core.zone import Zone, same_answers
+from veo_shell.core.zone import Zone, is_type, same_answers
 
 SOA = "veo. SOA uno.node.veo. hostmaster.veo. 7 5 5 60 5"
 ZONE = make_zone(*two_webs())
@@ -474,3 +474,10 @@ def test_the_records_are_those_that_are_answered() -> None:
         response = ask(zone, name, rdtype, udp=False)
         assert f"{name} {rdtype} {data}" in lines(response.answer)
         assert response.answer[0].ttl == ttl_s
+
+
+@pytest.mark.parametrize(
+    ("text", "known"), [("A", True), ("srv", True), ("SRVV", False)]
+)
+def test_types_are_told_from_typos(text: str, known: bool) -> None:
+    assert is_type(text) is known

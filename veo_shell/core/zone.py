@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 import attrs
+import dns.exception
 import dns.name
 import dns.rdata
 import dns.rdataclass
@@ -129,6 +130,15 @@ class Zone:
                 if kind in (A, AAAA):
                     records = dns_packet.rrset(owner, kind, self.ttl_s, rdatas)
                     yield records, len(rdatas)
+
+
+def is_type(text: str) -> bool:
+    """Tell whether this names a type of DNS record."""
+    try:
+        dns.rdatatype.from_text(text)
+    except dns.exception.DNSException:
+        return False
+    return True
 
 
 def same_answers(one: Zone, other: Zone) -> bool:
