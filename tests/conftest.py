@@ -16,8 +16,12 @@ pytest_plugins = ["pytester", "tests.engines", "tests.required"]
 
 
 def pytest_configure() -> None:
-    """Let fixtures end what they started also when the run is told to end."""
+    """Let fixtures end what they started also when the run is told to end.
+
+    What a shell starts with & ignores SIGINT, and so would all that tests start.
+    """
     signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

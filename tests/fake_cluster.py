@@ -217,7 +217,7 @@ class FakeCluster:
     async def add_coordinated_by(self, name: str, service: Service) -> str:
         """Have a service that this node decides about run; return its uid."""
         uid = self.uid_for(name)
-        call = self[name].node_monitor.call
+        call = self[name].peers.call
         await call(f"{name}@{name}", "coordinator.add", uid, uid, service, False)
         return uid
 

@@ -92,13 +92,13 @@ async def test_the_answer_may_overtake_the_news_of_the_service(tmp_path: Path) -
     async with fake_cluster(tmp_path) as cluster:
         uno, dos = cluster["uno"], cluster["dos"]
         line = (cluster.addresses["dos"], MESH_PORT, PUB_PORT)
-        uno.mesh.disconnect(*line)  # requests pass, publications are lost
+        uno.peers._mesh.disconnect(*line)  # requests pass, publications are lost
         services = [attrs.evolve(ON_DOS, name=f"web{n}") for n in range(10)]
         adding = asyncio.gather(*map(uno.container_sup.add_service, services))
         await eventually(lambda: len(dos.machine.answerable()) == 10)
         assert not adding.done()
         assert len(uno.container_sup.services()) < 10
-        uno.mesh.connect(*line)
+        uno.peers._mesh.connect(*line)
         assert {c.state for c in await adding} == {State.RUNNING}
 
 

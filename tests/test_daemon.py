@@ -28,7 +28,7 @@ from tests.local_node import (
     nodes_in,
     runs,
 )
-from veo_shell import daemon
+from veo_shell import daemon, options
 from veo_shell.errors import StartError, UsageError
 
 QUICK_S = 5.0  # `stop` in the worst case: a second for each of a few things
@@ -495,15 +495,15 @@ def test_ipv6(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_joined(text: str, joined: tuple[str, int]) -> None:
-    assert daemon._join(text) == joined
+    assert options.join_address(text) == joined
 
 
 @pytest.mark.parametrize("text", ["", ":1", "[]:1", "[::1]:x", "127.0.0.1:0x1"])
 def test_what_cannot_be_joined(text: str) -> None:
     with pytest.raises(UsageError, match="--join"):
-        daemon._join(text)
+        options.join_address(text)
     with pytest.raises(StartError, match="--join"):
-        daemon._join("[::1")
+        options.join_address("[::1")
 
 
 # Names
@@ -511,9 +511,9 @@ def test_what_cannot_be_joined(text: str) -> None:
 
 def test_names_take_the_host_for_what_is_missing() -> None:
     host = socket.gethostname().partition(".")[0]
-    assert daemon.node_name("uno") == daemon.node_name("uno@") == f"uno@{host}"
-    assert daemon.node_name(None) == f"{host}@{host}"
-    assert daemon.node_name("uno@a.example") == "uno@a.example"
+    assert options.node_name("uno") == options.node_name("uno@") == f"uno@{host}"
+    assert options.node_name(None) == f"{host}@{host}"
+    assert options.node_name("uno@a.example") == "uno@a.example"
 
 
 def test_the_checkout_is_what_runs() -> None:

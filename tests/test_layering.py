@@ -35,6 +35,9 @@ WORDS = (
     "veo_shell.node_monitor",
 )
 
+# What a node is put together from besides the words.
+PARTS = ("veo_shell.own_settings", "veo_shell.coordinator", "veo_shell.peers")
+
 PTPYTHON_PARTS = ("prompt_toolkit", "pygments")
 
 
@@ -66,7 +69,11 @@ RINGS = (
     Ring(files=("settings.py",), veo=INNER),
     Ring(files=("own_settings.py",), veo=(*INNER, "veo_shell.settings")),
     Ring(
-        files=tuple(f"{word.partition('.')[2]}.py" for word in WORDS),
+        files=(
+            *(f"{word.partition('.')[2]}.py" for word in WORDS),
+            "coordinator.py",
+            "peers.py",
+        ),
         veo=(*INNER, "veo_shell.container_builder"),
         others=("attrs",),
         typing_only=("veo_shell.node",),
@@ -83,13 +90,19 @@ RINGS = (
     ),
     Ring(
         files=("node.py",),
-        veo=(*INNER, *WORDS, "veo_shell.own_settings", "veo_shell.edge"),
+        veo=(*INNER, *WORDS, *PARTS, "veo_shell.edge"),
         others=("attrs",),
     ),
     # The command line: what starts a node, and what attaches to one.
     Ring(
-        files=("daemon.py",),
-        veo=(*INNER, "veo_shell.settings", "veo_shell.edge", "veo_shell.node"),
+        files=("daemon.py", "options.py"),
+        veo=(
+            *INNER,
+            "veo_shell.settings",
+            "veo_shell.options",
+            "veo_shell.edge",
+            "veo_shell.node",
+        ),
         others=("attrs", "uvloop"),
     ),
     Ring(files=("cli.py", "__main__.py"), veo=("veo_shell",)),

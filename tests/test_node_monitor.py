@@ -325,7 +325,7 @@ async def test_junk_and_strangers_have_no_effect(tmp_path: Path) -> None:
             return None
 
         await stranger.start(lambda frame: None, silent)
-        uno.mesh.connect("127.0.0.66", MESH_PORT, PUB_PORT)
+        uno.peers._mesh.connect("127.0.0.66", MESH_PORT, PUB_PORT)
         record = next(iter(uno.machine.view.services()))
         own = uno.machine.own
         forged = wire.Delta(
@@ -372,7 +372,7 @@ async def test_calls_return_values_and_raise_the_errors_of_the_other_node(
     tmp_path: Path,
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        call = cluster["uno"].node_monitor.call
+        call = cluster["uno"].peers.call
         await cluster["dos"].container_sup.add_service(ON_DOS)
         for node in ("uno@uno", "dos@dos"):
             with pytest.raises(UsageError, match="has no verb 'nothing'"):
@@ -385,7 +385,7 @@ async def test_a_bug_in_a_verb_is_logged_where_it_is(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         cluster["dos"].peer_words = {"broken": Broken()}
         with pytest.raises(VerbFailed, match=r"broken\.verb failed inside the node"):
-            await cluster["uno"].node_monitor.call("dos@dos", "broken.verb", "op")
+            await cluster["uno"].peers.call("dos@dos", "broken.verb", "op")
         (error,) = cluster.errors
         assert "ZeroDivisionError" in error
         cluster.errors.clear()
@@ -405,7 +405,7 @@ async def test_an_answer_that_no_frame_holds_is_told(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         cluster["dos"].peer_words = {"broken": Broken()}
         with pytest.raises(VeoError, match=r"broken\.long: a reply of \d+ bytes does"):
-            await cluster["uno"].node_monitor.call("dos@dos", "broken.long", "op")
+            await cluster["uno"].peers.call("dos@dos", "broken.long", "op")
 
 
 @pytest.mark.parametrize("reply", [wire.Ack(), None], ids=["ack", "junk"])
@@ -414,7 +414,7 @@ async def test_a_call_that_is_answered_with_something_else(
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
         dos = cluster.meshes["dos"]
-        await cluster["dos"].node_monitor.close()
+        await cluster["dos"].peers.close()
 
         async def answer(frame: bytes) -> bytes | None:
             return b"junk" if reply is None else wire.encode(reply)
@@ -422,7 +422,7 @@ async def test_a_call_that_is_answered_with_something_else(
         await dos.start(lambda frame: None, answer)
         expected = "not a VEO message" if reply is None else "answered a call with Ack"
         with pytest.raises(PeerError, match=expected):
-            await cluster["uno"].node_monitor.call("dos@dos", "coordinator.x", "op")
+            await cluster["uno"].peers.call("dos@dos", "coordinator.x", "op")
 
 
 async def test_a_lost_difference_is_asked_for_again(tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ async def test_a_peer_that_cannot_answer_a_pull_is_borne_with(
         uno = cluster["uno"]
         order = wire.Pull(documents={}, records={})
         seen: list[bytes] = []
-        await cluster["dos"].node_monitor.close()
+        await cluster["dos"].peers.close()
 
         async def answer(frame: bytes) -> bytes | None:
             seen.append(frame)

@@ -301,8 +301,9 @@ def _add_check(commands: Commands) -> None:
 
 def _start(arguments: argparse.Namespace) -> int:
     from veo_shell import daemon
+    from veo_shell.options import Options
 
-    options = daemon.Options(
+    options = Options(
         name=arguments.name,
         address=arguments.address,
         config=arguments.config,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from veo_shell.core.check import problems
-from veo_shell.core.events import AddAsked, RemoveAsked, RoleAssigned, StopAsked
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Accepted,
@@ -21,7 +20,6 @@ from veo_shell.core.model import (
     State,
     Status,
 )
-from veo_shell.core.operations import Operation
 from veo_shell.core.placement import coordinator
 from veo_shell.core.protocols import Engine
 from veo_shell.core.verbs import read, write
@@ -40,46 +38,6 @@ if TYPE_CHECKING:
 MAX_SPEC_BYTES = 256 * 1024
 """Specs travel with others in frames of 1 MiB."""
 REACHED = frozenset({Status.ALIVE, Status.SUSPECT})
-
-
-class Coordinator:
-    """What nodes ask of a service's coordinator; not reachable from a console."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    @write
-    async def add(
-        self, operation: str, uid: str, service: Service, queue: bool
-    ) -> Accepted:
-        """Take a service in and place it."""
-        event = AddAsked(operation=operation, uid=uid, service=service, queue=queue)
-        accepted: Accepted = await self._decide(event)
-        return accepted
-
-    @write
-    async def remove(self, operation: str, uid: str) -> None:
-        """Remove a service."""
-        await self._decide(RemoveAsked(operation=operation, uid=uid))
-
-    @write
-    async def stop(self, operation: str, uid: str, slot: int, generation: int) -> None:
-        """Give a slot up."""
-        event = StopAsked(
-            operation=operation, uid=uid, slot=slot, generation=generation
-        )
-        await self._decide(event)
-
-    @write
-    async def assign_role(self, operation: str, node: str, role: str) -> None:
-        """Give a node a role."""
-        await self._decide(RoleAssigned(operation=operation, node=node, role=role))
-
-    async def _decide(self, event: Operation) -> Any:
-        """Have it decided once this node has seen the others' view, not before."""
-        machine = self._node.machine
-        await self._node.until(lambda: machine.is_settled or None)
-        return await self._node.ask(event, event.operation)
 
 
 class ContainerSup:
@@ -239,7 +197,7 @@ class ContainerSup:
 
         The operation's id makes the repetition safe.
         """
-        call = self._node.node_monitor.call
+        call = self._node.peers.call
         question = f"coordinator.{verb}", uuid.uuid4().hex, *args
         while True:
             target = self._coordinator(uid)

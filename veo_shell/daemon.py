@@ -7,20 +7,17 @@ import contextlib
 import fcntl
 import logging
 import os
-import re
 import resource
 import signal
-import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import attrs
-
 from veo_shell.errors import NodeUnreachable, StartError, UsageError, VeoError
+from veo_shell.options import Options, configure, data_dir_of
 
 if TYPE_CHECKING:
     from veo_shell.edge.control import ControlServer
@@ -31,30 +28,9 @@ logger = logging.getLogger(__name__)
 DETACH_S = 60.0
 STOP_S = 20.0
 POLL_S = 0.05
-MESH_PORT = 8087
 USAGE = 2
-LEVELS = ("debug", "info", "warning", "error")
-CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 FLOCK = "hhqqi"
 """Linux's `struct flock`: type, whence, start, length, pid."""
-
-
-@attrs.frozen(kw_only=True)
-class Options:
-    """What the command line says, as text; `_configure` makes records of it."""
-
-    name: str | None
-    address: str | None
-    config: str | None
-    join: Sequence[str]
-    cluster: str
-    cookie_file: str | None
-    dns_port: str
-    mesh_port: str
-    data_dir: str | None
-    run_dir: Path
-    docker: str | None
-    log_level: str
 
 
 def _raise_limits() -> None:
@@ -69,7 +45,7 @@ def run(options: Options) -> int:
     Raises:
         StartError, EngineUnreachable, ConfigError: it cannot start.
     """
-    return _run(options, _configure(options))
+    return _run(options, configure(options))
 
 
 def _run(options: Options, config: NodeConfig) -> int:
@@ -81,7 +57,7 @@ def _run(options: Options, config: NodeConfig) -> int:
         level=options.log_level.upper(),
         format="%(asctime)s %(levelname)s %(message)s",
     )
-    data_dir = _data_dir(options)
+    data_dir = data_dir_of(options)
     _make("--data-dir", data_dir)
     _make("--run-dir", options.run_dir)
     with (
@@ -129,6 +105,7 @@ def _endings() -> list[signal.Signals]:
 
 async def _live(node: Node, control: ControlServer) -> None:
     """Start the node, then its console; return never, raise why it cannot go on."""
+    control.check()  # first: who cannot have a console joins nobody
     await node.start()
     await control.start()
     await node.failed
@@ -162,104 +139,6 @@ def _assemble(
     return node, ControlServer(options.run_dir / "control.sock", node.words, about)
 
 
-def _configure(options: Options) -> NodeConfig:
-    """Return what the options say, checked; raise `VeoError`."""
-    from veo_shell import settings
-    from veo_shell.edge.host import own_address, primary_address
-    from veo_shell.node import NodeConfig
-
-    name = node_name(options.name)
-    if not CLUSTER.fullmatch(options.cluster):
-        raise UsageError(
-            f"--cluster {options.cluster!r}: a cluster's name is of letters, digits, "
-            "-, _ and ., at most 63"
-        )
-    if options.log_level not in LEVELS:
-        raise UsageError(
-            f"--log-level {options.log_level!r}: one of {', '.join(LEVELS)}"
-        )
-    dns_port = _port(f"--dns-port {options.dns_port}", options.dns_port)
-    mesh_port = _port(f"--mesh-port {options.mesh_port}", options.mesh_port, most=65534)
-    if dns_port in (mesh_port, mesh_port + 1):
-        raise UsageError(
-            f"--dns-port {dns_port}: the mesh has {mesh_port} and {mesh_port + 1}"
-        )
-    address = own_address(options.address) if options.address else primary_address()
-    joins = dict.fromkeys(map(_join, options.join))
-    config_file = _config_file(options.config)
-    entries = settings.get_nodes(config_file) if config_file else ()
-    return NodeConfig(
-        name=name,
-        address=address,
-        cluster=options.cluster,
-        mesh_port=mesh_port,
-        pub_port=mesh_port + 1,
-        dns_port=dns_port,
-        role=next((e.role for e in entries if e.node == name), ""),
-        config_file=config_file,
-        # One list of nodes may serve for all of them.
-        joins=tuple(joined for joined in joins if joined != (address, mesh_port)),
-    )
-
-
-def node_name(given: str | None) -> str:
-    """Return `name@host`; the host's name stands for what is not given.
-
-    >>> node_name("uno@uno")
-    'uno@uno'
-    """
-    from veo_shell.core import scalars
-
-    host = socket.gethostname().partition(".")[0] or "localhost"
-    name, _, at = (given or host).partition("@")
-    full = f"{name}@{at or host}"
-    try:
-        return scalars.node_name(full)
-    except scalars.Wrong:
-        what = (
-            f"--name {given!r}" if given else f"this host's name, {host!r}: use --name"
-        )
-        raise UsageError(
-            f"{what}: a node is called name@host, of letters, digits, - and _"
-        ) from None
-
-
-def _config_file(given: str | None) -> Path | None:
-    """Return the node's own file: the one named, else a usual one if there is any."""
-    from veo_shell import settings
-
-    if given is not None:
-        return Path(given).absolute()
-    # os.path: it takes a folder that may not be looked into for one without the file.
-    found = [name for name in settings.DEFAULT_FILES if os.path.exists(name)]  # noqa: PTH110
-    return Path(found[0]).absolute() if found else None
-
-
-def _join(text: str) -> tuple[str, int]:
-    """Read `host`, `host:port`, `[v6]:port` or `v6`.
-
-    >>> _join("[::1]:9000"), _join("::1"), _join("127.0.0.1:9")
-    (('::1', 9000), ('::1', 8087), ('127.0.0.1', 9))
-    """
-    from veo_shell.edge.host import resolve
-
-    option, host, port = f"--join {text}", text, ""
-    if bracketed := re.fullmatch(r"\[(.*)\](?::(.*))?", text):
-        host, port = bracketed[1], bracketed[2] or ""
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if not host:
-        raise UsageError(f"{option}: a node to join is HOST or HOST:PORT")
-    return resolve(option, host), _port(option, port) if port else MESH_PORT
-
-
-def _port(option: str, text: str, most: int = 65535) -> int:
-    """Read a port; `option` is what the message begins with."""
-    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= most:
-        raise UsageError(f"{option}: a port is a number from 1 to {most}")
-    return int(text)
-
-
 def detach(options: Options, answers: Callable[[Path], bool]) -> int:
     """Start a node in the background; return when its console answers.
 
@@ -269,9 +148,9 @@ def detach(options: Options, answers: Callable[[Path], bool]) -> int:
     Raises:
         VeoError: for the reason why the node ended; it is not left running.
     """
-    config = _configure(options)
+    config = configure(options)
     os.umask(0o077)
-    log_path = _data_dir(options) / "veo.log"
+    log_path = data_dir_of(options) / "veo.log"
     _make("--data-dir", log_path.parent)
     try:
         log = log_path.open("ab")
@@ -365,19 +244,6 @@ def stop(run_dir: Path) -> int:
             raise VeoError(f"the node (pid {pid}) does not end; see its log")
         time.sleep(POLL_S)
     return 0
-
-
-def _data_dir(options: Options) -> Path:
-    if options.data_dir:
-        return Path(options.data_dir).absolute()
-    if os.geteuid() == 0:
-        return Path("/var/lib/veo")
-    try:
-        return Path.home() / ".veo" / "data"
-    except RuntimeError:
-        raise UsageError(
-            "no home directory to keep state in: give --data-dir"
-        ) from None
 
 
 def _make(option: str, directory: Path) -> None:

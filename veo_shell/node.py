@@ -16,7 +16,8 @@ import attrs
 
 from veo_shell.container_monitor import ContainerMonitor
 from veo_shell.container_storage import ContainerStorage
-from veo_shell.container_sup import ContainerSup, Coordinator
+from veo_shell.container_sup import ContainerSup
+from veo_shell.coordinator import Coordinator
 from veo_shell.core import commands as cmd
 from veo_shell.core.events import Event
 from veo_shell.core.machine import Machine
@@ -27,6 +28,7 @@ from veo_shell.dns_registry import DnsRegistry
 from veo_shell.errors import VeoError, VerbFailed
 from veo_shell.node_monitor import NodeMonitor
 from veo_shell.own_settings import OwnSettings
+from veo_shell.peers import Peers
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +70,6 @@ class Node:
         clock: Clock,
     ) -> None:
         self.config = config
-        self.mesh = mesh
         self.clock = clock
         document = NodeDocument(
             node=config.name,
@@ -99,6 +100,7 @@ class Node:
         self.container_storage = ContainerStorage(self, store)
         self.dns_registry = DnsRegistry(self, server)
         self.node_monitor = NodeMonitor(self, host)
+        self.peers = Peers(self, mesh)
         self.container_sup = ContainerSup(self, engine)
         self.words: Mapping[str, object] = {
             "settings": OwnSettings(config.config_file),
@@ -115,11 +117,11 @@ class Node:
             cmd.DiscardContainer: self.container_monitor.discard,
             cmd.After: self.container_monitor.after,
             cmd.Save: self.container_storage.save,
-            cmd.Publish: self.node_monitor.publish,
-            cmd.Connect: self.node_monitor.connect,
-            cmd.Disconnect: self.node_monitor.disconnect,
-            cmd.Introduce: self.node_monitor.introduce,
-            cmd.AskDifference: self.node_monitor.ask_difference,
+            cmd.Publish: self.peers.publish,
+            cmd.Connect: self.peers.connect,
+            cmd.Disconnect: self.peers.disconnect,
+            cmd.Introduce: self.peers.introduce,
+            cmd.AskDifference: self.peers.ask_difference,
             cmd.Answer: self._answer,
             cmd.Refuse: self._answer,
             cmd.Report: self._report,
@@ -129,19 +131,19 @@ class Node:
         """Load, join and run; raise `VeoError` if it cannot."""
         restored = self.container_storage.load()
         await self.container_monitor.check()
-        await self.node_monitor.start()
+        await self.peers.start()
         self._perform(self.machine.restore(*restored, self.clock.now()))
-        await self.node_monitor.join()
-        await self.dns_registry.start()
+        await self.dns_registry.start()  # first: who cannot have the port joins nobody
+        await self.peers.join()
         self.container_monitor.watch()
         self.node_monitor.run()
         logger.info("%s: up at %s", self.config.name, self.config.address)
 
     async def stop(self) -> None:
         """Pause: say so to the peers and end; the containers keep running."""
-        await self.node_monitor.say_farewell()
+        await self.peers.say_farewell()
         self._is_ending = True
-        await self.node_monitor.close()
+        await self.peers.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -7,6 +7,7 @@ and whatever a session computes cannot delay the node.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -22,6 +23,8 @@ def main(run_dir: str | os.PathLike[str]) -> int:
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or render.is_dumb():
         return script.run_stdin(run_dir)
+    # A shell lets what it starts with & ignore it; a console without is a trap.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     client = Client(run_dir)
     try:
         about = client.call("veo.about")

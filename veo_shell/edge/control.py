@@ -72,11 +72,15 @@ class ControlServer:
         self._serving: asyncio.Task[None] | None = None
         self._stopping = False
 
-    async def start(self) -> None:
-        """Bind the socket and serve; raise `StartError`."""
+    def check(self) -> None:
+        """Raise `StartError` where `start` would, for its path."""
         _check_length(self._path)
         _make_private_directory(self._path.parent)
         _check_unused(self._path)
+
+    async def start(self) -> None:
+        """Bind the socket and serve; raise `StartError`."""
+        self.check()
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         try:

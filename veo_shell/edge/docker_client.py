@@ -106,7 +106,8 @@ class DockerLine:
             raise EngineError(one_line(exc.explanation), status=status) from exc
         except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
             raise EngineUnreachable(self.describe(exc)) from exc
-        except DockerException as exc:
+        # ValueError: the URL has a port or an address that is none.
+        except (DockerException, ValueError) as exc:
             raise EngineError(f"{self.url}: {one_line(str(exc))}") from exc
 
     def describe(self, failure: BaseException | str) -> str:
@@ -264,7 +265,7 @@ def _tls(url: str) -> TLSConfig | None:
         if url.startswith("unix://"):
             return None
         return docker.utils.kwargs_from_env().get("tls")
-    except DockerException as exc:
+    except (DockerException, ValueError) as exc:
         raise UsageError(f"--docker: {url}: {one_line(str(exc))}") from exc
 
 

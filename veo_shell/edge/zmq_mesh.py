@@ -270,7 +270,7 @@ async def _resolve(host: str, timeout_s: float) -> str:
 
 def _reason(exc: zmq.ZMQError) -> str:
     if exc.errno == errno.EADDRINUSE:
-        return "already in use: stop the program that holds it, or choose another port"
+        return "already in use: stop what holds it, or choose another --mesh-port"
     if exc.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
         return "not an address of this host: choose another with --address"
     return exc.strerror or str(exc)

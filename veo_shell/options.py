@@ -1,0 +1,150 @@
+"""What `veo start` is told, as text, and the configuration that it amounts to."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from veo_shell.errors import UsageError
+
+if TYPE_CHECKING:
+    from veo_shell.node import NodeConfig
+
+MESH_PORT = 8087
+LEVELS = ("debug", "info", "warning", "error")
+CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What the command line says, as text; `configure` makes records of it."""
+
+    name: str | None
+    address: str | None
+    config: str | None
+    join: Sequence[str]
+    cluster: str
+    cookie_file: str | None
+    dns_port: str
+    mesh_port: str
+    data_dir: str | None
+    run_dir: Path
+    docker: str | None
+    log_level: str
+
+
+def configure(options: Options) -> NodeConfig:
+    """Return what the options say, checked; raise `VeoError`."""
+    from veo_shell import settings
+    from veo_shell.edge.host import own_address, primary_address
+    from veo_shell.node import NodeConfig
+
+    name = node_name(options.name)
+    if not CLUSTER.fullmatch(options.cluster):
+        raise UsageError(
+            f"--cluster {options.cluster!r}: a cluster's name is of letters, digits, "
+            "-, _ and ., at most 63"
+        )
+    if options.log_level not in LEVELS:
+        raise UsageError(
+            f"--log-level {options.log_level!r}: one of {', '.join(LEVELS)}"
+        )
+    dns_port = _port(f"--dns-port {options.dns_port}", options.dns_port)
+    mesh_port = _port(f"--mesh-port {options.mesh_port}", options.mesh_port, most=65534)
+    if dns_port in (mesh_port, mesh_port + 1):
+        raise UsageError(
+            f"--dns-port {dns_port}: the mesh has {mesh_port} and {mesh_port + 1}"
+        )
+    address = own_address(options.address) if options.address else primary_address()
+    joins = dict.fromkeys(map(join_address, options.join))
+    config_file = _file_of(options.config)
+    entries = settings.get_nodes(config_file) if config_file else ()
+    return NodeConfig(
+        name=name,
+        address=address,
+        cluster=options.cluster,
+        mesh_port=mesh_port,
+        pub_port=mesh_port + 1,
+        dns_port=dns_port,
+        role=next((e.role for e in entries if e.node == name), ""),
+        config_file=config_file,
+        # One list of nodes may serve for all of them.
+        joins=tuple(joined for joined in joins if joined != (address, mesh_port)),
+    )
+
+
+def node_name(given: str | None) -> str:
+    """Return `name@host`; the host's name stands for what is not given.
+
+    >>> node_name("uno@uno")
+    'uno@uno'
+    """
+    from veo_shell.core import scalars
+
+    host = socket.gethostname().partition(".")[0] or "localhost"
+    name, _, at = (given or host).partition("@")
+    full = f"{name}@{at or host}"
+    try:
+        return scalars.node_name(full)
+    except scalars.Wrong:
+        what = (
+            f"--name {given!r}" if given else f"this host's name, {host!r}: use --name"
+        )
+        raise UsageError(
+            f"{what}: a node is called name@host, of letters, digits, - and _"
+        ) from None
+
+
+def _file_of(given: str | None) -> Path | None:
+    """Return the node's own file: the one named, else a usual one if there is any."""
+    from veo_shell import settings
+
+    if given is not None:
+        return Path(given).absolute()
+    # os.path: it takes a folder that may not be looked into for one without the file.
+    found = [name for name in settings.DEFAULT_FILES if os.path.exists(name)]  # noqa: PTH110
+    return Path(found[0]).absolute() if found else None
+
+
+def join_address(text: str) -> tuple[str, int]:
+    """Read `host`, `host:port`, `[v6]:port` or `v6`.
+
+    >>> join_address("[::1]:9000"), join_address("::1"), join_address("127.0.0.1:9")
+    (('::1', 9000), ('::1', 8087), ('127.0.0.1', 9))
+    """
+    from veo_shell.edge.host import resolve
+
+    option, host, port = f"--join {text}", text, ""
+    if bracketed := re.fullmatch(r"\[(.*)\](?::(.*))?", text):
+        host, port = bracketed[1], bracketed[2] or ""
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not host:
+        raise UsageError(f"{option}: a node to join is HOST or HOST:PORT")
+    return resolve(option, host), _port(option, port) if port else MESH_PORT
+
+
+def _port(option: str, text: str, most: int = 65535) -> int:
+    """Read a port; `option` is what the message begins with."""
+    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= most:
+        raise UsageError(f"{option}: a port is a number from 1 to {most}")
+    return int(text)
+
+
+def data_dir_of(options: Options) -> Path:
+    if options.data_dir:
+        return Path(options.data_dir).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/veo")
+    try:
+        return Path.home() / ".veo" / "data"
+    except RuntimeError:
+        raise UsageError(
+            "no home directory to keep state in: give --data-dir"
+        ) from None
