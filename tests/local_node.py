@@ -36,8 +36,12 @@ def eventually(holds: Callable[[], Any], limit_s: float = 15.0) -> Any:
 def environment(home: Path, **variables: str) -> dict[str, str]:
     """Return an environment of which the tests know everything that matters."""
     measuring = {k: v for k, v in os.environ.items() if k.startswith("COV")}
+    return {**measuring, **unmeasured_environment(home, **variables)}
+
+
+def unmeasured_environment(home: Path, **variables: str) -> dict[str, str]:
+    """Return one for a process that cannot write what coverage measured in it."""
     return {
-        **measuring,
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
         "HOME": str(home),

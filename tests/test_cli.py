@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_node import ROOT, LocalNode, environment
+from tests.local_node import ROOT, LocalNode, environment, unmeasured_environment
 from veo_shell import __version__, cli
 
 BAD = "a b"  # for each option that can be given wrongly
@@ -191,7 +191,7 @@ def test_attach_to_no_node_is_status_3(place: LocalNode) -> None:
 
 def test_without_a_home_a_run_dir_is_asked_for(place: LocalNode) -> None:
     command = [sys.executable, "-m", "veo_shell", "status"]
-    env = environment(place.folder)
+    env = unmeasured_environment(place.folder)
     del env["HOME"]
     probe = subprocess.run(
         ["setpriv", "--reuid", "54321", "--clear-groups", *command],

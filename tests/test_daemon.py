@@ -27,6 +27,7 @@ from tests.local_node import (
     eventually,
     nodes_in,
     runs,
+    unmeasured_environment,
 )
 from veo_shell import daemon, options
 from veo_shell.errors import StartError, UsageError
@@ -370,7 +371,8 @@ def test_a_newcomer_who_is_not_root(tmp_path: Path) -> None:
     """`veo start` and nothing else, as a user like any other."""
     with tempfile.TemporaryDirectory(prefix="veo-home-") as home:
         os.chown(home, 54321, 54321)
-        env = environment(Path(home), DOCKER_HOST="unix:///nowhere/docker.sock")
+        nowhere = "unix:///nowhere/docker.sock"
+        env = unmeasured_environment(Path(home), DOCKER_HOST=nowhere)
         del env["COOKIE"]
         as_user = ("setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups")
         done = subprocess.run(

@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.local_node import environment
+from tests.local_node import environment, unmeasured_environment
 from veo_shell.core.model import (
     Cpu,
     Disk,
@@ -214,7 +214,7 @@ asyncio.run(main())
 def test_a_disk_that_takes_no_more_is_a_clear_error(path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(path)],
-        env=environment(path.parent),
+        env=unmeasured_environment(path.parent),
         capture_output=True,
         text=True,
         timeout=60,
