@@ -202,6 +202,10 @@ def walk_through(demo: Demo, bystander: Container) -> None:
 
 def form_cluster(demo: Demo) -> None:
     """Start two nodes, the second one joining the first."""
+    for address in ADDRESSES.values():
+        free = is_unused(address, 8087) and is_unused(address, 8088)
+        claim = f"{address} has ports 8087 and 8088 free (a node? `make stop` ends it)"
+        check(claim, free)
     step(0, "two nodes on one machine; any node may be the first")
     demo.start("uno")
     demo.start("dos", "--join", ADDRESSES["uno"])

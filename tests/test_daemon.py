@@ -166,6 +166,13 @@ def test_one_list_of_nodes_serves_for_all(nodes: Nodes) -> None:
     eventually(lambda: len(uno.status()["nodes"]) == len(dos.status()["nodes"]) == 2)
 
 
+def test_a_detached_start_that_joins_nobody_says_so(nodes: Nodes) -> None:
+    uno = nodes("uno")
+    said = uno.start("--join", "127.0.5.250")
+    assert (said.status, len(said.err.splitlines())) == (0, 1)
+    assert said.err.startswith("veo: warning: 127.0.5.250:8087 could not be reached")
+
+
 def test_a_detached_start_that_fails_tells_why(uno: LocalNode) -> None:
     with socket.create_server((uno.address, 8087)):
         said = uno.start()

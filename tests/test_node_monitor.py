@@ -149,7 +149,7 @@ async def test_a_node_to_join_that_is_not_there_yet_is_asked_again(
             await cluster.boot("uno", "dos")
         (record,) = caplog.records
         assert record.getMessage() == (
-            "127.0.0.2:8087 does not answer: asked again every 0.1 s"
+            "127.0.0.2:8087 could not be reached: asked again every 0.1 s"
         )
         await cluster.boot("dos")
         await cluster.joined()

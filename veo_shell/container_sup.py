@@ -103,7 +103,7 @@ class ContainerSup:
         for uid in uids:
             await self._coordinate(uid, "remove", uid)
         await self._node.until(lambda: self._gone(uids))
-        return held
+        return [attrs.evolve(c, state=State.EXITED, reason="removed") for c in held]
 
     @write
     async def stop(self, container: Container | str) -> None:

@@ -167,6 +167,10 @@ def detach(options: Options, answers: Callable[[Path], bool]) -> int:
     except BaseException:  # Ctrl-C as well: nobody waits for the node any more
         _end(pid)
         raise
+    for line in _logged(log_path, begin):
+        _, is_warning, said = line.partition(" WARNING ")
+        if is_warning:
+            sys.stderr.write(f"veo: warning: {said}\n")
     sys.stdout.write(f"{config.name} is up (pid {pid}, log {log_path})\n")
     return 0
 
@@ -197,13 +201,17 @@ def _wait_until_up(
             raise StartError(f"the node did not come up in {DETACH_S:g} s: {log_path}")
         time.sleep(POLL_S)
     status = os.waitstatus_to_exitcode(ended[1])
-    with log_path.open("rb") as log:
-        log.seek(begin)
-        lines = log.read().decode(errors="replace").splitlines()
+    lines = _logged(log_path, begin)
     said = [line.removeprefix("veo: ") for line in lines if line.startswith("veo: ")]
     if not said:
         said = [f"the node ended (status {status}) before it was up: see {log_path}"]
     raise (UsageError if status == USAGE else StartError)("\n".join(said))
+
+
+def _logged(log_path: Path, begin: int) -> list[str]:
+    with log_path.open("rb") as log:
+        log.seek(begin)
+        return log.read().decode(errors="replace").splitlines()
 
 
 def _end(pid: int) -> None:

@@ -73,13 +73,9 @@ class Peers:
             StartError: one refuses this node, as when its name is taken.
         """
         for address, port in self._node.config.joins:
-            if not await self._introduce(address, port):
-                logger.warning(
-                    "%s:%d does not answer: asked again every %g s",
-                    address,
-                    port,
-                    self._timing.rejoin_s,
-                )
+            if reason := await self._introduce(address, port):
+                again_s = self._timing.rejoin_s
+                logger.warning("%s: asked again every %g s", reason, again_s)
                 self._node.spawn(self._rejoin(address, port), f"join {address}")
 
     async def say_farewell(self) -> None:
@@ -199,33 +195,31 @@ class Peers:
             logger.debug("no difference from %s: %s", order.peer, exc)
         self._node.feed(DifferenceHeard(peer=order.peer, answer=answer))
 
-    async def _introduce(self, address: str, mesh_port: int) -> bool:
-        """Send a `Join`; tell whether it was answered, raise if it was refused."""
-        reply = await self._ask_in(address, mesh_port)
+    async def _introduce(self, address: str, mesh_port: int) -> str | None:
+        """Send a `Join`; return why it was not answered, raise if it was refused."""
         tries = 1
-        while isinstance(reply, Refused) and tries < NAME_TRIES:
-            tries += 1
-            await asyncio.sleep(self._timing.name_retry_s)
+        try:
             reply = await self._ask_in(address, mesh_port)
+            while isinstance(reply, Refused) and tries < NAME_TRIES:
+                tries += 1
+                await asyncio.sleep(self._timing.name_retry_s)
+                reply = await self._ask_in(address, mesh_port)
+        except PeerError as exc:
+            return str(exc)
         if isinstance(reply, Welcome):
             welcomed = Welcomed(address=address, mesh_port=mesh_port, answer=reply)
             self._node.feed(welcomed)
-            return True
-        if reply is None:
-            return False
+            return None
         reason = reply.reason if isinstance(reply, Refused) else "not understood"
         me = self._node.machine.me
         raise StartError(f"{address}:{mesh_port} refuses {me}: {reason}")
 
-    async def _ask_in(self, address: str, mesh_port: int) -> Message | None:
+    async def _ask_in(self, address: str, mesh_port: int) -> Message:
         machine = self._node.machine
         document = machine.view.head(machine.me)
         assert document is not None
         join = Join(document=document, cluster=machine.cluster)
-        try:
-            return await self._request(address, mesh_port, join, REQUEST_S)
-        except PeerError:
-            return None
+        return await self._request(address, mesh_port, join, REQUEST_S)
 
     async def _introduce_or_fail(self, address: str, mesh_port: int) -> None:
         try:
@@ -237,7 +231,7 @@ class Peers:
         while True:
             await asyncio.sleep(self._timing.rejoin_s)
             try:
-                if await self._introduce(address, mesh_port):
+                if await self._introduce(address, mesh_port) is None:
                     return
             except StartError as exc:
                 self._node.fail(exc)

@@ -153,11 +153,15 @@ class Settings(Facade):
         found: Sequence[Service] = self._read("get_applications", file)
         return found
 
-    def get_application(self, file: File | None, name: str) -> Sequence[Service]:
-        """Return the services called NAME of FILE; None is the node's own file.
+    def get_application(
+        self, file: File | None, name: str | None = None
+    ) -> Sequence[Service]:
+        """Return the services called NAME of FILE, or of the node's own without it.
 
         >>> settings.get_application("cluster.yml", "nginx")
         """
+        if name is None:
+            return [s for s in self.get_applications() if s.name == file]
         return [s for s in self.get_applications(file) if s.name == name]
 
     def get_role(self, node: str, file: File | None = None) -> str | None:
