@@ -52,7 +52,8 @@ class ContainerSup:
         """Run a service somewhere in the cluster; return its container once it runs.
 
         Adding what stands already adds one instance. With `queue` a service that fits
-        nowhere is accepted and waits as `pending`.
+        nowhere is accepted and waits as `pending`. Ctrl-C ends the waiting alone: the
+        service stays accepted until it is removed.
 
         Raises:
             NoSuitableNode: with a reason per node; nothing is left behind.
