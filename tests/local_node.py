@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 
 ROOT = Path(__file__).parents[1]
 COOKIE = "a cookie for tests, long enough"
@@ -49,6 +50,19 @@ def unmeasured_environment(home: Path, **variables: str) -> dict[str, str]:
         "COOKIE": COOKIE,
         **variables,
     }
+
+
+def other_user() -> list[str]:
+    """Return what to put before a command to run it as a user like any other.
+
+    Skips where that cannot be: not root, or a checkout that only root can read.
+    """
+    prefix = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]
+    probe = [*prefix, sys.executable, "-c", "import veo_shell.daemon, zmq, docker"]
+    env = unmeasured_environment(Path("/"))
+    if subprocess.run(probe, env=env, cwd="/", capture_output=True).returncode != 0:
+        pytest.skip("needs root, and a checkout that other users can read")
+    return prefix
 
 
 @attrs.frozen
