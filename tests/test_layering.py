@@ -103,7 +103,7 @@ RINGS = (
             "veo_shell.edge",
             "veo_shell.node",
         ),
-        others=("attrs", "uvloop"),
+        others=("attrs",),
     ),
     Ring(files=("cli.py", "__main__.py"), veo=("veo_shell",)),
 )
