@@ -132,8 +132,8 @@ class Node:
         restored = self.container_storage.load()
         await self.container_monitor.check()
         await self.peers.start()
-        self._perform(self.machine.restore(*restored, self.clock.now()))
         await self.dns_registry.start()  # first: who cannot have the port joins nobody
+        self._perform(self.machine.restore(*restored, self.clock.now()))
         await self.peers.join()
         self.container_monitor.watch()
         self.node_monitor.run()

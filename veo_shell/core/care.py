@@ -44,6 +44,11 @@ class Care:
         self._listed = False
         self.engine_lost = ""
 
+    @property
+    def knows_its_own(self) -> bool:
+        """Tell whether the engine was asked what it holds, or does not answer."""
+        return self._listed or bool(self.engine_lost)
+
     def remember(self, containers: Iterable[Container]) -> None:
         """Take back from disk how often they were restarted, and which had ended."""
         self._remembered = {container.name: container for container in containers}

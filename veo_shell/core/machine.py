@@ -92,6 +92,11 @@ class Machine:
         """Tell whether it may decide: it saw one peer's view, or nobody is there."""
         return self._exchange.settled
 
+    @property
+    def knows_its_own(self) -> bool:
+        """Tell whether what it says of its own containers is what its engine says."""
+        return self._care.knows_its_own
+
     def restore(
         self, documents: list[NodeDocument], records: list[Record], now: float
     ) -> list[Command]:
