@@ -82,6 +82,7 @@ class Relay:
         self._idle.set()
         self._asked: list[bytes] = []
         self._held = ""
+        self.is_holding = False
         self._released = asyncio.Event()
 
     @property
@@ -96,6 +97,7 @@ class Relay:
     def hold(self, path: str) -> None:
         """Keep back the answers to requests with that in their path."""
         self._held = path
+        self.is_holding = False
         self._released.clear()
 
     def release(self) -> None:
@@ -145,11 +147,14 @@ class Relay:
         requests = [b""]
 
         async def ask(data: bytes) -> None:
-            requests.append(data.partition(b"\r\n")[0])
-            self._asked.append(requests[-1])
+            line = data.partition(b"\r\n")[0]
+            if line.endswith(b" HTTP/1.1"):  # a body may come by itself
+                requests.append(line)
+                self._asked.append(line)
 
         async def answer(data: bytes) -> None:
             if self._held and self._held.encode() in requests[-1]:
+                self.is_holding = True
                 await self._released.wait()
 
         await asyncio.gather(
