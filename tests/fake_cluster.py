@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -49,8 +51,12 @@ FAST = Timing(
     stop_timeout_s=0.5,
     rejoin_s=0.1,
     name_retry_s=0.05,
+    drain_s=0.1,
+    steady_s=0.3,
 )
-QUICK_TO_JUDGE = attrs.evolve(FAST, suspect_s=0.5, dead_s=1.0)
+QUICK_TO_JUDGE = attrs.evolve(
+    FAST, suspect_s=0.5, dead_s=1.0, down_s=1.0, try_s=0.2, majority_s=0.5
+)
 WEB = Service(
     name="web",
     image="nginx:latest",
@@ -159,9 +165,9 @@ class FakeCluster:
     async def saved(self, name: str) -> dict[str, Record]:
         """Return the table as it is on the node's disk, read as by a new process."""
         store = self.store(name)
-        _, records = store.load()
+        held = store.load()
         await store.close()
-        return {record.key: record for record in records}
+        return {record.key: record for record in held.records}
 
     async def boot(self, name: str, *joins: str) -> Node:
         """Start a node, after it was stopped or killed too."""
@@ -181,6 +187,16 @@ class FakeCluster:
             self.network.cut(self.addresses[name], other)
         await self.stop(name)
 
+    async def crash(self, name: str) -> None:
+        """End a node's process without a word; its host and its containers stay."""
+        await self.kill(name)
+        for other in self.addresses.values():
+            self.network.mend(self.addresses[name], other)
+
+    def lose_disk(self, name: str) -> None:
+        """Take away what a node that does not run had on its disk."""
+        shutil.rmtree(self.folder / name)
+
     async def close(self) -> None:
         """Stop what runs."""
         for name in list(self._nodes):
@@ -197,16 +213,28 @@ class FakeCluster:
             lambda: len({n.machine.view.digest for n in self._nodes.values()}) == 1
         )
 
-    async def ready(self, count: int) -> list[Container]:
-        """Wait until so many containers may be answered, on every node; return them."""
+    async def ready(self, count: int, *names: str) -> list[Container]:
+        """Wait until so many containers may be answered, on every node; return them.
+
+        With `names` on these nodes.
+        """
 
         def seen() -> list[list[Container]]:
-            return [n.machine.answerable() for n in self._nodes.values()]
+            nodes = [self._nodes[name] for name in names or self._nodes]
+            return [node.machine.answerable() for node in nodes]
 
         await eventually(
             lambda: all(s == seen()[0] and len(s) == count for s in seen())
         )
         return seen()[0]
+
+    async def answered(self, containers: list[Container]) -> None:
+        """Wait until just these may be answered, on every node."""
+        await eventually(
+            lambda: all(
+                n.machine.answerable() == containers for n in self._nodes.values()
+            )
+        )
 
     def uid_for(self, name: str) -> str:
         """Return a uid that this node coordinates, as long as all live."""
@@ -250,6 +278,44 @@ async def fake_cluster(
         await cluster.close()
         logging.getLogger("veo_shell").removeHandler(handler)
     assert cluster.errors == []
+
+
+class Watch(Counter[str]):
+    """How many containers of each service were answered at some moment."""
+
+
+@contextlib.asynccontextmanager
+async def watching(cluster: FakeCluster, *names: str) -> AsyncIterator[list[Watch]]:
+    """Have all that the DNS of some nodes answers from now on, as it changes."""
+    seen: list[Watch] = []
+
+    async def look() -> None:
+        while True:
+            for name in names:
+                held = cluster[name].machine.answerable()
+                count = Watch(c.service for c in held)
+                if count not in seen:
+                    seen.append(count)
+            await asyncio.sleep(0)
+
+    task = asyncio.get_running_loop().create_task(look())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+    assert seen
+
+
+def bare(added: Container) -> Container:
+    """Return a container as it is listed, without what its adding says of copies."""
+    names = [field.name for field in attrs.fields(Container)]
+    return Container(**{name: getattr(added, name) for name in names})
+
+
+def statuses(cluster: FakeCluster, name: str) -> dict[str, Status]:
+    """Return the verdicts of a node on all."""
+    return {row.node: row.status for row in cluster[name].node_monitor.nodes()}
 
 
 def states(node: Node) -> list[State]:

@@ -62,7 +62,8 @@ def test_start_help_names_every_option_with_its_variables(place: LocalNode) -> N
         assert f"\n  {setting.flag} {setting.metavar}" in said
         assert all(variable in said for variable in setting.variables)
         assert f"VEO_{setting.flag[2:].upper().replace('-', '_')}" in setting.variables
-    for variable in ("VEO_JOIN, JOIN", "VEO_RUN_DIR", "VEO_DETACH", "COOKIE"):
+    others = ("VEO_JOIN, JOIN", "VEO_RUN_DIR", "VEO_DETACH", "VEO_RECOVER", "COOKIE")
+    for variable in others:
         assert variable in " ".join(said.split())
 
 
@@ -136,6 +137,7 @@ def test_wrong_usage_leaves_nothing(place: LocalNode) -> None:
         ("--join", ["VEO_JOIN", "JOIN"]),
         ("--cluster", ["VEO_CLUSTER"]),
         ("--cookie-file", ["VEO_COOKIE_FILE"]),
+        ("--accept-cookie-file", ["VEO_ACCEPT_COOKIE_FILE"]),
         ("--dns-port", ["VEO_DNS_PORT"]),
         ("--mesh-port", ["VEO_MESH_PORT"]),
         ("--data-dir", ["VEO_DATA_DIR"]),
@@ -180,7 +182,9 @@ def test_a_cookie_file_counts_more_than_COOKIE(place: LocalNode) -> None:  # noq
 
 
 @pytest.mark.parametrize(
-    "argv", [["stop"], ["status"], ["status", "--json"]], ids=" ".join
+    "argv",
+    [["stop"], ["stop", "--leave"], ["status"], ["status", "--json"]],
+    ids=" ".join,
 )
 def test_no_node_is_status_3(place: LocalNode, argv: list[str]) -> None:
     said = place.veo(*argv, VEO_RUN_DIR=str(place.run_dir))

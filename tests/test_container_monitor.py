@@ -13,9 +13,11 @@ import pytest
 from tests.fake_cluster import (
     QUICK_TO_JUDGE,
     WEB,
+    bare,
     eventually,
     fake_cluster,
     states,
+    watching,
 )
 from veo_shell.core.commands import After
 from veo_shell.core.events import EngineEvent, EngineListed
@@ -40,7 +42,7 @@ ALWAYS = attrs.evolve(WEB, restart=Restart.ALWAYS)
 
 async def test_state_is_that_of_now_by_record_name_and_id(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        container = await cluster["uno"].container_sup.add_service(WEB)
+        container = bare(await cluster["uno"].container_sup.add_service(WEB))
         await cluster.ready(1)
         for name in ("uno", "dos"):
             monitor = cluster[name].container_monitor
@@ -72,9 +74,8 @@ async def test_an_unhealthy_container_leaves_dns_and_comes_back(
 async def test_an_engine_that_goes_away_and_comes_back(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         uno, engine = cluster["uno"], cluster.engines["uno"]
-        stays = await uno.container_sup.add_service(WEB)
-        ends = await uno.container_sup.add_service(WEB)
-        lost = await uno.container_sup.add_service(WEB)
+        add = uno.container_sup.add_service
+        stays, ends, lost = [bare(await add(WEB)) for _ in range(3)]
         engine.go_away("restarting")
         engine.exit(ends.id, 137)  # nobody is told
         engine.remove(lost.id)
@@ -223,7 +224,7 @@ async def test_a_node_started_again_adopts_what_runs(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         uno = cluster["uno"]
         service = attrs.evolve(WEB, hosts=("uno@uno",))
-        before = await uno.container_sup.add_service(service)
+        before = bare(await uno.container_sup.add_service(service))
         await cluster.ready(1)
         await cluster.stop("uno")
         assert cluster.engines["uno"].containers[before.id].running
@@ -234,9 +235,33 @@ async def test_a_node_started_again_adopts_what_runs(tmp_path: Path) -> None:
         assert list(cluster.engines["uno"].containers) == [before.id]
 
 
+@pytest.mark.parametrize("how", ["stop", "crash"])
+@pytest.mark.parametrize("joins", [["uno"], []], ids=["told", "from its disk"])
+async def test_the_peers_of_a_node_started_again_answer_for_it_all_the_time(
+    tmp_path: Path, how: str, joins: list[str]
+) -> None:
+    """With the same container under the same port."""
+    names = ("uno", "dos", "tres")
+    async with fake_cluster(tmp_path, *names) as cluster:
+        uno = cluster["uno"]
+        service = attrs.evolve(WEB, hosts=("dos@dos",))
+        before = bare(await uno.container_sup.add_service(service))
+        await cluster.ready(1)
+        answers = cluster["tres"].dns_registry.records()
+        cluster.network.open_port(before.address, before.ports[0].host_port)
+        async with watching(cluster, "uno", "tres") as seen:
+            await getattr(cluster, how)("dos")
+            await cluster.boot("dos", *joins)
+            await cluster.joined()
+            await cluster.answered([before])
+        assert seen == [{"web": 1}]
+        assert list(cluster.engines["dos"].containers) == [before.id]
+        assert cluster["tres"].dns_registry.records() == answers
+
+
 async def test_a_node_alone_that_is_killed_adopts_what_runs(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
-        before = await cluster["uno"].container_sup.add_service(WEB)
+        before = bare(await cluster["uno"].container_sup.add_service(WEB))
         await cluster.kill("uno")
         await cluster.boot("uno")
         assert await cluster.ready(1) == [before]

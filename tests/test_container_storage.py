@@ -9,11 +9,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
+from tests.fake_cluster import FAST, WEB, FakeCluster, bare, eventually, fake_cluster
 from veo_shell.core.commands import Save
 from veo_shell.core.model import NodeDocument, NodeRecord, Record
 from veo_shell.edge.sqlite_store import SqliteStore
-from veo_shell.errors import StoreError, UnknownContainer, UnknownNode
+from veo_shell.errors import StoreError, UnknownContainer, UnknownNode, VerbFailed
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
@@ -30,13 +30,16 @@ class BrokenStore(SqliteStore):
         self.batches: list[list[str]] = []
 
     async def save(
-        self, documents: Iterable[NodeDocument], records: Iterable[Record]
+        self,
+        documents: Iterable[NodeDocument],
+        records: Iterable[Record],
+        dropped: Iterable[str] = (),
     ) -> None:
         records = list(records)
         await self.may_write.wait()
         if self.reason:
             raise StoreError(f"{self._path}: {self.reason}")
-        await super().save(documents, records)
+        await super().save(documents, records, dropped)
         self.batches.append([record.key for record in records])
 
 
@@ -54,9 +57,8 @@ async def broken_disk(cluster: FakeCluster) -> BrokenStore:
 async def test_containers_of_a_node_and_of_a_name(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         add = cluster["uno"].container_sup.add_service
-        here = await add(ON_UNO)
-        there = await add(ON_DOS)
-        other = await add(attrs.evolve(ON_DOS, name="other"))
+        specs = (ON_UNO, ON_DOS, attrs.evolve(ON_DOS, name="other"))
+        here, there, other = [bare(await add(spec)) for spec in specs]
         await cluster.ready(3)
         for name in ("uno", "dos"):
             storage = cluster[name].container_storage
@@ -66,7 +68,7 @@ async def test_containers_of_a_node_and_of_a_name(tmp_path: Path) -> None:
             assert sorted(c.name for c in found) == sorted([here.name, there.name])
             assert storage.containers_by_service_name("other") == [other]
             assert storage.containers_by_service_name("nothing") == []
-            with pytest.raises(UnknownNode, match="no node is called tres@tres"):
+            with pytest.raises(UnknownNode, match="no node is called 'tres@tres'"):
                 storage.containers_for_node("tres@tres")
 
 
@@ -169,21 +171,35 @@ async def test_orders_that_come_during_a_write_are_written_together(
 # A disk that fails
 
 
-async def test_a_failing_disk_ends_the_node_and_no_write_is_answered(
+async def test_while_the_disk_takes_nothing_no_write_is_answered(
     tmp_path: Path,
 ) -> None:
-    async with fake_cluster(tmp_path, "uno") as cluster:
+    """Nothing else suffers: what runs is cared for, and what waits is written later."""
+    timing = attrs.evolve(FAST, copy_s=0.3)
+    async with fake_cluster(tmp_path, "uno", timing=timing) as cluster:
+        kept = bare(await cluster["uno"].container_sup.add_service(WEB))
         store = await broken_disk(cluster)
-        store.reason = "disk I/O error"
+        uno, engine = cluster["uno"], cluster.engines["uno"]
+        store.reason = "no space left"
         with pytest.raises(StoreError) as told:
-            await cluster["uno"].container_sup.add_service(WEB)
-        with pytest.raises(StoreError) as failed:
-            await cluster["uno"].failed
-        line = f"{tmp_path}/uno/veo.db: disk I/O error"
-        assert str(told.value) == str(failed.value) == line
-        store.reason = ""  # what waited is written at the end, if it can be
-        await cluster.stop("uno")
-        assert any(key.startswith("service/") for key in await cluster.saved("uno"))
+            await uno.container_sup.add_service(WEB)
+        why = f"{tmp_path}/uno/veo.db: no space left"
+        assert str(told.value) == (
+            f"uno@uno cannot write it to its disk: {why}; it may still take effect"
+        )
+        with pytest.raises(StoreError) as told:
+            await uno.container_sup.remove_service("web")
+        assert str(told.value) == (
+            f"uno@uno writes nothing: {why}; mend that, then try again"
+        )
+        engine.exit(kept.id, 1)
+        await eventually(lambda: uno.container_monitor.state(kept).restarts == 1)
+        store.reason = ""
+        await eventually(lambda: not uno.container_storage._is_failing)
+        removed = await uno.container_sup.remove_service("web")
+        assert removed.copies == 1
+        assert [e for e in cluster.errors if "tried again until it can be" in e]
+        cluster.errors.clear()
 
 
 async def test_a_disk_that_keeps_failing_is_told_at_the_end_too(
@@ -196,7 +212,8 @@ async def test_a_disk_that_keeps_failing_is_told_at_the_end_too(
             await cluster["uno"].node_monitor.assign_role("uno@uno", "edge")
         with pytest.raises(StoreError, match="no space left"):
             await cluster.stop("uno")
-        assert store._db is None
+        assert store._state._db is None
+        cluster.errors.clear()
 
 
 async def test_what_waits_when_the_node_stops_is_written(tmp_path: Path) -> None:
@@ -213,6 +230,21 @@ async def test_what_waits_when_the_node_stops_is_written(tmp_path: Path) -> None
         store.may_write.set()
         await stopping
         assert "node/uno@uno" in await cluster.saved("uno")
+
+
+async def test_a_disk_that_hangs_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("veo_shell.node.ANSWER_S", 0.2)
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        store = await broken_disk(cluster)
+        store.may_write.clear()
+        with pytest.raises(VerbFailed) as told:
+            await cluster["uno"].node_monitor.assign_role("uno@uno", "edge")
+        assert str(told.value) == (
+            "uno@uno gave no answer in time: it may be done, or not"
+        )
+        store.may_write.set()
 
 
 async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:

@@ -9,16 +9,18 @@ import attrs
 import pytest
 
 from tests.fake_cluster import (
+    FAST,
     MESH_PORT,
     PUB_PORT,
     QUICK_TO_JUDGE,
     WEB,
     FakeCluster,
+    bare,
     eventually,
     fake_cluster,
     states,
 )
-from veo_shell.core.model import Port, Restart, Service, State, Status
+from veo_shell.core.model import OnPartition, Port, Restart, Service, State, Status
 from veo_shell.edge.fake_engine import FakeEngine, Program
 from veo_shell.errors import (
     EngineUnreachable,
@@ -28,6 +30,7 @@ from veo_shell.errors import (
     ServiceError,
     StartFailed,
     UnknownContainer,
+    UnknownNode,
     UnknownService,
     UsageError,
 )
@@ -35,6 +38,7 @@ from veo_shell.errors import (
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
 EDGE = attrs.evolve(WEB, roles=("edge",))
+NAMES = ("dos@dos", "uno@uno")
 
 
 def left(cluster: FakeCluster, *names: str) -> list[object]:
@@ -64,6 +68,7 @@ async def test_add_service_returns_the_running_container_with_its_ports(
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
         container = await cluster["uno"].container_sup.add_service(WEB)
+        assert (container.copies, container.warning) == (2, "")
         assert container.state is State.RUNNING
         assert (container.service, container.slot) == ("web", 0)
         assert container.node in ("uno@uno", "dos@dos")
@@ -71,7 +76,7 @@ async def test_add_service_returns_the_running_container_with_its_ports(
         (port,) = container.ports
         assert (port.name, port.container_port) == ("website", 80)
         assert port.host_port >= 49153
-        assert await cluster.ready(1) == [container]
+        assert await cluster.ready(1) == [bare(container)]
 
 
 @pytest.mark.parametrize("on", [ON_UNO, ON_DOS], ids=["here", "there"])
@@ -97,7 +102,7 @@ async def test_the_answer_may_overtake_the_news_of_the_service(tmp_path: Path) -
         adding = asyncio.gather(*map(uno.container_sup.add_service, services))
         await eventually(lambda: len(dos.machine.answerable()) == 10)
         assert not adding.done()
-        assert len(uno.container_sup.services()) < 10
+        assert not list(uno.machine.view.containers("dos@dos"))
         uno.peers._mesh.connect(*line)
         assert {c.state for c in await adding} == {State.RUNNING}
 
@@ -128,7 +133,8 @@ async def test_no_suitable_node_names_a_reason_per_node_and_leaves_nothing(
             ]
             assert str(caught.value).splitlines()[0] == "no node fits web"
         assert left(cluster, "uno", "dos") == []
-        assert await cluster.saved("uno") == await cluster.saved("dos") == {}
+        for name in ("uno", "dos"):
+            assert not [key for key in await cluster.saved(name) if key[:4] != "node"]
 
 
 async def test_an_image_that_cannot_be_had_is_told_and_leaves_nothing(
@@ -162,7 +168,7 @@ async def test_a_failed_instance_leaves_the_others_alone(tmp_path: Path) -> None
         cluster.engines["uno"].fail_next("create", ImageError("nginx: gone"))
         with pytest.raises(StartFailed, match="web on uno@uno: nginx: gone"):
             await sup.add_service(ON_UNO)
-        assert sup.cloud_containers() == [first]
+        assert sup.cloud_containers() == [bare(first)]
         (record,) = cluster["uno"].machine.view.services()
         assert record.replicas == 1
         assert len(cluster.engines["uno"].containers) == 1
@@ -171,7 +177,7 @@ async def test_a_failed_instance_leaves_the_others_alone(tmp_path: Path) -> None
 async def test_an_engine_that_is_away_is_told(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         sup, engine = cluster["uno"].container_sup, cluster.engines["uno"]
-        kept = await sup.add_service(WEB)
+        kept = bare(await sup.add_service(WEB))
         engine.go_away("connection refused")
         with pytest.raises(StartFailed, match="no Docker Engine answers at fake://uno"):
             await sup.add_service(WEB)
@@ -221,7 +227,7 @@ async def test_removed_while_it_was_being_added(tmp_path: Path) -> None:
 async def test_stopped_while_it_was_being_added(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         uno, engine = cluster["uno"], SlowEngine("veo", "uno@uno")
-        kept = await uno.container_sup.add_service(WEB)
+        kept = bare(await uno.container_sup.add_service(WEB))
         uno.container_monitor._engine = engine
         adding = asyncio.get_running_loop().create_task(
             uno.container_sup.add_service(WEB)
@@ -250,7 +256,8 @@ async def test_one_whose_node_is_lost_while_it_is_being_added_waits(
         await eventually(lambda: states(uno) == [State.CREATING])
         await cluster.kill("dos")
         pending = await adding
-        assert (pending.state, pending.reason) == (State.PENDING, "no node fits yet")
+        assert pending.state is State.PENDING
+        assert pending.reason.endswith("; uno@uno: not one of the hosts dos@dos")
         assert uno.container_sup.services() == [ON_DOS]
 
 
@@ -273,8 +280,9 @@ async def test_a_queued_service_waits_and_starts_when_a_node_fits(
         uno = cluster["uno"]
         pending = await uno.container_sup.add_service(EDGE, queue=True)
         assert (pending.state, pending.node) == (State.PENDING, "")
-        assert pending.reason == "no node fits yet"
-        assert uno.container_sup.cloud_containers() == []
+        refusals = "; ".join(f"{n}: its role is master, not edge" for n in NAMES)
+        assert pending.reason == refusals
+        assert uno.container_sup.cloud_containers() == [bare(pending)]
         await uno.node_monitor.assign_role("dos@dos", "edge")
         (running,) = await cluster.ready(1)
         assert (running.node, running.slot) == ("dos@dos", pending.slot)
@@ -288,7 +296,7 @@ async def test_a_queued_service_waits_and_starts_when_a_node_fits(
 async def test_what_still_waits_can_be_given_up(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         sup = cluster["uno"].container_sup
-        other = await sup.add_service(WEB)
+        other = bare(await sup.add_service(WEB))
         first = await sup.add_service(EDGE, queue=True)
         second = await sup.add_service(EDGE, queue=True)
         await sup.stop(second)
@@ -328,16 +336,33 @@ async def test_the_work_of_a_lost_coordinator_is_done_by_the_next(
             await cluster["uno"].container_sup.add_service(ON_DOS)
 
 
-async def test_a_coordinator_that_only_this_node_cannot_reach_is_told(
+async def test_a_coordinator_that_only_another_node_reaches_is_asked_through_that(
     tmp_path: Path,
 ) -> None:
-    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+    names = ("uno", "dos", "tres")
+    async with fake_cluster(tmp_path, *names, timing=QUICK_TO_JUDGE) as cluster:
+        uno = cluster["uno"]
         await cluster.add_coordinated_by("dos", ON_DOS)
         await cluster.ready(1)
         cluster.network.cut("127.0.0.1", "127.0.0.2")
+        added = await uno.container_sup.add_service(ON_DOS)
+        assert (added.slot, added.state) == (1, State.RUNNING)
+        await cluster.ready(2)
+        assert uno.machine.members.status("dos@dos") is Status.ALIVE
+
+
+async def test_a_coordinator_that_cannot_be_reached_at_all_is_told(
+    tmp_path: Path,
+) -> None:
+    """It is heard: so nobody else may decide."""
+    timing = attrs.evolve(QUICK_TO_JUDGE, suspect_s=0.3, dead_s=0.3)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        await cluster.add_coordinated_by("dos", ON_DOS)
+        await cluster.ready(1)
+        cluster.network.cut("127.0.0.1", "127.0.0.2", one_way=True)
         with pytest.raises(PeerUnreachable) as caught:
             await cluster["uno"].container_sup.add_service(ON_DOS)
-        assert str(caught.value) == "127.0.0.2:8087 could not be reached"
+        assert str(caught.value) == "dos@dos: 127.0.0.2:8087 could not be reached"
         cluster.network.mend("127.0.0.1", "127.0.0.2")
         await cluster["uno"].container_sup.add_service(ON_DOS)
 
@@ -366,14 +391,18 @@ async def test_remove_by_name_removes_every_variant_on_every_node(
         added = [await sup.add_service(s) for s in (ON_UNO, ON_DOS, ON_DOS)]
         await cluster.ready(3)
         removed = await cluster["dos"].container_sup.remove_service("web")
-        assert sorted(c.name for c in removed) == sorted(c.name for c in added)
+        assert sorted(c.name for c in removed.containers) == sorted(
+            c.name for c in added
+        )
+        assert {c.reason for c in removed.containers} == {"removed"}
+        assert (removed.what, removed.copies) == ("web removed", 2)
         await nothing_left(cluster)
 
 
 async def test_remove_by_service_removes_that_one_only(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         sup = cluster["uno"].container_sup
-        kept = await sup.add_service(ON_UNO)
+        kept = bare(await sup.add_service(ON_UNO))
         await sup.add_service(ON_DOS)
         await cluster.ready(2)
         await sup.remove_service(ON_DOS)
@@ -420,7 +449,8 @@ async def test_removing_does_not_wait_for_a_node_that_pauses(tmp_path: Path) -> 
 async def test_stop_by_record_by_name_and_by_id(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         uno, dos = cluster["uno"].container_sup, cluster["dos"].container_sup
-        first, second, third = [await uno.add_service(WEB) for _ in range(3)]
+        added = [await uno.add_service(WEB) for _ in range(3)]
+        first, second, third = map(bare, added)
         await cluster.ready(3)
         await uno.stop(first)
         assert first not in uno.cloud_containers()
@@ -484,7 +514,7 @@ async def test_the_lists(tmp_path: Path) -> None:
         uno, dos = cluster["uno"].container_sup, cluster["dos"].container_sup
         assert (uno.count(), uno.list_containers(), uno.services()) == (0, [], [])
         shop = attrs.evolve(ON_DOS, name="till", group="shop")
-        a, b = await uno.add_service(ON_UNO), await uno.add_service(shop)
+        a, b = [bare(await uno.add_service(s)) for s in (ON_UNO, shop)]
         await cluster.ready(2)
         assert (uno.count(), dos.count()) == (1, 1)
         assert (uno.list_containers(), dos.list_containers()) == ([a], [b])
@@ -501,12 +531,14 @@ async def test_what_a_node_that_is_not_heard_runs_is_listed_as_such(
     timing = attrs.evolve(QUICK_TO_JUDGE, pause_s=0.5)
     async with fake_cluster(tmp_path, timing=timing) as cluster:
         sup = cluster["uno"].container_sup
-        container = await sup.add_service(never)
+        container = bare(await sup.add_service(never))
         await cluster.stop("dos")
         assert sup.cloud_containers() == [
             attrs.evolve(container, reason="its node is paused")
         ]
-        await eventually(lambda: sup.cloud_containers() == [])  # dead
+        await eventually(lambda: states(cluster["uno"]) == [State.PENDING])
+        (lost,) = sup.cloud_containers()
+        assert (lost.slot, lost.reason) == (0, "dos@dos is lost, restart: never")
 
 
 async def test_get_containers_is_what_docker_says(tmp_path: Path) -> None:
@@ -596,3 +628,266 @@ async def test_a_service_made_by_hand_is_held_to_the_rules_of_the_file(
             await sup.add_service(bad)
         assert len(str(caught.value).splitlines()) == 3
         assert sup.services() == []
+
+
+# Copies
+
+
+async def test_a_node_that_is_alone_answers_with_one_copy_and_says_so(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        sup = cluster["uno"].container_sup
+        added = await sup.add_service(WEB)
+        one_copy = (
+            "on one disk only: no other node confirmed it; it gets its second copy as "
+            "soon as there is one"
+        )
+        assert (added.copies, added.warning) == (1, one_copy)
+        for written in (
+            await sup.scale("web", 2),
+            await sup.stop(added),
+            await sup.remove_service("web"),
+            await cluster["uno"].node_monitor.assign_role("uno", "edge"),
+        ):
+            assert (written.copies, written.warning) == (1, one_copy)
+
+
+async def test_what_was_written_alone_gets_its_second_copy_when_there_is_a_peer(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster["uno"].container_sup.add_service(WEB)
+        (record,) = cluster["uno"].machine.view.services()
+        cluster.add("dos")
+        dos = await cluster.boot("dos", "uno")
+        await cluster.joined()
+        await dos.container_storage.flushed()
+        assert (await cluster.saved("dos"))[record.key] == record
+
+
+async def test_a_peer_that_confirms_nothing_is_not_waited_for_long(
+    tmp_path: Path,
+) -> None:
+    timing = attrs.evolve(FAST, copy_s=0.3)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        await stop_answering(cluster, "dos")
+        uno = cluster["uno"]
+        uid = cluster.uid_for("uno")
+        uno.container_sup._uid_of = lambda service: uid  # type: ignore[method-assign]
+        added = await uno.container_sup.add_service(ON_UNO)
+        assert (added.copies, added.state) == (1, State.RUNNING)
+        assert added.warning.startswith("on one disk only: ")
+
+
+async def stop_answering(cluster: FakeCluster, name: str) -> None:
+    """Have a node answer no request any more, and speak all the same."""
+
+    async def silence(frame: bytes) -> bytes | None:
+        await asyncio.Event().wait()
+        return None
+
+    cluster.meshes[name]._on_request = silence
+
+
+# Replicas
+
+
+async def test_replicas_are_spread_over_the_nodes(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+        sup = cluster["uno"].container_sup
+        added = await sup.add_service(attrs.evolve(WEB, replicas=3))
+        assert (added.slot, added.copies) == (0, 2)
+        held = await cluster.ready(3)
+        assert {c.node for c in held} == {"uno@uno", "dos@dos", "tres@tres"}
+        assert sorted(c.slot for c in held) == [0, 1, 2]
+        again = await sup.add_service(attrs.evolve(WEB, replicas=3))
+        assert (again.slot, len(await cluster.ready(4))) == (3, 4)  # one more
+
+
+async def test_replicas_of_which_some_find_no_room_or_cannot_start(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        large = attrs.evolve(WEB, replicas=4, cpus=3.0)
+        added = await sup.add_service(large)
+        assert added.state is State.RUNNING
+        assert added.warning == "2 wait for a node that fits"
+        await sup.remove_service("web")
+        cluster.engines["dos"].fail_next("create", ImageError("nginx: gone"))
+        added = await sup.add_service(attrs.evolve(WEB, replicas=2))
+        assert added.node == "uno@uno"
+        assert added.warning.startswith("veo-dos-web-")
+        assert added.warning.endswith(": nginx: gone")
+        await cluster.ready(2)  # it is tried again
+
+
+async def test_replicas_none_of_which_can_start_leave_nothing(tmp_path: Path) -> None:
+    engines = {n: FakeEngine("veo", f"{n}@{n}", images=[]) for n in ("uno", "dos")}
+    async with fake_cluster(tmp_path, engines=engines) as cluster:
+        with pytest.raises(StartFailed, match="nginx:latest: cannot be pulled"):
+            await cluster["uno"].container_sup.add_service(
+                attrs.evolve(WEB, replicas=3)
+            )
+        await nothing_left(cluster)
+
+
+async def test_scale_up_and_down(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["dos"].container_sup
+        first = bare(await sup.add_service(WEB))
+        up = await sup.scale("web", 4)
+        assert (up.what, up.copies, up.warning) == ("web: 4 instances", 2, "")
+        assert len(up.containers) == 4
+        assert {c.state for c in up.containers} == {State.RUNNING}
+        held = await cluster.ready(4)
+        assert sorted(c.node for c in held) == ["dos@dos"] * 2 + ["uno@uno"] * 2
+        down = await sup.scale(WEB, 1)
+        assert (down.what, down.containers) == ("web: 1 instance", (first,))
+        assert await cluster.ready(1) == [first]
+        none = await sup.scale("web", 0)
+        assert (none.what, none.containers) == ("web: 0 instances", ())
+        assert sup.services() == [WEB]
+        await cluster.ready(0)
+        back = await sup.scale("web", 1)
+        assert back.containers == tuple(await cluster.ready(1))
+
+
+async def test_what_finds_no_room_when_scaled_waits_and_is_told(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        large = attrs.evolve(WEB, cpus=3.0)
+        await sup.add_service(large)
+        up = await sup.scale("web", 3)
+        assert up.what == "web: 3 instances"
+        assert up.warning == "1 waits for a node that fits"
+        assert len(up.containers) == 2
+        (pending,) = [c for c in sup.cloud_containers() if c.state is State.PENDING]
+        assert pending.slot == 2
+        assert pending.reason == (
+            "dos@dos: wants 3 cpus, 1 left of 4; uno@uno: wants 3 cpus, 1 left of 4"
+        )
+        cluster.add("tres")
+        await cluster.boot("tres", "uno")
+        held = await cluster.ready(3)  # it starts by itself
+        assert {c.node for c in held} == {"uno@uno", "dos@dos", "tres@tres"}
+
+
+async def test_scaling_what_cannot_be(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        sup = cluster["uno"].container_sup
+        for number in (-1, 1001):
+            with pytest.raises(UsageError) as caught:
+                await sup.scale("web", number)
+            assert str(caught.value) == f"replicas: {number} is not from 0 to 1000"
+        with pytest.raises(UnknownService, match="no service is called 'web'"):
+            await sup.scale("web", 1)
+        other = attrs.evolve(ON_UNO, args=("x",))
+        await sup.add_service(ON_UNO)
+        await sup.add_service(other)
+        with pytest.raises(UsageError) as caught:
+            await sup.scale("web", 2)
+        assert str(caught.value) == (
+            "2 services are called 'web': give the one to scale, as "
+            "container_sup.services() has it"
+        )
+        assert len((await sup.scale(other, 2)).containers) == 2
+        assert len(sup.list_containers()) == 3
+
+
+async def test_removed_while_it_was_being_scaled(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno, engine = cluster["uno"], SlowEngine("veo", "uno@uno")
+        await uno.container_sup.add_service(WEB)
+        uno.container_monitor._engine = engine
+        scaling = asyncio.get_running_loop().create_task(
+            uno.container_sup.scale("web", 2)
+        )
+        await eventually(lambda: State.CREATING in states(uno))
+        removing = asyncio.get_running_loop().create_task(
+            uno.container_sup.remove_service("web")
+        )
+        with pytest.raises(ServiceError, match="removed while it was being scaled"):
+            await scaling
+        engine.go_on.set()
+        await removing
+
+
+# What if
+
+
+async def test_if_lost_tells_what_would_become_of_a_nodes_work(tmp_path: Path) -> None:
+    job = attrs.evolve(WEB, name="job", hosts=("dos@dos",), restart=Restart.NEVER)
+    pinned = attrs.evolve(ON_DOS, name="pinned")
+    names = ("uno", "dos", "tres")
+    async with fake_cluster(tmp_path, *names) as cluster:
+        sup = cluster["uno"].container_sup
+        for service in (attrs.evolve(WEB, replicas=3), job, pinned):
+            await sup.add_service(service)
+        held = await cluster.ready(5)
+        views = {name: cluster[name].machine.view.digest for name in names}
+        loss = cluster["tres"].container_sup.if_lost("dos")
+        assert views == {name: cluster[name].machine.view.digest for name in names}
+        assert await cluster.ready(5) == held
+        assert loss.node == "dos@dos"
+        fates = {move.service: (move.target, move.reason) for move in loss.moves}
+        target, reason = fates.pop("web")
+        assert target in ("uno@uno", "tres@tres")
+        assert reason == ""
+        assert fates == {
+            "job": (None, "it is not moved (restart: never)"),
+            "pinned": (
+                None,
+                "dos@dos: it is dead; tres@tres: not one of the hosts dos@dos; "
+                "uno@uno: not one of the hosts dos@dos",
+            ),
+        }
+        changes = {(c.name, c.type): (c.before, c.after) for c in loss.dns}
+        assert changes["job.veo.", "A"] == (("127.0.0.2",), ())
+        assert changes["dos.node.veo.", "A"] == (("127.0.0.2",), ())
+        three = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+        assert changes["web.veo.", "A"] == (three, ("127.0.0.1", "127.0.0.3"))
+        srv = changes["_website._tcp.web.veo.", "SRV"][1]
+        assert any(" ? " in record for record in srv)  # Docker chooses it then
+        with pytest.raises(UnknownNode, match="no node is called 'seis'"):
+            sup.if_lost("seis")
+
+
+async def test_if_lost_tells_what_stops_for_want_of_a_majority(tmp_path: Path) -> None:
+    both = attrs.evolve(WEB, replicas=2, on_partition=OnPartition.MAJORITY)
+    async with fake_cluster(tmp_path) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await eventually(lambda: len(uno.machine.view.voters()) == 2)
+        await uno.container_sup.add_service(both)
+        await cluster.ready(2)
+        await cluster.agreed()
+        for asked in (uno, dos):  # also the one that it is about
+            loss = asked.container_sup.if_lost("dos")
+            fates = {move.source: (move.target, move.reason) for move in loss.moves}
+            assert fates == {
+                "dos@dos": (None, "it is not moved (on_partition: majority)"),
+                "uno@uno": (None, "it stops: no majority of the nodes would be seen"),
+            }
+            changes = {(c.name, c.type): c.after for c in loss.dns}
+            assert changes["web.veo.", "A"] == ()
+
+
+async def test_what_if_lost_foresees_comes_true(tmp_path: Path) -> None:
+    names = ("uno", "dos", "tres")
+    async with fake_cluster(tmp_path, *names, timing=QUICK_TO_JUDGE) as cluster:
+        sup = cluster["uno"].container_sup
+        await sup.add_service(attrs.evolve(WEB, replicas=6))
+        before = {(c.uid, c.slot): c.node for c in await cluster.ready(6)}
+        loss = sup.if_lost("dos")
+        assert len(loss.moves) == 2
+        await cluster.kill("dos")
+        foreseen = before | {(m.uid, m.slot): str(m.target) for m in loss.moves}
+        await eventually(
+            lambda: (
+                {(c.uid, c.slot): c.node for c in cluster["uno"].machine.answerable()}
+                == foreseen
+            )
+        )

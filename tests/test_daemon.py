@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -30,8 +32,8 @@ from tests.local_node import (
     runs,
     unmeasured_environment,
 )
-from veo_shell import daemon, options
-from veo_shell.errors import StartError, UsageError
+from veo_shell import cli, daemon, options
+from veo_shell.errors import StartError, UsageError, VeoError
 
 QUICK_S = 5.0  # `stop` in the worst case: a second for each of a few things
 
@@ -319,7 +321,37 @@ def test_a_database_that_is_not_veos(uno: LocalNode) -> None:
     db.close()
     assert "another program's database" in uno.refusal()
     (uno.data_dir / "veo.db").write_bytes(b"not a database, whatever else" * 99)
-    assert f"{uno.data_dir}/veo.db: file is not a database; move" in uno.refusal()
+    why = f"{uno.data_dir}/veo.db: file is not a database; veo start --recover sets"
+    assert why in uno.refusal()
+
+
+@pytest.mark.parametrize("how", [["--recover"], []], ids=["option", "variable"])
+def test_recovery_sets_a_bad_file_aside(place: LocalNode, how: list[str]) -> None:
+    bad = b"not a database, whatever else" * 99
+    place.data_dir.mkdir()
+    (place.data_dir / "veo.db").write_bytes(bad)
+    variables = {} if how else {"VEO_RECOVER": "yes"}
+    said = place.veo(*place.start_options(), *how, **variables)
+    assert said.complaint.startswith("no Docker Engine answers")  # it got so far
+    [line] = [x for x in said.err.splitlines() if " WARNING " in x]
+    file = f"{place.data_dir}/veo.db"
+    assert f"{file}: file is not a database: set aside as veo.db.set-aside-2" in line
+    [aside] = place.data_dir.glob("veo.db.set-aside-*")
+    assert aside.read_bytes() == bad
+
+    again = place.veo(*place.start_options(), "--recover")
+    assert f" WARNING {file}: in order, so it is not set aside\n" in again.err
+    assert len(list(place.data_dir.glob("veo.db.set-aside-*"))) == 1
+
+
+def test_recovery_keeps_its_hands_off_the_file_of_a_node_that_runs(
+    place: LocalNode,
+) -> None:
+    place.data_dir.mkdir()
+    (place.data_dir / "veo.db").write_bytes(b"in the middle of something" * 99)
+    with daemon._only_one("--data-dir", place.data_dir / "lock", "taken"):
+        assert "keeps its state" in place.refusal("--recover")
+    assert {file.name for file in place.data_dir.iterdir()} == {"lock", "veo.db"}
 
 
 @pytest.mark.parametrize(
@@ -330,6 +362,7 @@ def test_a_database_that_is_not_veos(uno: LocalNode) -> None:
         ("--cookie-file", "/nope", "cannot read the cookie file /nope: No such file"),
         ("--cookie-file", "/tmp", "cannot read the cookie file /tmp: Is a directory"),
         ("--cookie-file", "/dev/null", "the cookie file /dev/null is not a regular"),
+        ("--accept-cookie-file", "/nope", "cannot read the cookie file /nope: No such"),
         ("--data-dir", "/dev/null", "--data-dir /dev/null: not a directory"),
         ("--data-dir", "/dev/null/x", "--data-dir /dev/null/x: cannot make it (Not a"),
         ("--data-dir", "/proc/self", "--data-dir /proc/self: cannot write"),
@@ -454,6 +487,171 @@ def test_stopping_beside_a_peer_that_is_gone_is_quick(nodes: Nodes) -> None:
     began = time.monotonic()
     assert dos.stop().status == 0
     assert time.monotonic() - began < QUICK_S
+
+
+# Leaving
+
+LEAVING = """
+import asyncio, signal, sys
+from pathlib import Path
+from veo_shell import daemon
+from veo_shell.core.verbs import write
+from veo_shell.edge.control import ControlServer
+from veo_shell.errors import UsageError, VeoError
+
+class NodeMonitor:
+    @write
+    async def leave(self):
+        if sys.argv[2] == "refuses":
+            raise UsageError("the last one cannot leave")
+        if sys.argv[2] != "stays":
+            left.set()
+        if sys.argv[2] == "without a word":
+            await asyncio.Event().wait()
+
+async def main():
+    global left
+    left = asyncio.Event()
+    run_dir = Path(sys.argv[1])
+    with daemon._only_one("--run-dir", run_dir / "veo.pid", "taken"):
+        control = ControlServer(
+            run_dir / "control.sock", {"node_monitor": NodeMonitor()}
+        )
+        await control.start()
+        print("ready", flush=True)
+        await left.wait()
+        await control.stop()
+
+asyncio.run(main())
+"""
+
+
+@contextlib.contextmanager
+def leaver(place: LocalNode, how: str) -> Iterator[subprocess.Popen[str]]:
+    """Have a process that is a node as far as `veo stop --leave` can tell."""
+    place.run_dir.mkdir(mode=0o700)
+    with subprocess.Popen(
+        [sys.executable, "-c", LEAVING, str(place.run_dir), how],
+        env=environment(place.folder),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("how", ["answers", "without a word"])
+def test_leaving_returns_when_the_node_has_ended(place: LocalNode, how: str) -> None:
+    with leaver(place, how) as process:
+        said = place.veo("stop", "--leave", "--run-dir", str(place.run_dir))
+        assert (said.status, said.out, said.err) == (0, "", "")
+        assert (place.run_dir / "veo.pid").read_text() == ""
+        assert process.wait(QUICK_S) == 0
+    assert place.veo("stop", "--leave", "--run-dir", str(place.run_dir)).status == 3
+
+
+def test_a_node_that_refuses_to_leave(place: LocalNode) -> None:
+    with leaver(place, "refuses") as process:
+        said = place.veo("stop", "--leave", "--run-dir", str(place.run_dir))
+        assert (said.status, said.complaint) == (2, "the last one cannot leave")
+        assert process.poll() is None
+
+
+def test_a_node_that_cannot_be_asked_to_leave(place: LocalNode) -> None:
+    with leaver(place, "answers") as process:
+        (place.run_dir / "control.sock").unlink()
+        said = place.veo("stop", "--leave", "--run-dir", str(place.run_dir))
+        assert said.status == 3
+        assert said.complaint.startswith("no node answers at")
+        assert process.poll() is None
+
+
+def test_a_node_that_does_not_end(
+    place: LocalNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "LEAVE_S", 0.2)
+    with leaver(place, "stays") as process:
+        with pytest.raises(VeoError) as told:
+            daemon.leave(place.run_dir, cli._ask_to_leave)
+        assert str(told.value) == (
+            f"the node (pid {process.pid}) does not end; see its log"
+        )
+
+
+def statuses(node: LocalNode) -> dict[str, str]:
+    """Return what a node holds each node for."""
+    return {told["node"]: told["status"] for told in node.status()["nodes"]}
+
+
+def sees_two_alive(node: LocalNode) -> bool:
+    return list(statuses(node).values()) == ["alive", "alive"]
+
+
+def test_a_node_leaves(nodes: Nodes) -> None:
+    uno, dos = nodes("uno"), nodes("dos")
+    uno.up()
+    dos.up("--join", uno.address)
+    said = dos.veo("stop", "--leave", "--run-dir", str(dos.run_dir))
+    assert (said.status, said.out, said.err) == (0, "", "")
+    assert not dos.answers()
+    eventually(lambda: statuses(uno).get("dos@dos", "left") == "left")
+
+
+def test_a_node_that_was_removed_joins_afresh(nodes: Nodes) -> None:
+    uno, dos = nodes("uno"), nodes("dos")
+    uno.up()
+    dos.up("--join", uno.address)
+    dos.kill()
+    eventually(lambda: statuses(uno)["dos@dos"] in ("down", "dead"))
+    assert uno.attach("-c", "node_monitor.remove_node('dos@dos')").status == 0
+    said = dos.start("--join", uno.address)
+    assert said.status == 0
+    [line] = said.err.splitlines()
+    assert line.startswith("veo: warning: ")
+    assert "veo.db is set aside as veo.db.set-aside-2" in line
+    assert len(list(dos.data_dir.glob("veo.db.set-aside-*"))) == 1
+    eventually(lambda: statuses(uno).get("dos@dos") == "alive")
+    dos.stop()
+    assert dos.start("--join", uno.address).err == ""  # as any other again
+
+
+def test_a_cookie_is_changed_without_an_end(nodes: Nodes) -> None:
+    uno, dos = nodes("uno"), nodes("dos")
+    files = {}
+    for name in ("old", "new"):
+        files[name] = uno.folder.parent / name
+        files[name].write_text(f"the {name} cookie, long enough")
+        files[name].chmod(0o400)
+
+    def cookies(own: str, other: str = "") -> list[str]:
+        options = ["--cookie-file", str(files[own])]
+        return [
+            *options,
+            *(["--accept-cookie-file", str(files[other])] if other else []),
+        ]
+
+    steps = [
+        (cookies("old"), cookies("old")),
+        (cookies("old", "new"), cookies("old")),
+        (cookies("old", "new"), cookies("old", "new")),
+        (cookies("new", "old"), cookies("old", "new")),
+        (cookies("new", "old"), cookies("new", "old")),
+        (cookies("new"), cookies("new", "old")),
+        (cookies("new"), cookies("new")),
+    ]
+    standing: list[list[str] | None] = [None, None]
+    for step in steps:
+        for number, node in enumerate((uno, dos)):
+            if step[number] != standing[number]:
+                node.stop()
+                node.up("--join", (dos, uno)[number].address, *step[number])
+                standing[number] = step[number]
+        for node in (uno, dos):
+            eventually(functools.partial(sees_two_alive, node))
 
 
 def test_watching_a_run_dir_never_keeps_a_node_from_it(uno: LocalNode) -> None:

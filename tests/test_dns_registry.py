@@ -198,9 +198,10 @@ class UnlistedEngine(FakeEngine):
 
 
 async def test_a_node_that_does_not_know_yet_what_it_runs_denies_nothing(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As at every start, before the engine was listed."""
+    monkeypatch.setattr("veo_shell.node.LISTING_S", 0.1)
     engine = UnlistedEngine("veo", "uno@uno")
     async with fake_cluster(tmp_path, "uno", engines={"uno": engine}) as cluster:
         refused = await ask(cluster, "uno", "web.veo.")

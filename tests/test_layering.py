@@ -36,7 +36,13 @@ WORDS = (
 )
 
 # What a node is put together from besides the words.
-PARTS = ("veo_shell.own_settings", "veo_shell.coordinator", "veo_shell.peers")
+PARTS = (
+    "veo_shell.own_settings",
+    "veo_shell.coordinator",
+    "veo_shell.peers",
+    "veo_shell.joining",
+    "veo_shell.journal",
+)
 
 PTPYTHON_PARTS = ("prompt_toolkit", "pygments")
 
@@ -71,8 +77,7 @@ RINGS = (
     Ring(
         files=(
             *(f"{word.partition('.')[2]}.py" for word in WORDS),
-            "coordinator.py",
-            "peers.py",
+            *(f"{part.partition('.')[2]}.py" for part in PARTS[1:]),
         ),
         veo=(*INNER, "veo_shell.container_builder"),
         others=("attrs",),

@@ -1,11 +1,9 @@
-"""`node_monitor`: the peers, what they have, and calls and frames between them."""
+"""`node_monitor`: who lives, what the nodes have, who works and who does not."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
@@ -13,37 +11,28 @@ import pytest
 from tests.fake_cluster import (
     FAST,
     GIB,
-    MESH_PORT,
-    PUB_PORT,
     QUICK_TO_JUDGE,
     WEB,
     FakeCluster,
     FixedHost,
+    bare,
     eventually,
     fake_cluster,
+    statuses,
+    watching,
 )
-from veo_shell.core import events as ev
-from veo_shell.core import wire
-from veo_shell.core.model import Candidate, Status
-from veo_shell.core.verbs import write
+from veo_shell.core.model import Candidate, Container, NodeInfo, Restart, State, Status
 from veo_shell.errors import (
     NoSuitableNode,
     PeerError,
     PeerUnreachable,
-    StartError,
+    ServiceError,
     UnknownNode,
     UsageError,
-    VeoError,
-    VerbFailed,
 )
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
-JUNK = [b"", b"\xc1", b"hello", b"\x93\x01\xa4nope\x80", b"\x90" * 5000, b"\xff" * 99]
-
-
-def statuses(cluster: FakeCluster, name: str) -> dict[str, Status]:
-    return {row.node: row.status for row in cluster[name].node_monitor.nodes()}
 
 
 # What it tells
@@ -126,152 +115,19 @@ async def test_a_role_is_seen_everywhere_and_placement_heeds_it(
             assert monitor.where(edge)[0] == Candidate(node="dos@dos", fits=True)
             assert monitor.where(edge)[1].reason == "its role is master, not edge"
         assert (await cluster["uno"].container_sup.add_service(edge)).node == "dos@dos"
-        with pytest.raises(UnknownNode, match="no node is called tres@tres"):
+        with pytest.raises(UnknownNode, match="no node is called 'tres@tres'"):
             await cluster["uno"].node_monitor.assign_role("tres@tres", "edge")
 
 
-# Joining and leaving
-
-
-async def test_a_node_that_joins_one_meets_all(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
-        everyone = dict.fromkeys(["uno@uno", "dos@dos", "tres@tres"], Status.ALIVE)
-        assert all(statuses(cluster, n) == everyone for n in ("uno", "dos", "tres"))
-
-
-async def test_a_node_to_join_that_is_not_there_yet_is_asked_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with fake_cluster(tmp_path, "uno") as cluster:
-        cluster.add("dos")
-        await cluster.stop("uno")
-        with caplog.at_level(logging.WARNING, "veo_shell"):
-            await cluster.boot("uno", "dos")
-        (record,) = caplog.records
-        assert record.getMessage() == (
-            "127.0.0.2:8087 could not be reached: asked again every 0.1 s"
-        )
-        await cluster.boot("dos")
-        await cluster.joined()
-
-
-async def test_it_is_asked_until_it_answers(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path, "uno") as cluster:
-        cluster.add("dos")
-        mesh = cluster.network.join(cluster.addresses["dos"], MESH_PORT, PUB_PORT)
-        asked: list[bytes] = []
-
-        async def silent(frame: bytes) -> bytes | None:
-            asked.append(frame)
-            return None
-
-        await mesh.start(lambda frame: None, silent)
-        await cluster.stop("uno")
-        await cluster.boot("uno", "dos")
-        await eventually(lambda: len(asked) >= 3)
-        await mesh.stop()
-        await cluster.boot("dos")
-        await cluster.joined()
-
-
-async def test_a_node_that_comes_back_elsewhere_is_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["", "a b", "edge\n"])
+async def test_a_role_is_one_word(tmp_path: Path, role: str) -> None:
+    """Else no file could ask for it."""
     async with fake_cluster(tmp_path) as cluster:
-        mesh = cluster.meshes["uno"]
-        assert mesh.hears("127.0.0.2", PUB_PORT)
-        await cluster.stop("dos")
-        cluster.addresses["dos"] = "127.0.0.5"
-        await cluster.boot("dos", "uno")
-        await cluster.joined()
-        assert mesh.hears("127.0.0.5", PUB_PORT)
-        assert not mesh.hears("127.0.0.2", PUB_PORT)
+        with pytest.raises(UsageError, match="give one word"):
+            await cluster["uno"].node_monitor.assign_role("uno@uno", role)
 
 
-async def test_a_node_told_to_join_itself_does_not_mind(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path, "uno") as cluster:
-        await cluster.stop("uno")
-        node = await cluster.boot("uno", "uno")
-        assert node.machine.is_settled
-        await node.container_sup.add_service(WEB)
-        cluster.add("dos")
-        await cluster.boot("dos", "dos", "uno")
-        await cluster.joined()
-
-
-def twin_of_uno(cluster: FakeCluster, address: str) -> FakeCluster:
-    """Return another host, on the same network, where a node of that name can be."""
-    twin = FakeCluster(cluster.folder / "twin", FAST)
-    twin.network = cluster.network
-    twin.addresses["dos"] = cluster.addresses["dos"]
-    twin.add("uno")
-    twin.addresses["uno"] = address
-    return twin
-
-
-async def test_a_second_node_of_one_name_is_refused(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path) as cluster:
-        twin = twin_of_uno(cluster, "127.0.0.9")
-        with pytest.raises(StartError) as caught:
-            await twin.make("uno", "dos").start()
-        assert str(caught.value) == (
-            "127.0.0.2:8087 refuses uno@uno: a node named uno@uno lives already"
-        )
-        await twin.close()
-
-
-async def test_one_that_is_refused_when_it_asks_again_ends(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path) as cluster:
-        twin = twin_of_uno(cluster, "127.0.0.9")
-        cluster.network.cut("127.0.0.9", "127.0.0.2")
-        node = twin.make("uno", "dos")
-        await node.start()
-        cluster.network.mend("127.0.0.9", "127.0.0.2")
-        with pytest.raises(StartError, match="a node named uno@uno lives already"):
-            await node.failed
-        await twin.close()
-
-
-async def test_one_that_is_refused_by_a_peer_it_was_told_of_ends(
-    tmp_path: Path,
-) -> None:
-    async with fake_cluster(tmp_path) as cluster:
-        twin = twin_of_uno(cluster, "127.0.0.9")
-        node = twin.make("uno")
-        await node.start()
-        told = wire.Welcome(members=(cluster["dos"].machine.own,))
-        node.feed(ev.Welcomed(address="127.0.0.7", mesh_port=1, answer=told))
-        with pytest.raises(StartError, match=r"127\.0\.0\.2:8087 refuses uno@uno"):
-            await node.failed
-        await twin.close()
-
-
-async def test_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path) as cluster:
-        await cluster.kill("dos")
-        node = cluster.make("dos", "uno")
-        cluster.network.mend("127.0.0.1", "127.0.0.2")
-        node.machine.cluster = "else"
-        with pytest.raises(
-            StartError, match="this is a node of the cluster 'veo', not"
-        ):
-            await node.start()
-
-
-async def test_a_node_that_answers_nonsense_is_not_joined(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path, "uno") as cluster:
-        mesh = cluster.network.join("127.0.0.77", MESH_PORT, PUB_PORT)
-        reply = wire.encode(wire.Ack())
-
-        async def answer(frame: bytes) -> bytes | None:
-            return reply
-
-        await mesh.start(lambda frame: None, answer)
-        cluster.add("dos")
-        cluster.addresses["odd"] = "127.0.0.77"
-        with pytest.raises(
-            StartError, match=r"127\.0\.0\.77:8087 refuses dos@dos: not understood"
-        ):
-            await cluster.make("dos", "odd").start()
-        await mesh.stop()
+# Verdicts
 
 
 async def test_a_node_that_stops_says_so(tmp_path: Path) -> None:
@@ -305,172 +161,356 @@ async def test_a_node_that_ends_without_a_word_is_dead_by_silence(
         assert moved.generation == container.generation + 1
         await cluster.boot(lost, others[0])
         await cluster.joined()
-        assert await cluster.ready(1) == [moved]
-        await eventually(lambda: not cluster.engines[lost].containers)
+        await cluster.answered([bare(container)])  # the heal keeps the older one
+        await eventually(
+            lambda: not cluster.engines[moved.node.partition("@")[0]].containers
+        )
 
 
-# Frames of others
+# What is known of a node that is not heard
 
 
-async def test_junk_and_strangers_have_no_effect(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path) as cluster:
-        await cluster["uno"].container_sup.add_service(WEB)
+def row_of(cluster: FakeCluster, name: str, on: str = "uno") -> NodeInfo:
+    """Return what a node tells of another."""
+    rows = {row.node: row for row in cluster[on].node_monitor.nodes()}
+    return rows[f"{name}@{name}"]
+
+
+async def test_a_node_whose_daemon_is_down_is_told_from_a_lost_host(
+    tmp_path: Path,
+) -> None:
+    """Its containers are answered as long as they take connections."""
+    timing = attrs.evolve(QUICK_TO_JUDGE, down_s=3.0)
+    async with fake_cluster(tmp_path, "uno", "dos", "tres", timing=timing) as cluster:
+        container = bare(await cluster["uno"].container_sup.add_service(ON_DOS))
         await cluster.ready(1)
-        await cluster.agreed()
-        uno = cluster["uno"]
-        digest, known = uno.machine.view.digest, statuses(cluster, "uno")
-        stranger = cluster.network.join("127.0.0.66", MESH_PORT, PUB_PORT)
+        place = container.address, container.ports[0].host_port
+        cluster.network.open_port(*place)
+        await cluster.crash("dos")
+        await eventually(lambda: row_of(cluster, "dos").status is Status.DOWN)
+        told = row_of(cluster, "dos")
+        assert told.evidence == "its host answers and refuses the mesh's port"
+        assert 0.0 <= told.since_s < 1.0
+        await eventually(lambda: row_of(cluster, "dos", "tres").status is Status.DOWN)
+        assert await cluster.ready(1) == [container]
+        (listed,) = cluster["uno"].container_sup.cloud_containers()
+        assert listed.reason == "its node is down"
+        cluster.network.close_port(*place)
+        await cluster.ready(0)
+        assert row_of(cluster, "dos").status is Status.DOWN
+        await eventually(lambda: row_of(cluster, "dos").status is Status.DEAD)
+        told = row_of(cluster, "dos")
+        assert told.evidence == "its host has refused the mesh's port for 3 s"
 
-        async def silent(frame: bytes) -> bytes | None:
-            return None
 
-        await stranger.start(lambda frame: None, silent)
-        uno.peers._mesh.connect("127.0.0.66", MESH_PORT, PUB_PORT)
-        record = next(iter(uno.machine.view.services()))
-        own = uno.machine.own
-        forged = wire.Delta(
-            node="otro@otro",
-            boot_id="x",
-            incarnation=9,
-            base_version=own.version,
-            version=own.version + 1,
-            records=wire.Records.of([attrs.evolve(record, revision=99, service=None)]),
+async def test_a_node_that_pauses_for_too_long_is_dead(tmp_path: Path) -> None:
+    timing = attrs.evolve(QUICK_TO_JUDGE, pause_s=1.0)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        await cluster.stop("dos")
+        told = row_of(cluster, "dos")
+        assert (told.status, told.evidence) == (
+            Status.PAUSED,
+            "it said that it pauses for 1 s",
         )
-        beat = wire.Heartbeat(
-            node="otro@otro",
-            boot_id="x",
-            incarnation=1,
-            version=1,
-            digest=1,
-            lag_s=0.0,
-            silences={},
+        await eventually(lambda: row_of(cluster, "dos").status is Status.DEAD)
+        assert row_of(cluster, "dos").evidence == "its pause is over"
+
+
+# Links
+
+
+def silent(cluster: FakeCluster, on: str) -> set[tuple[str, str]]:
+    """Return the links that a node knows to be broken, by short names."""
+    return {
+        (link.node[:-4], link.peer[:-4])
+        for link in cluster[on].node_monitor.links()
+        if link.hears is False
+    }
+
+
+async def test_links_tell_who_hears_whom(tmp_path: Path) -> None:
+    names = ("uno", "dos", "six")
+    async with fake_cluster(tmp_path, *names, timing=QUICK_TO_JUDGE) as cluster:
+        links = cluster["uno"].node_monitor.links
+        assert len(links()) == 6
+        await eventually(
+            lambda: {(x.hears, x.silent_s) for x in links()} == {(True, 0.0)}
         )
-        for frame in [
-            *JUNK,
-            wire.encode(forged),
-            wire.encode(beat),
-            wire.encode(wire.Ack()),
-        ]:
-            stranger.publish(frame)
-        for frame in [*JUNK, wire.encode(wire.Ack()), wire.encode(beat)]:
-            with pytest.raises(PeerUnreachable):
-                await stranger.request("127.0.0.1", MESH_PORT, frame, 1.0)
-        farewell = wire.Farewell(node="otro@otro", boot_id="x", left=True, for_s=1.0)
-        asked = await stranger.request(
-            "127.0.0.1", MESH_PORT, wire.encode(farewell), 1.0
-        )
-        assert wire.decode(asked) == wire.Ack()
-        assert uno.machine.view.digest == digest
-        assert statuses(cluster, "uno") == known
-        await stranger.stop()
-
-
-# Calls
-
-
-async def test_calls_return_values_and_raise_the_errors_of_the_other_node(
-    tmp_path: Path,
-) -> None:
-    async with fake_cluster(tmp_path) as cluster:
-        call = cluster["uno"].peers.call
-        await cluster["dos"].container_sup.add_service(ON_DOS)
-        for node in ("uno@uno", "dos@dos"):
-            with pytest.raises(UsageError, match="has no verb 'nothing'"):
-                await call(node, "coordinator.nothing", "op")
-        with pytest.raises(PeerUnreachable, match="no node is called tres@tres"):
-            await call("tres@tres", "coordinator.remove", "op", "u")
-
-
-async def test_a_bug_in_a_verb_is_logged_where_it_is(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path) as cluster:
-        cluster["dos"].peer_words = {"broken": Broken()}
-        with pytest.raises(VerbFailed, match=r"broken\.verb failed inside the node"):
-            await cluster["uno"].peers.call("dos@dos", "broken.verb", "op")
-        (error,) = cluster.errors
-        assert "ZeroDivisionError" in error
-        cluster.errors.clear()
-
-
-class Broken:
-    @write
-    def verb(self, operation: str) -> float:
-        return 1 / 0
-
-    @write
-    def long(self, operation: str) -> str:
-        return "x" * (1 << 20)
-
-
-async def test_an_answer_that_no_frame_holds_is_told(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path) as cluster:
-        cluster["dos"].peer_words = {"broken": Broken()}
-        with pytest.raises(VeoError, match=r"broken\.long: a reply of \d+ bytes does"):
-            await cluster["uno"].peers.call("dos@dos", "broken.long", "op")
-
-
-@pytest.mark.parametrize("reply", [wire.Ack(), None], ids=["ack", "junk"])
-async def test_a_call_that_is_answered_with_something_else(
-    tmp_path: Path, reply: Any
-) -> None:
-    async with fake_cluster(tmp_path) as cluster:
-        dos = cluster.meshes["dos"]
-        await cluster["dos"].peers.close()
-
-        async def answer(frame: bytes) -> bytes | None:
-            return b"junk" if reply is None else wire.encode(reply)
-
-        await dos.start(lambda frame: None, answer)
-        expected = "not a VEO message" if reply is None else "answered a call with Ack"
-        with pytest.raises(PeerError, match=expected):
-            await cluster["uno"].peers.call("dos@dos", "coordinator.x", "op")
-
-
-async def test_a_lost_difference_is_asked_for_again(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path) as cluster:
         cluster.network.cut("127.0.0.1", "127.0.0.2")
-        await cluster["uno"].node_monitor.assign_role("uno@uno", "edge")
-        assert cluster["dos"].machine.view.role("uno@uno") == "master"
+        both = {("uno", "dos"), ("dos", "uno")}
+        await eventually(lambda: silent(cluster, "six") == both)
+        broken = "link broken: six@six hears it"
+        await eventually(lambda: row_of(cluster, "dos").evidence == broken)
+        assert row_of(cluster, "dos").status is Status.ALIVE
+        # What dos hears, uno cannot know: it does not hear it say so.
+        assert silent(cluster, "uno") == {("uno", "dos")}
+        unknown = {(link.node, link.peer) for link in links() if link.hears is None}
+        assert unknown == {("dos@dos", "uno@uno"), ("dos@dos", "six@six")}
         cluster.network.mend("127.0.0.1", "127.0.0.2")
-        cluster.network.lose_next(3)
+        await eventually(lambda: not any(silent(cluster, name) for name in names))
+        assert row_of(cluster, "dos").evidence == "heartbeats arrive"
+
+
+async def test_a_link_that_is_broken_one_way(tmp_path: Path) -> None:
+    names = ("uno", "dos", "six")
+    async with fake_cluster(tmp_path, *names, timing=QUICK_TO_JUDGE) as cluster:
+        cluster.network.cut("127.0.0.1", "127.0.0.2", one_way=True)
+        only = {("dos", "uno")}
+        await eventually(lambda: all(silent(cluster, name) == only for name in names))
+
+
+# Draining
+
+
+def node_of(container: Container) -> str:
+    return container.node.partition("@")[0]
+
+
+async def test_drain_moves_work_away_and_dns_is_never_without_it(
+    tmp_path: Path,
+) -> None:
+    two = attrs.evolve(WEB, replicas=2, hosts=("uno@uno", "dos@dos"))
+    names = ("uno", "dos", "tres")
+    async with fake_cluster(tmp_path, *names) as cluster:
+        sup, monitor = cluster["uno"].container_sup, cluster["uno"].node_monitor
+        anywhere = attrs.evolve(WEB, name="api", replicas=3)
+        await sup.add_service(two)
+        await sup.add_service(anywhere)
+        await cluster.ready(5)
+        async with watching(cluster, "uno", "tres") as seen:
+            drained = await monitor.drain("dos")
+        assert (drained.what, drained.copies) == ("dos@dos is drained", 2)
+        assert (drained.warning, drained.containers) == ("", ())
+        assert all(count["web"] >= 2 and count["api"] >= 3 for count in seen)
+        assert all(count["web"] <= 3 and count["api"] <= 4 for count in seen)  # in turn
+        assert not cluster.engines["dos"].containers
         await cluster.agreed()
-        assert cluster["dos"].machine.view.role("uno@uno") == "edge"
+        for name in names:
+            assert row_of(cluster, "dos", name).drained
+            refused = [c for c in cluster[name].node_monitor.where(WEB) if not c.fits]
+            assert refused == [
+                Candidate(node="dos@dos", fits=False, reason="it is drained")
+            ]
+        taken = await monitor.undrain("dos@dos")
+        assert taken.what == "dos@dos takes work again"
+        assert not row_of(cluster, "dos").drained
+        await sup.add_service(attrs.evolve(two, name="new"))
+        await cluster.ready(7)
+        held = cluster["uno"].container_storage.containers_by_service_name("new")
+        assert {c.node for c in held} == {"uno@uno", "dos@dos"}
 
 
-async def test_a_peer_that_cannot_answer_a_pull_is_borne_with(
+async def test_what_cannot_be_moved_stays_and_is_told(tmp_path: Path) -> None:
+    job = attrs.evolve(WEB, name="job", hosts=("dos@dos",), restart=Restart.NEVER)
+    async with fake_cluster(tmp_path) as cluster:
+        sup, monitor = cluster["uno"].container_sup, cluster["uno"].node_monitor
+        stays = [bare(await sup.add_service(spec)) for spec in (job, ON_DOS)]
+        await cluster.ready(2)
+        drained = await monitor.drain("dos@dos")
+        assert set(drained.containers) == set(stays)
+        assert drained.warning == (
+            "what stays is a job, or fits nowhere else: "
+            + ", ".join(c.name for c in drained.containers)
+        )
+        assert await cluster.ready(2) == sorted(stays, key=lambda c: c.name)
+
+
+async def test_drain_waits_until_the_last_of_several_has_moved(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        await sup.add_service(attrs.evolve(WEB, replicas=4))
+        await cluster.ready(4)
+        async with watching(cluster, "uno") as seen:
+            drained = await cluster["uno"].node_monitor.drain("dos")
+        assert drained.containers == ()
+        assert not cluster.engines["dos"].containers
+        assert {count["web"] for count in seen} == {4, 5}
+        await cluster.ready(4)
+
+
+@pytest.mark.parametrize("verb", ["drain", "undrain", "remove_node", "assign_role"])
+async def test_a_node_that_nobody_knows(tmp_path: Path, verb: str) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        call = getattr(cluster["uno"].node_monitor, verb)
+        with pytest.raises(UnknownNode) as caught:
+            await call("tres", *(["edge"] if verb == "assign_role" else []))
+        assert str(caught.value) == (
+            "no node is called 'tres'; there are dos@dos, uno@uno"
+        )
+
+
+# Removing
+
+
+async def test_a_live_node_that_is_removed_drains_leaves_and_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    names = ("uno", "dos", "tres")
+    async with fake_cluster(tmp_path, *names) as cluster:
+        uno = cluster["uno"]
+        service = attrs.evolve(WEB, replicas=3)
+        await uno.container_sup.add_service(service)
+        await cluster.ready(3)
+        async with watching(cluster, "uno", "tres") as seen:
+            removed = await uno.node_monitor.remove_node("dos")
+        assert (removed.what, removed.copies) == ("dos@dos is removed", 2)
+        assert min(count["web"] for count in seen) == 3
+        await cluster["dos"].failed  # it ends, and not as an error
+        assert not cluster.engines["dos"].containers
+        await cluster.stop("dos")
+        both = ("uno", "tres")
+        await eventually(lambda: all(len(statuses(cluster, n)) == 2 for n in both))
+        await cluster.ready(3)
+
+
+async def test_what_fits_nowhere_else_keeps_a_node_unless_forced(
     tmp_path: Path,
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
         uno = cluster["uno"]
-        order = wire.Pull(documents={}, records={})
-        seen: list[bytes] = []
-        await cluster["dos"].peers.close()
-
-        async def answer(frame: bytes) -> bytes | None:
-            seen.append(frame)
-            return wire.encode(order)
-
-        await cluster.meshes["dos"].start(lambda frame: None, answer)
-        digest = uno.machine.view.digest
-        cluster.meshes["dos"].publish(
-            wire.encode(
-                wire.Delta(
-                    node="dos@dos",
-                    boot_id=cluster["dos"].boot_id,
-                    incarnation=7,
-                    base_version=70,
-                    version=71,
-                )
+        container = await uno.container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        with pytest.raises(ServiceError) as caught:
+            await uno.node_monitor.remove_node("dos")
+        assert str(caught.value) == (
+            "dos@dos is drained but for jobs, and what fits nowhere else: stop it, or "
+            f"remove_node('dos@dos', force=True): {container.name}"
+        )
+        assert await cluster.ready(1) == [bare(container)]
+        await uno.node_monitor.remove_node("dos", force=True)
+        await cluster["dos"].failed
+        assert not cluster.engines["dos"].containers
+        await cluster.stop("dos")
+        refusal = "uno@uno: not one of the hosts dos@dos"
+        listed = uno.container_sup.cloud_containers
+        await eventually(
+            lambda: (
+                [(c.state, c.reason) for c in listed()] == [(State.PENDING, refusal)]
             )
         )
-        await eventually(lambda: seen)
-        await asyncio.sleep(0)
-        assert isinstance(wire.decode(seen[0]), wire.Pull)
-        assert uno.machine.view.digest == digest
 
 
-@pytest.mark.parametrize("role", ["", "a b", "edge\n"])
-async def test_a_role_is_one_word(tmp_path: Path, role: str) -> None:
-    """Else no file could ask for it."""
+async def test_a_dead_node_that_is_removed_is_forgotten(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno = cluster["uno"]
+        await uno.container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        await cluster.kill("dos")
+        await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
+        drained = await uno.node_monitor.drain("dos")
+        assert drained.containers == ()
+        removed = await uno.node_monitor.remove_node("dos")
+        assert removed.copies == 1
+        assert list(statuses(cluster, "uno")) == ["uno@uno"]
+        assert [link.peer for link in uno.node_monitor.links()] == []
+        with pytest.raises(UnknownNode, match="no node is called 'dos'"):
+            await uno.node_monitor.remove_node("dos")
+        with pytest.raises(UnknownNode, match="no node is called 'dos@dos'"):
+            uno.container_storage.containers_for_node("dos@dos")
+
+
+async def test_a_node_can_be_told_to_remove_itself(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        with pytest.raises(UsageError, match="give one word"):
-            await cluster["uno"].node_monitor.assign_role("uno@uno", role)
+        dos = cluster["dos"]
+        removed = await dos.node_monitor.remove_node("dos")
+        assert removed.what == "dos@dos is removed"
+        await dos.failed
+        await cluster.stop("dos")
+        await eventually(lambda: list(statuses(cluster, "uno")) == ["uno@uno"])
+
+
+# Leaving
+
+
+async def test_a_node_that_leaves_is_left_at_once_and_ends(tmp_path: Path) -> None:
+    """Also its jobs, which a dead node would keep, run elsewhere from then on."""
+    job = attrs.evolve(WEB, name="job", restart=Restart.NEVER)
+    async with fake_cluster(tmp_path) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        specs = attrs.evolve(WEB, replicas=2), job
+        for spec in specs:
+            await uno.container_sup.add_service(spec)
+        await cluster.ready(3)
+        left = await dos.node_monitor.leave()
+        assert left.what == "dos@dos leaves"
+        assert row_of(cluster, "dos").status is Status.LEFT
+        assert row_of(cluster, "dos").evidence == "it said that it leaves"
+        await dos.failed
+        assert not cluster.engines["dos"].containers
+        await cluster.stop("dos")
+        await eventually(lambda: len(cluster.engines["uno"].containers) >= 2)
+        await cluster.boot("dos", "uno")
+        await cluster.joined()
+        assert row_of(cluster, "dos").status is Status.ALIVE
+
+
+# Rebalancing
+
+
+async def test_a_node_that_joins_takes_work_when_rebalanced(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        await uno.container_sup.add_service(attrs.evolve(WEB, replicas=4))
+        before = await cluster.ready(4)
+        cluster.add("tres")
+        await cluster.boot("tres", "uno")
+        await cluster.joined()
+        assert await cluster.ready(4) == before
+        async with watching(cluster, "uno", "dos") as seen:
+            moved = await uno.node_monitor.rebalance()
+        assert (moved.what, moved.copies) == ("1 moved", 2)
+        assert {count["web"] for count in seen} == {4, 5}
+        after = await cluster.ready(4)
+        assert sorted(Counter(map(node_of, after)).values()) == [1, 1, 2]
+        assert len(set(before) - set(after)) == 1
+        again = await uno.node_monitor.rebalance()
+        assert (again.what, again.copies, again.warning) == ("nothing to move", 0, "")
+
+
+# Joining by the verb
+
+
+async def test_a_node_joins_by_the_verb(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        cluster.add("tres")
+        tres = await cluster.boot("tres")
+        joined = await tres.node_monitor.join("127.0.0.2:8087")
+        assert joined.what == "joined 127.0.0.2:8087"
+        assert joined.warning == ""
+        await cluster.joined()
+        again = await cluster["uno"].node_monitor.join("127.0.0.3")
+        assert again.what == "joined 127.0.0.3:8087"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("", "join(''): a node to join is HOST or HOST:PORT"),
+        ("127.0.0.1:99999", "join('127.0.0.1:99999'): a port is a number from 1"),
+        ("127.0.0.77", "127.0.0.77:8087 could not be reached"),
+    ],
+)
+async def test_what_cannot_be_joined_is_told(
+    tmp_path: Path, address: str, said: str
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        with pytest.raises((UsageError, PeerUnreachable)) as caught:
+            await cluster["uno"].node_monitor.join(address)
+        assert str(caught.value).startswith(said)
+
+
+async def test_a_node_that_is_refused_by_the_verb_goes_on(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        other = FakeCluster(tmp_path / "other", FAST)
+        other.network = cluster.network
+        other.add("uno")
+        other.addresses["uno"] = "127.0.0.9"
+        node = other.make("uno")
+        await node.start()
+        with pytest.raises(PeerError) as caught:
+            await node.node_monitor.join("127.0.0.2")
+        assert str(caught.value) == (
+            "127.0.0.2:8087 refuses uno@uno: a node named uno@uno lives already"
+        )
+        assert not node.failed.done()
+        await other.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import sys
@@ -56,6 +57,12 @@ START = (
         "FILE",
         ("VEO_COOKIE_FILE",),
         "the cluster's secret, one for all nodes; else $COOKIE, else ~/.veo/cookie",
+    ),
+    Setting(
+        "--accept-cookie-file",
+        "FILE",
+        ("VEO_ACCEPT_COOKIE_FILE",),
+        "a second secret that is accepted too, while the cluster's is changed",
     ),
     Setting("--dns-port", "PORT", ("VEO_DNS_PORT",), "where DNS answers", "53"),
     Setting(
@@ -249,11 +256,27 @@ def _add_start(commands: Commands) -> None:
         "between commas or spaces)",
     )
     _add_run_dir(parser)
-    parser.add_argument(
+    _add_switch(
+        parser,
+        "--recover",
+        "VEO_RECOVER",
+        "set a state file aside that cannot be loaded, and begin with what other nodes "
+        "and the engine know",
+    )
+    _add_switch(
+        parser,
         "--detach",
+        "VEO_DETACH",
+        "run in the background; returns when the node is up",
+    )
+
+
+def _add_switch(parser: _Parser, flag: str, variable: str, says: str) -> None:
+    parser.add_argument(
+        flag,
         action="store_true",
-        default=(_env("VEO_DETACH") or "").lower() not in OFF,
-        help="run in the background; returns when the node is up (VEO_DETACH)",
+        default=(_env(variable) or "").lower() not in OFF,
+        help=f"{says} ({variable})",
     )
 
 
@@ -263,6 +286,11 @@ def _add_stop(commands: Commands) -> None:
     )
     parser.set_defaults(run=_stop)
     _add_run_dir(parser)
+    parser.add_argument(
+        "--leave",
+        action="store_true",
+        help="leave the cluster: the containers stop here and start on other nodes",
+    )
 
 
 def _add_status(commands: Commands) -> None:
@@ -317,6 +345,8 @@ def _start(arguments: argparse.Namespace) -> int:
         run_dir=_run_dir(arguments),
         docker=arguments.docker,
         log_level=arguments.log_level,
+        accept_cookie_file=arguments.accept_cookie_file,
+        recover=arguments.recover,
     )
     return daemon.detach(options, _answers) if arguments.detach else daemon.run(options)
 
@@ -338,7 +368,24 @@ def _answers(run_dir: Path) -> bool:
 def _stop(arguments: argparse.Namespace) -> int:
     from veo_shell import daemon
 
-    return daemon.stop(_run_dir(arguments))
+    run_dir = _run_dir(arguments)
+    if arguments.leave:
+        return daemon.leave(run_dir, _ask_to_leave)
+    return daemon.stop(run_dir)
+
+
+def _ask_to_leave(run_dir: Path) -> None:
+    """Have a node begin to leave; raise `NodeUnreachable` if it cannot be asked."""
+    from veo_shell.console.client import Client
+
+    client = Client(run_dir)
+    try:
+        client.call("veo.about")
+        # It may have ended before it can answer.
+        with contextlib.suppress(NodeUnreachable):
+            client.call("node_monitor.leave")
+    finally:
+        client.close()
 
 
 def _status(arguments: argparse.Namespace) -> int:

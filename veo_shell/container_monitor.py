@@ -66,9 +66,9 @@ class ContainerMonitor:
         for found in view.containers():
             if (found.uid, found.slot) == (pending.uid, pending.slot):
                 return found
-        for slot in view.slots(pending.uid):
-            if slot.wanted and slot.slot == pending.slot:
-                return attrs.evolve(pending, generation=slot.generation)
+        slot = view.slot(pending.uid, pending.slot)
+        if slot is not None and slot.wanted:
+            return attrs.evolve(pending, generation=slot.container_generation)
         raise UnknownContainer(f"{pending.service}: slot {pending.slot} was given up")
 
     async def check(self) -> None:

@@ -7,15 +7,18 @@ import logging
 from typing import TYPE_CHECKING
 
 from veo_shell.core.commands import Save
+from veo_shell.core.events import Saved, SaveFailed
 from veo_shell.core.model import Container, NodeDocument, Record
-from veo_shell.core.protocols import Store
+from veo_shell.core.protocols import Held, Store
 from veo_shell.core.verbs import read
-from veo_shell.errors import StoreError, UnknownContainer, UnknownNode
+from veo_shell.errors import StoreError, UnknownContainer
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
 
 logger = logging.getLogger(__name__)
+
+AGAIN_S = 1.0
 
 
 class ContainerStorage:
@@ -26,6 +29,7 @@ class ContainerStorage:
         self._store = store
         self._pending: list[Save] = []
         self._flushed: asyncio.Future[None] | None = None
+        self._is_failing = False
 
     @read
     def containers_for_node(self, node: str) -> list[Container]:
@@ -33,9 +37,8 @@ class ContainerStorage:
 
         >>> container_storage.containers_for_node("uno@uno")
         """
-        if self._node.machine.view.head(node) is None:
-            raise UnknownNode(f"no node is called {node}")
-        return list(self._node.machine.view.containers(node))
+        name = self._node.node_monitor.named(node)
+        return list(self._node.machine.view.containers(name))
 
     @read
     def containers_by_service_name(self, name: str) -> list[Container]:
@@ -58,19 +61,22 @@ class ContainerStorage:
             raise UnknownContainer(f"{count} with {container_id!r}")
         return found[0]
 
-    def load(self) -> tuple[list[NodeDocument], list[Record]]:
+    def load(self) -> Held:
         """Return the view as it was saved last."""
         return self._store.load()
 
     def save(self, order: Save) -> None:
-        """Write to disk soon; orders that come while one is written go together."""
+        """Write to disk soon; orders that come while one is written go together.
+
+        Where the disk takes nothing, they are tried again until it does.
+        """
         self._pending.append(order)
         if self._flushed is None:
             self._flushed = asyncio.get_running_loop().create_future()
             self._node.spawn(self._write(self._flushed), "store")
 
     async def flushed(self) -> None:
-        """Return when all that was ordered so far is on disk; raise `StoreError`."""
+        """Return when all that was ordered so far is on disk."""
         while self._flushed is not None:
             await asyncio.shield(self._flushed)
 
@@ -85,20 +91,36 @@ class ContainerStorage:
     async def _write(self, flushed: asyncio.Future[None]) -> None:
         try:
             while self._pending:
-                await self._write_batch()
+                try:
+                    ticket = await self._write_batch()
+                except StoreError as exc:
+                    if not self._is_failing:
+                        logger.error("%s; tried again until it can be written", exc)
+                    self._is_failing = True
+                    self._node.feed(SaveFailed(reason=str(exc)))
+                    await asyncio.sleep(AGAIN_S)
+                else:
+                    self._is_failing = False
+                    self._node.feed(Saved(ticket=ticket))
             flushed.set_result(None)
-        except StoreError as exc:
-            self._node.fail(exc)
-            flushed.set_exception(exc)
-            flushed.exception()  # known to the node, also where nobody waits for it
         finally:
             self._flushed = None
             flushed.cancel()
 
-    async def _write_batch(self) -> None:
-        """Write what waits; it stays in line until it is on disk."""
+    async def _write_batch(self) -> int:
+        """Write what waits; it stays in line until it is on disk. Return its ticket."""
         batch = list(self._pending)
-        documents = {d.node: d for order in batch for d in order.documents}
-        records = {r.key: r for order in batch for r in order.records}
-        await self._store.save(documents.values(), records.values())
+        documents: dict[str, NodeDocument] = {}
+        records: dict[str, Record] = {}
+        dropped: set[str] = set()
+        for order in batch:
+            dropped.update(order.dropped)
+            for key in order.dropped:
+                documents.pop(key, None)
+                records.pop(key, None)
+            documents.update((d.node, d) for d in order.documents)
+            records.update((r.key, r) for r in order.records)
+        dropped -= documents.keys() | records.keys()
+        await self._store.save(documents.values(), records.values(), dropped)
         del self._pending[: len(batch)]
+        return batch[-1].ticket

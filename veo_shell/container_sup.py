@@ -14,16 +14,27 @@ from veo_shell.core.check import problems
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Accepted,
+    Added,
     Container,
     Identity,
+    JournalEntry,
+    Loss,
+    OnPartition,
+    Restart,
     Service,
+    SlotRecord,
     State,
     Status,
+    Written,
 )
 from veo_shell.core.placement import coordinator
 from veo_shell.core.protocols import Engine
+from veo_shell.core.reconcile import has_ended, is_named
+from veo_shell.core.scalars import REPLICAS_MOST
 from veo_shell.core.verbs import read, write
+from veo_shell.core.what_if import if_lost
 from veo_shell.core.wire import packed_bytes
+from veo_shell.core.written import ONE_COPY, written
 from veo_shell.errors import (
     PeerUnreachable,
     ServiceError,
@@ -38,6 +49,8 @@ if TYPE_CHECKING:
 MAX_SPEC_BYTES = 256 * 1024
 """Specs travel with others in frames of 1 MiB."""
 REACHED = frozenset({Status.ALIVE, Status.SUSPECT})
+SAME_HEAL_S = 60.0
+"""Decisions about duplicates that are no further apart belong to one heal."""
 
 
 class ContainerSup:
@@ -48,12 +61,13 @@ class ContainerSup:
         self._engine = engine
 
     @write
-    async def add_service(self, service: Service, queue: bool = False) -> Container:
+    async def add_service(self, service: Service, queue: bool = False) -> Added:
         """Run a service somewhere in the cluster; return its container once it runs.
 
-        Adding what stands already adds one instance. With `queue` a service that fits
-        nowhere is accepted and waits as `pending`. Ctrl-C ends the waiting alone: the
-        service stays accepted until it is removed.
+        Of several replicas the first, once all have begun; one that does not start is
+        tried again. Adding what stands already adds one instance.
+        With `queue` a service that fits nowhere is accepted and waits as `pending`.
+        Ctrl-C ends the waiting alone: the service stays accepted until it is removed.
 
         Raises:
             NoSuitableNode: with a reason per node; nothing is left behind.
@@ -69,45 +83,66 @@ class ContainerSup:
                 f"{MAX_SPEC_BYTES} are taken: mount files instead of large values"
             )
         uid = self._uid_of(service)
-        accepted: Accepted = await self._coordinate(uid, "add", uid, service, queue)
-        if accepted.node is None:
-            return self._pending(accepted, service)
-        failure, container = await self._node.until(
-            lambda: self._outcome(accepted, service)
-        )
-        if failure is None:
-            return container
-        await self._withdraw(container)
-        raise StartFailed(f"{service.name} on {container.node}: {failure}")
+        accepted: list[Accepted]
+        accepted, copies = await self._coordinate(uid, "add", uid, service, queue)
+        outcomes = await self._node.until(lambda: self._outcomes(accepted, service))
+        failed = [(why, container) for why, container in outcomes if why is not None]
+        if len(failed) < len(outcomes):
+            good = [container for why, container in outcomes if why is None]
+            left = [f"{container.name}: {why}" for why, container in failed]
+            waits = [c for c in good if c.state is State.PENDING]
+            if waits and len(good) > len(waits):
+                left.append(_wait_for_room(len(waits)))
+            first = min(good, key=lambda c: c.state is State.PENDING)
+            return _added(first, copies, "; ".join(left))
+        for _, container in failed:
+            await self._withdraw(container)
+        why, container = failed[0]
+        raise StartFailed(f"{service.name} on {container.node}: {why}")
 
     @write
-    async def remove_service(self, name: str | Service) -> list[Container]:
-        """Remove all services of a name, or just the one given; return what they ran.
+    async def remove_service(self, name: str | Service) -> Written:
+        """Remove all services of a name, or just the one given; tell what they ran.
 
         Returns when their containers are gone from every node that can be reached.
 
         >>> container_sup.remove_service("nginx")
         """
         view = self._node.machine.view
-        spec = name if isinstance(name, Service) else None
-        wanted = name.name if isinstance(name, Service) else name
-        uids = [
-            record.uid
-            for record in view.services()
-            if record.service
-            and record.service.name == wanted
-            and spec in (None, record.service)
-        ]
-        if not uids:
-            raise UnknownService(self._unknown(wanted, spec))
+        uids = self._uids(name)
         held = [c for c in view.containers() if c.uid in uids]
-        for uid in uids:
-            await self._coordinate(uid, "remove", uid)
+        copies = [(await self._coordinate(u, "remove", u))[1] for u in uids]
         await self._node.until(lambda: self._gone(uids))
-        return [attrs.evolve(c, state=State.EXITED, reason="removed") for c in held]
+        ended = (attrs.evolve(c, state=State.EXITED, reason="removed") for c in held)
+        wanted = name.name if isinstance(name, Service) else name
+        return written(f"{wanted} removed", min(copies), containers=tuple(ended))
 
     @write
-    async def stop(self, container: Container | str) -> None:
+    async def scale(self, name: str | Service, replicas: int) -> Written:
+        """Have so many instances of a service; return once they run, or wait for room.
+
+        >>> container_sup.scale("nginx", 3)
+        """
+        if not 0 <= replicas <= REPLICAS_MOST:
+            raise UsageError(f"replicas: {replicas} is not from 0 to {REPLICAS_MOST}")
+        uids = self._uids(name)
+        if len(uids) > 1:
+            raise UsageError(
+                f"{len(uids)} services are called {name!r}: give the one to scale, as "
+                "container_sup.services() has it"
+            )
+        [uid] = uids
+        _, copies = await self._coordinate(uid, "scale", uid, replicas)
+        await self._node.until(lambda: self._is_scaled(uid, replicas))
+        instances = tuple(self._node.machine.view.instances(uid))
+        pending = sum(1 for c in self._waiting() if c.uid == uid)
+        left = _wait_for_room(pending) if pending else ""
+        wanted = name.name if isinstance(name, Service) else name
+        what = f"{wanted}: {replicas} instance{'' if replicas == 1 else 's'}"
+        return written(what, copies, left, instances)
+
+    @write
+    async def stop(self, container: Container | str) -> Written:
         """Stop and remove one container for good; the last one ends its service.
 
         Returns when it is gone, or its node cannot be reached: then it is stopped when
@@ -115,7 +150,33 @@ class ContainerSup:
 
         >>> container_sup.stop(container_sup.cloud_containers()[0])
         """
-        await self._withdraw(self._node.container_monitor.state(container))
+        found = self._node.container_monitor.state(container)
+        copies = await self._withdraw(found)
+        return written(f"{found.name or found.service} stopped", copies)
+
+    @read
+    async def last_heal(self) -> list[JournalEntry]:
+        """Return how the last duplicates were ended: which stayed, which went, and why.
+
+        Empty where there never were any. `why(service)` tells what led to it.
+
+        >>> container_sup.last_heal()
+        """
+        heals = await self._node.journal.heals()
+        return [e for e in heals if e.at_s > heals[-1].at_s - SAME_HEAL_S]
+
+    @read
+    def if_lost(self, node: str) -> Loss:
+        """Return what would become of a node's work if it were lost; nothing is done.
+
+        >>> container_sup.if_lost("dos@dos")
+        """
+        machine = self._node.machine
+        name = self._node.node_monitor.named(node)
+        config, now = self._node.config, self._node.clock.now()
+        return if_lost(
+            machine.view, machine.members, machine.me, name, config.zone, now
+        )
 
     @read
     def count(self) -> int:
@@ -135,14 +196,15 @@ class ContainerSup:
 
     @read
     def cloud_containers(self) -> list[Container]:
-        """Return the containers of all nodes that live.
+        """Return the containers of all nodes that live, and those that wait for one.
 
         One whose node is not heard just now, or has lost its engine, says so.
 
         >>> container_sup.cloud_containers()
         """
         view = self._node.machine.view
-        return [seen for c in view.containers() if (seen := self._as_seen(c))]
+        seen = [seen for c in view.containers() if (seen := self._as_seen(c))]
+        return seen + self._waiting()
 
     @read
     async def get_containers(self) -> list[dict[str, Any]]:
@@ -187,6 +249,82 @@ class ContainerSup:
             return container
         return attrs.evolve(container, reason=reason)
 
+    def _waiting(self) -> list[Container]:
+        """Return the slots that have no node, or a lost one, with the reason."""
+        machine = self._node.machine
+        view, waiting = machine.view, []
+        for record in view.services():
+            assert record.service is not None
+            for slot in view.slots(record.uid):
+                if reason := self._why_waiting(record.service, slot):
+                    waiting.append(_pending(slot, record.service, reason))
+        return waiting
+
+    def _why_waiting(self, service: Service, slot: SlotRecord) -> str:
+        machine = self._node.machine
+        if not slot.wanted:
+            return ""
+        if slot.node is None:
+            return self._refusals(service, slot.uid)
+        if machine.view.head(slot.node) is None:
+            return f"{slot.node} is no member any more"
+        named = [c for c in machine.view.instances(slot.uid) if is_named(slot, c)]
+        ended = any(has_ended(container) for container in named)
+        if not named and self._is_banned(service):
+            return f"no majority of the nodes is seen ({_policy(service)})"
+        if ended or machine.members.status(slot.node) not in GONE:
+            return ""
+        never = service.restart is Restart.NEVER
+        return f"{slot.node} is lost, {'restart: never' if never else _policy(service)}"
+
+    def _is_banned(self, service: Service) -> bool:
+        """Tell whether this side of a partition may run none of it."""
+        machine, now = self._node.machine, self._node.clock.now()
+        if service.on_partition is not OnPartition.MAJORITY:
+            return False
+        return not machine.members.sees_majority(machine.view.voters(), now)
+
+    def _refusals(self, service: Service, uid: str) -> str:
+        ranked = self._node.machine.candidates(service, uid)
+        reasons = [f"{c.node}: {c.reason}" for c in ranked if not c.fits]
+        return "; ".join(reasons) or "no node fits yet"
+
+    def _is_scaled(self, uid: str, replicas: int) -> bool | None:
+        """Tell when the instances are as many as they can be."""
+        view = self._node.machine.view
+        wanted = [slot for slot in view.slots(uid) if slot.wanted]
+        if view.spec(uid) is None:
+            raise ServiceError("the service was removed while it was being scaled")
+        if len(wanted) != replicas:
+            return None
+        placed = {(s.node, s.slot, s.container_generation) for s in wanted if s.node}
+        instances = view.instances(uid)
+        begun = {
+            (c.node, c.slot, c.generation)
+            for c in instances
+            if c.state not in (State.PENDING, State.CREATING, State.STARTING)
+        }
+        numbers = {slot.slot for slot in wanted}
+        surplus = [
+            c for c in instances if c.slot not in numbers and self._is_reached(c.node)
+        ]
+        return True if placed <= begun and not surplus else None
+
+    def _uids(self, name: str | Service) -> list[str]:
+        """Return the services of a name, or the one given; raise `UnknownService`."""
+        spec = name if isinstance(name, Service) else None
+        wanted = name.name if isinstance(name, Service) else name
+        uids = [
+            record.uid
+            for record in self._node.machine.view.services()
+            if record.service
+            and record.service.name == wanted
+            and spec in (None, record.service)
+        ]
+        if not uids:
+            raise UnknownService(self._unknown(wanted, spec))
+        return uids
+
     def _uid_of(self, service: Service) -> str:
         for record in self._node.machine.view.services():
             if record.service == service:
@@ -201,28 +339,38 @@ class ContainerSup:
         call = self._node.peers.call
         question = f"coordinator.{verb}", uuid.uuid4().hex, *args
         while True:
-            target = self._coordinator(uid)
+            way = self._way(uid)
             with contextlib.suppress(PeerUnreachable):  # one message may be lost
-                return await call(target, *question)
+                return await call(way[0], *question)
             try:
-                return await call(target, *question)
+                return await call(way[0], *question)
             except PeerUnreachable:
-                if not await self._is_replaced(uid, target):
+                if not await self._is_other_way(uid, way):
                     raise
 
-    def _coordinator(self, uid: str) -> str:
-        return coordinator(uid, self._node.machine.members.alive())
+    def _way(self, uid: str) -> tuple[str, str]:
+        """Return who decides about a service, and through whom that one is reached."""
+        members = self._node.machine.members
+        target = coordinator(uid, members.coordinators())
+        peer = members.peer(target)
+        return target, peer.witness if peer is not None else ""
 
-    async def _is_replaced(self, uid: str, lost: str) -> bool:
-        """Tell whether another node coordinates by the time that one is dead."""
+    async def _is_other_way(self, uid: str, way: tuple[str, str]) -> bool:
+        """Tell whether another node decides, or reaches it, by the time it is dead."""
         timing = self._node.config.timing
         try:
             async with asyncio.timeout(timing.dead_s + timing.suspect_s):
-                return await self._node.until(
-                    lambda: self._coordinator(uid) != lost or None
-                )
+                return await self._node.until(lambda: self._way(uid) != way or None)
         except TimeoutError:
             return False
+
+    def _outcomes(
+        self, accepted: list[Accepted], service: Service
+    ) -> list[tuple[str | None, Container]] | None:
+        """Return `_outcome` of every slot once all are known."""
+        outcomes = [self._outcome(slot, service) for slot in accepted]
+        known = [outcome for outcome in outcomes if outcome is not None]
+        return known if len(known) == len(outcomes) else None
 
     def _outcome(
         self, accepted: Accepted, service: Service
@@ -232,15 +380,16 @@ class ContainerSup:
         record = view.service(accepted.uid)
         if record is not None and record.service is None:
             raise ServiceError(f"{service.name} was removed while it was being added")
-        slots = {slot.slot: slot for slot in view.slots(accepted.uid)}
-        slot = slots.get(accepted.slot)
+        slot = view.slot(accepted.uid, accepted.slot)
         if slot is None:
             return None
         if not slot.wanted:
             raise ServiceError(f"{service.name} was stopped while it was being added")
         if slot.node is None:
-            return None, self._pending(accepted, service)
-        name = self._identity(accepted, service, slot.node, slot.generation)
+            refusals = self._refusals(service, accepted.uid)
+            return None, _pending(accepted, service, refusals)
+        generation = slot.container_generation
+        name = self._identity(accepted, service, slot.node, generation)
         container = view.container(slot.node, name.container_name)
         if container is None:
             return None
@@ -263,22 +412,10 @@ class ContainerSup:
             generation=generation,
         )
 
-    def _pending(self, accepted: Accepted, service: Service) -> Container:
-        return Container(
-            name="",
-            service=service.name,
-            uid=accepted.uid,
-            slot=accepted.slot,
-            generation=accepted.generation,
-            node="",
-            address="",
-            image=service.image,
-            state=State.PENDING,
-            reason="no node fits yet",
-        )
-
-    async def _withdraw(self, container: Container) -> None:
-        await self._coordinate(
+    async def _withdraw(self, container: Container) -> int:
+        """Give up a container's slot; return on how many disks that is."""
+        copies: int
+        _, copies = await self._coordinate(
             container.uid,
             "stop",
             container.uid,
@@ -286,6 +423,7 @@ class ContainerSup:
             container.generation,
         )
         await self._node.until(lambda: self._gone([container.uid], container.name))
+        return copies
 
     def _gone(self, uids: list[str], name: str = "") -> bool | None:
         """Tell when nothing of these is left on the nodes that can be reached."""
@@ -313,3 +451,32 @@ class ContainerSup:
         near = difflib.get_close_matches(name, names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"no service is called {name!r}{hint}"
+
+
+def _policy(service: Service) -> str:
+    return f"on_partition: {service.on_partition.value}"
+
+
+def _wait_for_room(count: int) -> str:
+    return f"{count} {'waits' if count == 1 else 'wait'} for a node that fits"
+
+
+def _pending(slot: Accepted | SlotRecord, service: Service, reason: str) -> Container:
+    return Container(
+        name="",
+        service=service.name,
+        uid=slot.uid,
+        slot=slot.slot,
+        generation=slot.generation,
+        node="",
+        address="",
+        image=service.image,
+        state=State.PENDING,
+        reason=reason,
+    )
+
+
+def _added(container: Container, copies: int, left: str) -> Added:
+    fields = attrs.asdict(container, recurse=False)
+    warnings = ([ONE_COPY] if copies == 1 else []) + ([left] if left else [])
+    return Added(**fields, copies=copies, warning="; ".join(warnings))

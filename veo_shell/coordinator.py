@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from veo_shell.core.events import AddAsked, RemoveAsked, RoleAssigned, StopAsked
-from veo_shell.core.model import Accepted, Service
+from veo_shell.core import events as ev
+from veo_shell.core.model import Service
 from veo_shell.core.operations import Operation
 from veo_shell.core.verbs import write
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
+
+Decided = list[Any]
+"""`[value, copies]`: what came of it, and on how many disks the write is."""
 
 
 class Coordinator:
@@ -22,32 +25,62 @@ class Coordinator:
     @write
     async def add(
         self, operation: str, uid: str, service: Service, queue: bool
-    ) -> Accepted:
-        """Take a service in and place it."""
-        event = AddAsked(operation=operation, uid=uid, service=service, queue=queue)
-        accepted: Accepted = await self._decide(event)
-        return accepted
-
-    @write
-    async def remove(self, operation: str, uid: str) -> None:
-        """Remove a service."""
-        await self._decide(RemoveAsked(operation=operation, uid=uid))
-
-    @write
-    async def stop(self, operation: str, uid: str, slot: int, generation: int) -> None:
-        """Give a slot up."""
-        event = StopAsked(
-            operation=operation, uid=uid, slot=slot, generation=generation
+    ) -> Decided:
+        """Take a service in and place it; the value is a list of `Accepted`."""
+        return await self._decide(
+            ev.AddAsked(operation=operation, uid=uid, service=service, queue=queue)
         )
-        await self._decide(event)
 
     @write
-    async def assign_role(self, operation: str, node: str, role: str) -> None:
-        """Give a node a role."""
-        await self._decide(RoleAssigned(operation=operation, node=node, role=role))
+    async def remove(self, operation: str, uid: str) -> Decided:
+        """Remove a service."""
+        return await self._decide(ev.RemoveAsked(operation=operation, uid=uid))
 
-    async def _decide(self, event: Operation) -> Any:
+    @write
+    async def stop(
+        self, operation: str, uid: str, slot: int, generation: int
+    ) -> Decided:
+        """Give up a slot, if the container made in that generation fills it."""
+        return await self._decide(
+            ev.StopAsked(operation=operation, uid=uid, slot=slot, generation=generation)
+        )
+
+    @write
+    async def scale(self, operation: str, uid: str, replicas: int) -> Decided:
+        """Set how many instances of a service run; the value is that number."""
+        return await self._decide(
+            ev.ScaleAsked(operation=operation, uid=uid, replicas=replicas)
+        )
+
+    @write
+    async def move(self, operation: str, uid: str, slot: int, node: str) -> Decided:
+        """Begin to move a slot; the value tells whether it was."""
+        return await self._decide(
+            ev.MoveAsked(operation=operation, uid=uid, slot=slot, node=node)
+        )
+
+    @write
+    async def assign_role(self, operation: str, node: str, role: str) -> Decided:
+        """Give a node a role."""
+        return await self._decide(
+            ev.RoleAssigned(operation=operation, node=node, role=role)
+        )
+
+    @write
+    async def drain(self, operation: str, node: str, drained: bool) -> Decided:
+        """Have a node's work move away, or take that back."""
+        return await self._decide(
+            ev.DrainAsked(operation=operation, node=node, drained=drained)
+        )
+
+    @write
+    async def remove_node(self, operation: str, node: str) -> Decided:
+        """Remove a node from the cluster."""
+        return await self._decide(ev.RemoveNodeAsked(operation=operation, node=node))
+
+    async def _decide(self, event: Operation) -> Decided:
         """Have it decided once this node has seen the others' view, not before."""
         machine = self._node.machine
         await self._node.until(lambda: machine.is_settled or None)
-        return await self._node.ask(event, event.operation)
+        answer = await self._node.ask(event, event.operation)
+        return [answer.value, answer.copies]

@@ -16,17 +16,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from veo_shell.errors import NodeUnreachable, StartError, UsageError, VeoError
+from veo_shell.errors import (
+    NodeUnreachable,
+    Removed,
+    StartError,
+    UsageError,
+    VeoError,
+)
 from veo_shell.options import Options, configure, data_dir_of
 
 if TYPE_CHECKING:
     from veo_shell.edge.control import ControlServer
+    from veo_shell.edge.zmq_guard import Keys
     from veo_shell.node import Node, NodeConfig
 
 logger = logging.getLogger(__name__)
 
 DETACH_S = 60.0
 STOP_S = 20.0
+LEAVE_S = 60.0
+"""Longer than to stop: the containers end first."""
 POLL_S = 0.05
 USAGE = 2
 FLOCK = "hhqqi"
@@ -72,17 +81,31 @@ def _run(options: Options, config: NodeConfig) -> int:
             f"a node runs already with {options.run_dir} as its run directory",
         ),
     ):
-        asyncio.run(_serve(options, config, data_dir))
+        _run_on(data_dir / "veo.db", options, config)
     return 0
 
 
-async def _serve(options: Options, config: NodeConfig, data_dir: Path) -> None:
+def _run_on(state: Path, options: Options, config: NodeConfig) -> None:
+    """Run the node on its state file, or on a new one where that must not be."""
+    from veo_shell.edge import sqlite_file, sqlite_store
+
+    if options.recover:
+        logger.warning("%s", sqlite_store.recover(state))
+    try:
+        asyncio.run(_serve(options, config, state))
+    except Removed as exc:
+        aside = sqlite_file.set_aside(state)
+        logger.warning("%s: %s is set aside as %s", exc, state.name, aside.name)
+        asyncio.run(_serve(options, config, state))
+
+
+async def _serve(options: Options, config: NodeConfig, state: Path) -> None:
     """Run the node; end it in order when it is told to, also while it starts."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in _endings():
         loop.add_signal_handler(number, stopping.set)
-    node, control = _assemble(options, config, data_dir)
+    node, control = _assemble(options, config, state)
     life = loop.create_task(_live(node, control))
     told = loop.create_task(stopping.wait())
     try:
@@ -112,11 +135,10 @@ async def _live(node: Node, control: ControlServer) -> None:
 
 
 def _assemble(
-    options: Options, config: NodeConfig, data_dir: Path
+    options: Options, config: NodeConfig, state: Path
 ) -> tuple[Node, ControlServer]:
     from veo_shell.edge.clock import SystemClock
     from veo_shell.edge.control import ControlServer
-    from veo_shell.edge.cookie import derive_keys, load_cookie
     from veo_shell.edge.dns_server import DnsServer
     from veo_shell.edge.docker_engine import DockerEngine
     from veo_shell.edge.host import LocalHost
@@ -124,19 +146,30 @@ def _assemble(
     from veo_shell.edge.zmq_mesh import ZmqMesh
     from veo_shell.node import Node
 
-    cookie = load_cookie(options.cookie_file, os.environ)
-    keys = derive_keys(cookie, config.cluster)
+    keys, *also = _keys(options, config.cluster)
     node = Node(
         config,
         engine=DockerEngine(options.docker or "", config.cluster, config.name),
-        mesh=ZmqMesh(config.address, config.mesh_port, config.pub_port, *keys),
-        store=SqliteStore(data_dir / "veo.db"),
-        host=LocalHost(data_dir),
+        mesh=ZmqMesh(config.address, config.mesh_port, config.pub_port, keys, also),
+        store=SqliteStore(state),
+        host=LocalHost(state.parent),
         server=DnsServer(),
         clock=SystemClock(),
     )
     about = {"node": config.name, "cluster": config.cluster}
     return node, ControlServer(options.run_dir / "control.sock", node.words, about)
+
+
+def _keys(options: Options, cluster: str) -> list[Keys]:
+    """Return the keys of the cluster's cookie, and of a second one if it is given."""
+    from veo_shell.edge.cookie import derive_keys, load_cookie
+    from veo_shell.edge.zmq_guard import Keys
+
+    cookies = [load_cookie(options.cookie_file, os.environ)]
+    if options.accept_cookie_file is not None:
+        cookies.append(load_cookie(options.accept_cookie_file, os.environ))
+        logger.info("the cookie in %s is accepted too", options.accept_cookie_file)
+    return [Keys(*derive_keys(cookie, cluster)) for cookie in cookies]
 
 
 def detach(options: Options, answers: Callable[[Path], bool]) -> int:
@@ -231,11 +264,7 @@ def stop(run_dir: Path) -> int:
     Raises:
         NodeUnreachable: there is none.
     """
-    pid = _holder(run_dir)
-    if pid is None:
-        raise NodeUnreachable(
-            f"no node runs with {run_dir} as its run directory: name another --run-dir"
-        )
+    pid = _running(run_dir)
     if pid == 0:  # the kernel's word for a process that we do not see
         raise VeoError(f"the node of {run_dir} runs in a container: stop it there")
     try:
@@ -246,12 +275,40 @@ def stop(run_dir: Path) -> int:
         ) from None
     except ProcessLookupError:
         return 0  # it ended just now
-    deadline = time.monotonic() + STOP_S
+    _wait_until_ended(run_dir, pid, STOP_S)
+    return 0
+
+
+def leave(run_dir: Path, ask: Callable[[Path], None]) -> int:
+    """Have this host's node leave its cluster; return when it has ended.
+
+    `ask` asks the node of a run directory to, and returns when it begins.
+
+    Raises:
+        NodeUnreachable: there is none, or it cannot be asked.
+    """
+    pid = _running(run_dir)
+    ask(run_dir)
+    _wait_until_ended(run_dir, pid, LEAVE_S)
+    return 0
+
+
+def _running(run_dir: Path) -> int:
+    """Return the pid of the node of a run directory, 0 if we do not see it."""
+    pid = _holder(run_dir)
+    if pid is None:
+        raise NodeUnreachable(
+            f"no node runs with {run_dir} as its run directory: name another --run-dir"
+        )
+    return pid
+
+
+def _wait_until_ended(run_dir: Path, pid: int, limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
     while _holder(run_dir) == pid:
         if time.monotonic() > deadline:
             raise VeoError(f"the node (pid {pid}) does not end; see its log")
         time.sleep(POLL_S)
-    return 0
 
 
 def _make(option: str, directory: Path) -> None:
@@ -282,7 +339,7 @@ def _only_one(option: str, path: Path, taken: str) -> Iterator[None]:
     process closes the file, whoever opened it: nothing else here may.
     """
     try:
-        handle = path.open("a+")
+        handle = path.open("ab+", buffering=0)
     except OSError as exc:
         raise _unwritable(option, path, exc) from exc
     with handle:
@@ -291,8 +348,8 @@ def _only_one(option: str, path: Path, taken: str) -> Iterator[None]:
         except BlockingIOError:
             raise StartError(f"{taken}: stop it or name another {option}") from None
         handle.truncate(0)
-        handle.write(f"{os.getpid()}\n")
-        handle.flush()
+        with contextlib.suppress(OSError):  # for people to read; the disk may be full
+            handle.write(f"{os.getpid()}\n".encode())
         yield
         handle.truncate(0)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from veo_shell.core.dns_packet import SERVFAIL, failure, is_query
 from veo_shell.core.membership import GONE
-from veo_shell.core.model import DnsRecord, Status
+from veo_shell.core.model import DnsRecord
 from veo_shell.core.protocols import Server
 from veo_shell.core.verbs import read
 from veo_shell.core.zone import Zone, compile_zone, is_type, same_answers
@@ -26,7 +26,7 @@ class DnsRegistry:
         self._node = node
         self._server = server
         self._serial = int(time.time())
-        self._seen: tuple[int, tuple[tuple[str, Status], ...]] | None = None
+        self._seen: tuple[int, int, int] | None = None
         self._zone = self._compile()
 
     @read
@@ -80,9 +80,7 @@ class DnsRegistry:
 
         The serial is raised only where answers changed, never lowered (RFC 1982).
         """
-        machine = self._node.machine
-        verdicts = tuple(sorted((p.node, p.status) for p in machine.members))
-        seen = machine.view.digest, verdicts
+        seen = self._node.machine.dns_key
         if seen == self._seen:
             return
         self._seen = seen

@@ -45,6 +45,10 @@ class StartError(VeoError):
     """The node cannot start."""
 
 
+class Removed(StartError):
+    """An operator removed this node from the cluster: it has to join afresh."""
+
+
 class EngineError(VeoError):
     """The Docker Engine refused or failed. `status`: its HTTP status, 0 if none."""
 

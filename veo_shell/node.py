@@ -6,6 +6,7 @@ The core decides; everything here only carries its events in and its commands ou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
@@ -19,13 +20,16 @@ from veo_shell.container_storage import ContainerStorage
 from veo_shell.container_sup import ContainerSup
 from veo_shell.coordinator import Coordinator
 from veo_shell.core import commands as cmd
-from veo_shell.core.events import Event
+from veo_shell.core.events import Event, Leaving
 from veo_shell.core.machine import Machine
 from veo_shell.core.membership import Timing
-from veo_shell.core.model import NodeDocument
+from veo_shell.core.model import NodeDocument, NodeRecord, Record
 from veo_shell.core.protocols import Clock, Engine, Host, Mesh, Server, Store
+from veo_shell.core.wire import PROTOCOL
 from veo_shell.dns_registry import DnsRegistry
-from veo_shell.errors import VeoError, VerbFailed
+from veo_shell.errors import Removed, StartError, VeoError, VerbFailed
+from veo_shell.joining import Joining
+from veo_shell.journal import Journal
 from veo_shell.node_monitor import NodeMonitor
 from veo_shell.own_settings import OwnSettings
 from veo_shell.peers import Peers
@@ -33,6 +37,10 @@ from veo_shell.peers import Peers
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LISTING_S = 5.0
+"""For so long a node that starts waits for its engine's listing before it joins."""
+ANSWER_S = 10.0
 
 
 @attrs.frozen(kw_only=True)
@@ -71,29 +79,14 @@ class Node:
     ) -> None:
         self.config = config
         self.clock = clock
-        document = NodeDocument(
-            node=config.name,
-            boot_id=uuid.uuid4().hex,
-            incarnation=1,
-            version=1,
-            address=config.address,
-            mesh_port=config.mesh_port,
-            pub_port=config.pub_port,
-            dns_port=config.dns_port,
-            resources=host.resources(),
-            role=config.role,
-        )
-        self.machine = Machine(
-            document,
-            config.cluster,
-            config.timing,
-            clock.now(),
-            alone=all(j == (config.address, config.mesh_port) for j in config.joins),
-        )
-        self.boot_id = document.boot_id
+        self.boot_id = uuid.uuid4().hex
+        self._host = host
+        self.machine = self._new_machine("")
+        self.is_leaving = False
+        self._has_said_farewell = False
         self._is_ending = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._answers: dict[str, cmd.Answer | cmd.Refuse] = {}
+        self._asked: dict[str, list[asyncio.Future[cmd.Answer | cmd.Refuse]]] = {}
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.container_monitor = ContainerMonitor(self, engine)
@@ -101,6 +94,8 @@ class Node:
         self.dns_registry = DnsRegistry(self, server)
         self.node_monitor = NodeMonitor(self, host)
         self.peers = Peers(self, mesh)
+        self.joining = Joining(self)
+        self.journal = Journal(self, store)
         self.container_sup = ContainerSup(self, engine)
         self.words: Mapping[str, object] = {
             "settings": OwnSettings(config.config_file),
@@ -109,6 +104,7 @@ class Node:
             "container_storage": self.container_storage,
             "dns_registry": self.dns_registry,
             "node_monitor": self.node_monitor,
+            "journal": self.journal,
         }
         self.peer_words = {**self.words, "coordinator": Coordinator(self)}
         self._performers: dict[type, Callable[[Any], None]] = {
@@ -120,63 +116,133 @@ class Node:
             cmd.Publish: self.peers.publish,
             cmd.Connect: self.peers.connect,
             cmd.Disconnect: self.peers.disconnect,
-            cmd.Introduce: self.peers.introduce,
+            cmd.Introduce: self.joining.introduce,
             cmd.AskDifference: self.peers.ask_difference,
+            cmd.AskCopy: self.peers.ask_copy,
+            cmd.AskWho: self.peers.ask_who,
+            cmd.TryPort: self.peers.try_port,
             cmd.Answer: self._answer,
             cmd.Refuse: self._answer,
-            cmd.Report: self._report,
+            cmd.Note: self.journal.note,
+            cmd.End: self._end,
         }
+
+    def _new_machine(self, disk_id: str) -> Machine:
+        config = self.config
+        document = NodeDocument(
+            node=config.name,
+            boot_id=self.boot_id,
+            incarnation=1,
+            version=1,
+            address=config.address,
+            mesh_port=config.mesh_port,
+            pub_port=config.pub_port,
+            dns_port=config.dns_port,
+            resources=self._host.resources(),
+            role=config.role,
+            disk_id=disk_id,
+            protocol=PROTOCOL,
+        )
+        return Machine(
+            document,
+            config.cluster,
+            config.timing,
+            self.clock.now(),
+            alone=all(j == (config.address, config.mesh_port) for j in config.joins),
+        )
 
     async def start(self) -> None:
         """Load, join and run; raise `VeoError` if it cannot."""
-        restored = self.container_storage.load()
+        held = self.container_storage.load()
+        self.machine = self._new_machine(held.disk_id)
+        if any(self._is_removed(record, held.disk_id) for record in held.records):
+            raise Removed(f"{self.config.name} was removed from the cluster")
         await self.container_monitor.check()
         await self.peers.start()
         await self.dns_registry.start()  # first: who cannot have the port joins nobody
-        self._perform(self.machine.restore(*restored, self.clock.now()))
-        await self.peers.join()
+        restored = self.machine.restore(held.documents, held.records, self.clock.now())
         self.container_monitor.watch()
+        # First: the peers still hold what ran here for running, and are told at once
+        # what does.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LISTING_S):
+                await self.until(lambda: self.machine.knows_its_own or None)
+        self._perform(restored)
         self.node_monitor.run()
+        await self.joining.join()
         logger.info("%s: up at %s", self.config.name, self.config.address)
+
+    def _is_removed(self, record: Record, disk_id: str) -> bool:
+        """Tell whether a record says that this node left, with this state, for good."""
+        named = isinstance(record, NodeRecord) and record.node == self.config.name
+        return named and getattr(record, "removed", "") == disk_id
 
     async def stop(self) -> None:
         """Pause: say so to the peers and end; the containers keep running."""
-        await self.peers.say_farewell()
+        if not self._has_said_farewell:
+            await self.peers.say_farewell(left=self.is_leaving)
         self._is_ending = True
         await self.peers.close()
         for task in list(self._tasks):
             task.cancel()
+        self._give_up_waiting()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.container_monitor.close()
         await self.dns_registry.close()
+        await self.journal.close()
         await self.container_storage.close()
         logger.info("%s: stopped", self.config.name)
 
-    def feed(self, event: Event) -> None:
-        """Tell the core of an event and perform what it orders; nothing at the end."""
+    async def leave(self) -> None:
+        """Leave the cluster: stop the containers, say so, end."""
+        self.is_leaving = True
+        self.feed(Leaving())  # first: whom the peers take for gone decides no more
+        await self.peers.say_farewell(left=True)
+        self._has_said_farewell = True
+
+    def feed(self, event: Event) -> bool:
+        """Tell the core of an event and perform what it orders; nothing at the end.
+
+        Return whether it could.
+        """
         if self._is_ending:
-            return
+            return False
         try:
             self._perform(self.machine.handle(event, self.clock.now()))
+            return True
         except Exception:
             # Only the kind: an event may hold a service's environment.
             logger.exception(
                 "%s: cannot handle %s", self.config.name, type(event).__name__
             )
+            return False
 
-    async def ask(self, event: Event, operation: str) -> Any:
+    async def ask(self, event: Event, operation: str) -> cmd.Answer:
         """Feed an event that carries an operation; return the core's answer to it.
 
-        The answer is given when the write that it stands for is on disk.
+        Raises:
+            VeoError: the core refuses it, or does not answer.
         """
-        self.feed(event)  # the core answers at once, or not at all
-        answer = self._answers.pop(operation, None)
-        if answer is None:
-            raise VerbFailed(f"{self.config.name} could not handle it; see its log")
+        future: asyncio.Future[cmd.Answer | cmd.Refuse]
+        future = asyncio.get_running_loop().create_future()
+        waiting = self._asked.setdefault(operation, [])
+        waiting.append(future)
+        try:
+            if not self.feed(event):
+                raise VerbFailed(f"{self.config.name} could not handle it; see its log")
+            async with asyncio.timeout(ANSWER_S):
+                answer = await future
+        except TimeoutError as exc:
+            raise VerbFailed(
+                f"{self.config.name} gave no answer in time: it may be done, or not"
+            ) from exc
+        finally:
+            waiting.remove(future)
+            if not waiting:
+                self._asked.pop(operation, None)
         if isinstance(answer, cmd.Refuse):
             raise answer.error
-        await self.container_storage.flushed()
-        return answer.value
+        return answer
 
     async def until(self, happened: Callable[[], T | None]) -> T:
         """Wait until something is seen in the view; return it."""
@@ -202,6 +268,14 @@ class Node:
         """End the node's run: it cannot go on."""
         if not self.failed.done():
             self.failed.set_exception(error)
+
+    def _give_up_waiting(self) -> None:
+        """End what waits in this process for what will not happen any more."""
+        asked = [future for futures in self._asked.values() for future in futures]
+        for future in [*asked, *(future for _, future in self._waiting)]:
+            future.cancel()
+        if self.failed.done() and not self.failed.cancelled():
+            self.failed.exception()  # `start` may have raised another reason
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -232,7 +306,15 @@ class Node:
             future.set_result(seen)
 
     def _answer(self, command: cmd.Answer | cmd.Refuse) -> None:
-        self._answers[command.operation] = command
+        for future in self._asked.get(command.operation, ()):
+            if not future.done():
+                future.set_result(command)
 
-    def _report(self, command: cmd.Report) -> None:
-        logger.info("%s: %s", self.config.name, command.text)
+    def _end(self, command: cmd.End) -> None:
+        self.is_leaving = self.is_leaving or command.clean
+        if command.clean and not self.failed.done():
+            logger.info("%s", command.reason)
+            self.failed.set_result(None)
+        else:
+            error = Removed if command.afresh else StartError
+            self.fail(error(command.reason))

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import random
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from veo_shell.core import reconcile
+from veo_shell.core.address import split
+from veo_shell.core.balance import next_step
 from veo_shell.core.events import HeartbeatDue, Ticked
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Candidate,
+    Container,
     NodeDocument,
     NodeInfo,
+    NodeLink,
     NodeRoom,
     Resources,
     Room,
     Service,
+    SlotRecord,
+    State,
+    Written,
 )
 from veo_shell.core.protocols import Host
 from veo_shell.core.verbs import read, write
-from veo_shell.errors import UsageError
+from veo_shell.core.written import written
+from veo_shell.errors import ServiceError, UnknownNode, UsageError
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
@@ -46,6 +55,25 @@ class NodeMonitor:
         return [self._info(head) for head in self._heads()]
 
     @read
+    def links(self) -> list[NodeLink]:
+        """Return who hears whom directly, as each node's heartbeats tell.
+
+        >>> node_monitor.links()
+        """
+        machine = self._node.machine
+        now, names = self._node.clock.now(), [head.node for head in self._heads()]
+        own = machine.members.silences(now)
+        links = []
+        for node, peer in itertools.permutations(names, 2):
+            known = machine.members.peer(node)
+            said = own if node == machine.me else (known.silences if known else {})
+            is_heard = node == machine.me or node not in own
+            silent_s = said.get(peer, 0.0) if is_heard else 0.0
+            hears = not silent_s if is_heard else None
+            links.append(NodeLink(node=node, peer=peer, hears=hears, silent_s=silent_s))
+        return links
+
+    @read
     def get_resources(self) -> Resources:
         """Return what this node has and what is free of it, now.
 
@@ -68,10 +96,7 @@ class NodeMonitor:
         >>> node_monitor.free()
         """
         view = self._node.machine.view
-        return [
-            self._room(head, reconcile.reserved(view, head.node))
-            for head in self._living()
-        ]
+        return [self._room(head, view.reserved(head.node)) for head in self._living()]
 
     @read
     def where(self, service: Service) -> list[Candidate]:
@@ -79,21 +104,129 @@ class NodeMonitor:
 
         >>> node_monitor.where(t)
         """
-        machine = self._node.machine
-        return reconcile.candidates(machine.view, machine.members, service, "")
+        return self._node.machine.candidates(service)
 
     @write
-    async def assign_role(self, node: str, role: str) -> None:
+    async def join(self, address: str) -> Written:
+        """Have this node taken in by the one at HOST or HOST:PORT, now.
+
+        >>> node_monitor.join("192.0.2.1")
+        """
+        host, port = split(address, f"join({address!r})")
+        await self._node.joining.join_now(host, port)
+        return written(f"joined {host}:{port}", 0)
+
+    @write
+    async def drain(self, node: str) -> Written:
+        """Move a node's work away, one instance of a service at a time.
+
+        Each runs elsewhere, healthy, before the old one stops. Returns when nothing is
+        left that can be moved; the node takes no work until `undrain`.
+
+        >>> node_monitor.drain("dos@dos")
+        """
+        name = self.named(node)
+        copies = await self._write_node("drain", name, True)
+        await self._node.until(lambda: self._is_drained(name))
+        machine = self._node.machine
+        is_gone = machine.members.status(name) in GONE
+        left = () if is_gone else tuple(machine.view.containers(name))
+        names = ", ".join(c.name for c in left)
+        why = f"what stays is a job, or fits nowhere else: {names}" if left else ""
+        return written(f"{name} is drained", copies, why, left)
+
+    @write
+    async def undrain(self, node: str) -> Written:
+        """Let a node take work again, as new work comes up.
+
+        >>> node_monitor.undrain("dos@dos")
+        """
+        name = self.named(node)
+        copies = await self._write_node("drain", name, False)
+        return written(f"{name} takes work again", copies)
+
+    @write
+    async def remove_node(self, node: str, force: bool = False) -> Written:
+        """Remove a node from the cluster: a dead one is forgotten, a live one drained.
+
+        It has to join afresh. With `force` what cannot be moved stops.
+
+        Raises:
+            ServiceError: something on it fits nowhere else; nothing is removed.
+
+        >>> node_monitor.remove_node("tres@tres")
+        """
+        machine = self._node.machine
+        name = self.named(node)
+        if machine.members.status(name) not in GONE:
+            drained = await self.drain(name)
+            if drained.containers and not force:
+                names = ", ".join(c.name for c in drained.containers)
+                raise ServiceError(
+                    f"{name} is drained but for jobs, and what fits nowhere else: stop "
+                    f"it, or remove_node({name!r}, force=True): {names}"
+                )
+        copies = await self._write_node("remove_node", name)
+        return written(f"{name} is removed", copies)
+
+    @write
+    async def rebalance(self) -> Written:
+        """Spread the instances of each service evenly over the nodes that fit it.
+
+        Moves as few as it takes, one at a time, each healthy there before it stops
+        here. Nodes that came or came back take work only so, or as new work comes up.
+
+        >>> node_monitor.rebalance()
+        """
+        moved = 0
+        copies = 2
+        while (step := next_step(self._node.machine.reconciler)) is not None:
+            slot, target = step
+            operation = uuid.uuid4().hex
+            node = self._node.machine.reconciler.coordinator(slot.uid)
+            done, kept = await self._node.peers.call(
+                node, "coordinator.move", operation, slot.uid, slot.slot, target
+            )
+            if not done:
+                break
+            moved, copies = moved + 1, min(copies, kept)
+            await self._node.until(functools.partial(self._is_moved, slot))
+        what = f"{moved} moved" if moved else "nothing to move"
+        return written(what, copies if moved else 0)
+
+    @write
+    async def leave(self) -> Written:
+        """Take this node out of the cluster: its work moves at once, then it ends.
+
+        >>> node_monitor.leave()
+        """
+        await self._node.leave()
+        return written(f"{self._node.machine.me} leaves", 0)
+
+    @write
+    async def assign_role(self, node: str, role: str) -> Written:
         """Give a node a role, over the one in its own file, for all of the cluster.
 
         >>> node_monitor.assign_role("dos@dos", "master")
         """
         if not role or role.split() != [role]:
             raise UsageError(f"{role!r} is not a role: give one word")
-        operation = uuid.uuid4().hex
-        await self._node.peers.call(
-            self._node.machine.me, "coordinator.assign_role", operation, node, role
-        )
+        name = self.named(node)
+        copies = await self._write_node("assign_role", name, role)
+        return written(f"{name}: role {role}", copies)
+
+    def named(self, node: str) -> str:
+        """Return the whole name of a node, of which `dos` is enough if it is one.
+
+        Raises:
+            UnknownNode: there is none.
+        """
+        names = [head.node for head in self._heads()]
+        found = [name for name in names if node in (name, name.partition("@")[0])]
+        if node in found or len(found) == 1:
+            return node if node in found else found[0]
+        known = ", ".join(found or names)
+        raise UnknownNode(f"no node is called {node!r}; there are {known}")
 
     def run(self) -> None:
         """Begin to tell the others that this node lives, and to judge them."""
@@ -101,9 +234,9 @@ class NodeMonitor:
         self._node.spawn(self._tick(), "tick")
 
     async def _beat(self) -> None:
-        period_s = self._node.config.timing.heartbeat_s
         while True:
             self._node.feed(HeartbeatDue(lag_s=self._lag_s))
+            period_s = self._node.machine.heartbeat_s
             # Spread, so that nodes started together do not speak together.
             await asyncio.sleep(period_s * random.uniform(0.9, 1.1))  # noqa: S311
 
@@ -115,6 +248,56 @@ class NodeMonitor:
             self._lag_s = max(0.0, clock.now() - due_s)
             self._node.feed(Ticked(lag_s=self._lag_s))
 
+    async def _write_node(self, verb: str, *args: Any) -> int:
+        """Have a decision about a node written; return on how many disks it is."""
+        operation, me = uuid.uuid4().hex, self._node.machine.me
+        copies: int
+        _, copies = await self._node.peers.call(
+            me, f"coordinator.{verb}", operation, *args
+        )
+        return copies
+
+    def _is_drained(self, node: str) -> bool | None:
+        """Tell when nothing is left on a node, or only what cannot be moved."""
+        machine = self._node.machine
+        if machine.members.status(node) in GONE or not machine.view.is_drained(node):
+            return True
+        for slot in machine.view.assigned(node):
+            service = machine.view.spec(slot.uid)
+            if service is None or not machine.reconciler.is_movable(slot, service):
+                continue
+            if any(c.fits for c in machine.candidates(service, slot.uid)):
+                return None
+        # What has been taken over is still in its last two seconds.
+        leaving = [c for c in machine.view.containers(node) if self._is_leaving(c)]
+        moving = any(
+            slot.handover
+            for r in machine.view.services()
+            for slot in machine.view.slots(r.uid)
+        )
+        return None if leaving or moving else True
+
+    def _is_leaving(self, container: Container) -> bool:
+        """Tell whether a container stops, or is to."""
+        slot = self._node.machine.view.slot(container.uid, container.slot)
+        is_to = slot is not None and container.name in slot.ends
+        return is_to or container.state is State.STOPPING
+
+    def _is_moved(self, before: SlotRecord) -> bool | None:
+        """Tell when a slot that was moved is filled at its new place alone."""
+        machine = self._node.machine
+        now = machine.view.slot(before.uid, before.slot)
+        if now is None or not now.wanted:
+            return True
+        if now.handover or now.node == before.node:
+            return None if now.handover else True
+        left = [
+            c
+            for c in machine.view.instances(before.uid)
+            if c.slot == before.slot and c.node == before.node
+        ]
+        return None if left else True
+
     def _heads(self) -> list[NodeDocument]:
         return sorted(self._node.machine.view.nodes, key=lambda head: head.node)
 
@@ -125,6 +308,7 @@ class NodeMonitor:
     def _info(self, head: NodeDocument) -> NodeInfo:
         machine = self._node.machine
         peer = machine.members.peer(head.node)
+        since_s = self._node.clock.now() - peer.since_s if peer else 0.0
         return NodeInfo(
             node=head.node,
             status=machine.members.status(head.node),
@@ -135,6 +319,8 @@ class NodeMonitor:
             memory_bytes=head.resources.memory.total_bytes,
             disk_bytes=head.resources.disk.total_bytes,
             evidence=peer.evidence if peer else "this node",
+            since_s=round(since_s, 1),
+            drained=machine.view.is_drained(head.node),
         )
 
     def _room(self, head: NodeDocument, held: Room) -> NodeRoom:

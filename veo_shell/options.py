@@ -37,6 +37,8 @@ class Options:
     run_dir: Path
     docker: str | None
     log_level: str
+    accept_cookie_file: str | None = None
+    recover: bool = False
 
 
 def configure(options: Options) -> NodeConfig:

@@ -7,41 +7,53 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from veo_shell.core.commands import (
+    AskCopy,
     AskDifference,
+    AskWho,
     Connect,
     Disconnect,
-    Introduce,
     Publish,
+    TryPort,
 )
 from veo_shell.core.dispatch import dispatch
-from veo_shell.core.events import Asked, DifferenceHeard, Heard, Welcomed
-from veo_shell.core.model import Status
+from veo_shell.core.events import (
+    Asked,
+    CopyAnswered,
+    DifferenceHeard,
+    Heard,
+    Recognized,
+    Tried,
+)
+from veo_shell.core.model import JournalEntry, Status
 from veo_shell.core.protocols import Mesh
 from veo_shell.core.verbs import pack, pack_error, unpack, unpack_error
 from veo_shell.core.wire import (
+    ACCEPTED,
+    Ack,
     Call,
     Delta,
     Difference,
     Failed,
     Farewell,
+    Forget,
     Heartbeat,
     Join,
+    Keep,
+    Me,
     Message,
+    Noted,
+    Published,
     Pull,
-    Refused,
+    Records,
     Reply,
-    Welcome,
+    Who,
     decode,
     encode,
 )
-from veo_shell.errors import (
-    PeerError,
-    PeerUnreachable,
-    StartError,
-    VeoError,
-    VerbFailed,
-)
+from veo_shell.errors import PeerError, PeerUnreachable, VeoError, VerbFailed
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
@@ -50,8 +62,10 @@ logger = logging.getLogger(__name__)
 
 REQUEST_S = 1.0
 CALL_S = 3.0
-NAME_TRIES = 8
-"""A name is refused while its old process was heard lately: a restart waits for it."""
+WHO_S = 0.5
+KNOCK_S = 0.5
+OLDEST = min(ACCEPTED)
+"""The protocol of requests and replies: the other side may be of the version before."""
 
 
 class Peers:
@@ -66,32 +80,20 @@ class Peers:
         """Bind the mesh and take part in it."""
         await self._mesh.start(self._hear, self._answer)
 
-    async def join(self) -> None:
-        """Be taken in by the nodes to join; those not there yet are asked again later.
-
-        Raises:
-            StartError: one refuses this node, as when its name is taken.
-        """
-        for address, port in self._node.config.joins:
-            if reason := await self._introduce(address, port):
-                again_s = self._timing.rejoin_s
-                logger.warning("%s: asked again every %g s", reason, again_s)
-                self._node.spawn(self._rejoin(address, port), f"join {address}")
-
-    async def say_farewell(self) -> None:
-        """Tell the peers that this node pauses: its containers keep running."""
+    async def say_farewell(self, *, left: bool) -> None:
+        """Tell the peers that this node pauses, its containers running, or leaves."""
         config = self._node.config
         message = Farewell(
             node=config.name,
             boot_id=self._node.boot_id,
-            left=False,
+            left=left,
             for_s=self._timing.pause_s,
         )
         living = [p for p in self._node.machine.members if p.status is Status.ALIVE]
         heads = [self._node.machine.view.head(peer.node) for peer in living]
         await asyncio.gather(
             *(
-                self._request(head.address, head.mesh_port, message, REQUEST_S)
+                self.request(head.address, head.mesh_port, message, REQUEST_S)
                 for head in heads
                 if head is not None
             ),
@@ -104,7 +106,12 @@ class Peers:
 
     def publish(self, order: Publish) -> None:
         """Send a message to every peer."""
-        self._mesh.publish(encode(order.message))
+        self._publish(order.message)
+
+    def publish_entries(self, entries: tuple[JournalEntry, ...]) -> None:
+        """Send entries of this node's journal to every peer."""
+        name, boot_id = self._node.config.name, self._node.boot_id
+        self._publish(Noted(node=name, boot_id=boot_id, entries=entries))
 
     def connect(self, order: Connect) -> None:
         """Hear a peer from now on."""
@@ -114,18 +121,26 @@ class Peers:
         """Stop hearing a peer."""
         self._mesh.disconnect(order.address, order.mesh_port, order.pub_port)
 
-    def introduce(self, order: Introduce) -> None:
-        """Tell a node of this one."""
-        self._node.spawn(
-            self._introduce_or_fail(order.address, order.mesh_port), "introduction"
-        )
-
     def ask_difference(self, order: AskDifference) -> None:
         """Pull what a peer knows more."""
         self._node.spawn(self._pull(order), f"pull from {order.peer}")
 
+    def ask_copy(self, order: AskCopy) -> None:
+        """Have a peer put records on its disk."""
+        self._node.spawn(self._copy(order), f"copy to {order.peer}")
+
+    def ask_who(self, order: AskWho) -> None:
+        """Ask which process is at an address."""
+        self._node.spawn(self._recognize(order), f"who is {order.node}")
+
+    def try_port(self, order: TryPort) -> None:
+        """Try whether a port takes connections."""
+        self._node.spawn(self._knock(order), f"try {order.address}:{order.port}")
+
     async def call(self, node: str, verb: str, *args: Any) -> Any:
         """Run a verb on a node, this one or another; return or raise what it gives.
+
+        A node that this one does not hear is asked through one that does.
 
         Raises:
             PeerUnreachable: it does not answer.
@@ -134,11 +149,20 @@ class Peers:
         if node == self._node.machine.me:
             value = await dispatch(self._node.peer_words, verb, packed, {})
             return unpack(value)
-        head = self._node.machine.view.head(node)
+        peer = self._node.machine.members.peer(node)
+        through = peer.witness if peer is not None else ""
+        head = self._node.machine.view.head(through or node)
         if head is None:
             raise PeerUnreachable(f"no node is called {node}")
-        message = Call(operation=args[0], verb=verb, args=packed, kwargs={})
-        reply = await self._request(head.address, head.mesh_port, message, CALL_S)
+        operation = str(args[0]) if args else ""
+        target = node if through else ""
+        message = Call(
+            operation=operation, verb=verb, args=packed, kwargs={}, target=target
+        )
+        try:
+            reply = await self.request(head.address, head.mesh_port, message, CALL_S)
+        except PeerUnreachable as exc:
+            raise PeerUnreachable(f"{through or node}: {exc}") from exc
         if isinstance(reply, Failed):
             raise unpack_error([reply.error, reply.message, reply.fields])
         if not isinstance(reply, Reply):
@@ -147,92 +171,108 @@ class Peers:
 
     def _hear(self, frame: bytes) -> None:
         message = decode(frame)
-        if not isinstance(message, Heartbeat | Delta):
+        if isinstance(message, Noted):
+            if self._node.machine.members.peer(message.node) is not None:
+                self._node.journal.take(message.entries)
+        elif isinstance(message, Heartbeat | Delta | Forget):
+            self._node.feed(Heard(message=message))
+        else:
             raise PeerError(f"a {type(message).__name__} is not to be published")
-        self._node.feed(Heard(message=message))
+
+    def _publish(self, message: Published) -> None:
+        self._mesh.publish(encode(message, self._node.machine.protocol))
 
     async def _answer(self, frame: bytes) -> bytes | None:
         message = decode(frame)
         if isinstance(message, Call):
             return await self._serve(message)
-        if not isinstance(message, Join | Pull | Farewell):
+        if not isinstance(message, Join | Pull | Farewell | Keep | Who):
             raise PeerError(f"a {type(message).__name__} is not to be asked")
         operation = uuid.uuid4().hex
         asked = Asked(operation=operation, message=message)
-        reply: Message = await self._node.ask(asked, operation)
-        return encode(reply)
+        answer = await self._node.ask(asked, operation)
+        await self._node.container_storage.flushed()
+        return encode(answer.value, OLDEST)
 
     async def _serve(self, call: Call) -> bytes:
         words = self._node.peer_words
         try:
+            if call.target not in ("", self._node.machine.me):
+                return await self._pass_on(call)
             value = await dispatch(words, call.verb, call.args, call.kwargs)
-            return encode(Reply(value=value))
+            return encode(Reply(value=value), OLDEST)
         except VeoError as exc:
             if isinstance(exc, VerbFailed):
                 logger.exception("a peer's call of %s failed", call.verb)
             error, message, fields = pack_error(exc)
         except ValueError as exc:  # larger than a frame
             error, message, fields = pack_error(VeoError(f"{call.verb}: {exc}"))
-        return encode(Failed(error=error, message=message, fields=fields))
+        return encode(Failed(error=error, message=message, fields=fields), OLDEST)
 
-    async def _request(
-        self, address: str, mesh_port: int, message: Message, timeout_s: float
+    async def request(
+        self,
+        address: str,
+        mesh_port: int,
+        message: Message,
+        timeout_s: float = REQUEST_S,
     ) -> Message:
-        frame = await self._mesh.request(address, mesh_port, encode(message), timeout_s)
-        return decode(frame)
+        """Ask a node, in words that the one before this version has too.
+
+        Raises:
+            PeerUnreachable: nobody answers there in time.
+            PeerError: what answers cannot be used.
+        """
+        frame = encode(message, OLDEST)
+        return decode(await self._mesh.request(address, mesh_port, frame, timeout_s))
+
+    async def _pass_on(self, call: Call) -> bytes:
+        """Put a call to the node it is for, which the asker cannot reach."""
+        head = self._node.machine.view.head(call.target)
+        if head is None:
+            raise PeerUnreachable(f"no node is called {call.target}")
+        direct = attrs.evolve(call, target="")
+        reply = await self.request(head.address, head.mesh_port, direct, CALL_S)
+        return encode(reply, OLDEST)
+
+    async def _copy(self, order: AskCopy) -> None:
+        keep = Keep(
+            node=self._node.config.name,
+            boot_id=self._node.boot_id,
+            records=Records.of(order.records),
+        )
+        reply = await self._try(order.address, order.mesh_port, keep)
+        self._node.feed(
+            CopyAnswered(
+                operation=order.operation,
+                peer=order.peer,
+                kept=isinstance(reply, Ack),
+            )
+        )
+
+    async def _recognize(self, order: AskWho) -> None:
+        reply = await self._try(order.address, order.mesh_port, Who(), WHO_S)
+        boot_id = reply.boot_id if isinstance(reply, Me) else ""
+        self._node.feed(Recognized(node=order.node, boot_id=boot_id))
+
+    async def _knock(self, order: TryPort) -> None:
+        knock = await self._mesh.knock(order.address, order.port, KNOCK_S)
+        self._node.feed(Tried(node=order.node, container=order.container, knock=knock))
 
     async def _pull(self, order: AskDifference) -> None:
-        answer: Difference | None = None
-        try:
-            reply = await self._request(
-                order.address,
-                order.mesh_port,
-                self._node.machine.view.pull(),
-                REQUEST_S,
-            )
-            answer = reply if isinstance(reply, Difference) else None
-        except PeerError as exc:
-            logger.debug("no difference from %s: %s", order.peer, exc)
+        reply = await self._try(order.address, order.mesh_port, order.pull)
+        answer = reply if isinstance(reply, Difference) else None
         self._node.feed(DifferenceHeard(peer=order.peer, answer=answer))
 
-    async def _introduce(self, address: str, mesh_port: int) -> str | None:
-        """Send a `Join`; return why it was not answered, raise if it was refused."""
-        tries = 1
+    async def _try(
+        self,
+        address: str,
+        mesh_port: int,
+        message: Message,
+        timeout_s: float = REQUEST_S,
+    ) -> Message | None:
+        """Ask a node; None if there is no answer that can be used."""
         try:
-            reply = await self._ask_in(address, mesh_port)
-            while isinstance(reply, Refused) and tries < NAME_TRIES:
-                tries += 1
-                await asyncio.sleep(self._timing.name_retry_s)
-                reply = await self._ask_in(address, mesh_port)
+            return await self.request(address, mesh_port, message, timeout_s)
         except PeerError as exc:
-            return str(exc)
-        if isinstance(reply, Welcome):
-            welcomed = Welcomed(address=address, mesh_port=mesh_port, answer=reply)
-            self._node.feed(welcomed)
+            logger.debug("%s:%d: %s", address, mesh_port, exc)
             return None
-        reason = reply.reason if isinstance(reply, Refused) else "not understood"
-        me = self._node.machine.me
-        raise StartError(f"{address}:{mesh_port} refuses {me}: {reason}")
-
-    async def _ask_in(self, address: str, mesh_port: int) -> Message:
-        machine = self._node.machine
-        document = machine.view.head(machine.me)
-        assert document is not None
-        join = Join(document=document, cluster=machine.cluster)
-        return await self._request(address, mesh_port, join, REQUEST_S)
-
-    async def _introduce_or_fail(self, address: str, mesh_port: int) -> None:
-        try:
-            await self._introduce(address, mesh_port)
-        except StartError as exc:
-            self._node.fail(exc)
-
-    async def _rejoin(self, address: str, mesh_port: int) -> None:
-        while True:
-            await asyncio.sleep(self._timing.rejoin_s)
-            try:
-                if await self._introduce(address, mesh_port) is None:
-                    return
-            except StartError as exc:
-                self._node.fail(exc)
-                return

@@ -10,7 +10,14 @@ import signal
 import sys
 from pathlib import Path
 
-from veo_shell.core.model import Container, Health, Port, Service, State
+from veo_shell.core.model import (
+    Container,
+    Health,
+    JournalEntry,
+    Port,
+    Service,
+    State,
+)
 from veo_shell.core.verbs import read, write
 from veo_shell.edge.control import ControlServer
 from veo_shell.errors import NoSuitableNode
@@ -79,6 +86,25 @@ class ContainerSup:
         return 1 // 0
 
 
+class Journal:
+    @read
+    def why(self, about: str | Container) -> list[JournalEntry]:
+        """Return what led to the present state of something.
+
+        `why("nginx")`
+        """
+        name = about if isinstance(about, str) else about.name
+        entry = JournalEntry(
+            id="uno@uno/b/1", node="uno@uno", kind="added", text=f"{name}: added"
+        )
+        return [entry]
+
+    @read
+    def history(self, last: int = 50) -> list[JournalEntry]:
+        """Return the last entries of the cluster's journal."""
+        return self.why("nginx")[:last]
+
+
 class Settings:
     @read
     def get_applications(self) -> list[Service]:
@@ -89,7 +115,11 @@ class Settings:
 async def main(run_dir: Path) -> None:
     server = ControlServer(
         run_dir / "control.sock",
-        {"container_sup": ContainerSup(), "settings": Settings()},
+        {
+            "container_sup": ContainerSup(),
+            "settings": Settings(),
+            "journal": Journal(),
+        },
         {"node": "uno@uno", "cluster": "test"},
     )
     await server.start()

@@ -63,7 +63,7 @@ def test_a_verb_shows_how_it_is_called(names: dict[str, Any]) -> None:
 
 def test_a_word_shows_its_verbs(names: dict[str, Any]) -> None:
     lines = repr(names["container_sup"]).splitlines()
-    assert lines[0] == "container_sup: start, stop, count and list containers"
+    assert lines[0] == f"container_sup: {namespace.WORDS['container_sup']}"
     at = lines.index("  count() -> int")
     assert lines[at + 1] == "      Count the containers of this node."
 
@@ -148,6 +148,39 @@ def test_help(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None
     assert "changes the cluster" in told
     names["help"](len)
     assert "number of items" in capsys.readouterr().out
+
+
+def test_why_and_history_need_no_word(
+    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (entry,) = names["why"]("nginx")
+    assert (entry.kind, entry.text) == ("added", "nginx: added")
+    container = names["container_sup"].cloud_containers()[0]
+    assert names["why"](container)[0].text == f"{container.name}: added"
+    assert names["history"](last=1) == names["history"]() == [entry]
+    assert repr(names["history"]) == (
+        "history(last: int = 50) -> list[JournalEntry]\n"
+        "  Return the last entries of the cluster's journal."
+    )
+    assert str(inspect.signature(names["history"])).startswith("(last: int = 50)")
+    names["help"](names["why"])
+    assert capsys.readouterr().out == (
+        "why(about: str | Container) -> list[JournalEntry]\n"
+        "  Return what led to the present state of something.\n"
+        "  \n"
+        '  `why("nginx")`\n'
+    )
+    names["help"]()
+    told = capsys.readouterr().out
+    assert all(f"  {name}(" in told for name in namespace.SHORTCUTS)
+
+
+def test_a_node_that_has_not_learnt_it_yet(node: SampleNode, tmp_path: Path) -> None:
+    client = Client(tmp_path)
+    shortcut = namespace.Shortcut(namespace.Listing(client), "dns_registry", "why")
+    with pytest.raises(UsageError, match="dns_registry has no 'why'; it has no verbs"):
+        shortcut("nginx")
+    client.close()
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,22 @@ import pytest
 
 from veo_shell.console import render
 from veo_shell.core.model import (
+    Added,
     Candidate,
     Container,
     Cpu,
     Disk,
+    DnsChange,
     Health,
+    JournalEntry,
+    Loss,
     Memory,
     Mount,
     MountKind,
+    Move,
     NodeInfo,
+    NodeLink,
+    OnPartition,
     Port,
     Resources,
     Restart,
@@ -27,6 +34,7 @@ from veo_shell.core.model import (
     State,
     Status,
     Transport,
+    Written,
 )
 
 CONTAINER = Container(
@@ -97,12 +105,154 @@ def test_services() -> None:
     head, row = lines((SERVICE,))
     assert head == ["name", "image", "network", "ports", "restart"]
     assert row == ["web", "nginx:latest", "default", "-", "on-failure"]
+    kept = attrs.evolve(SERVICE, on_partition=OnPartition.KEEP)
+    head, first, second = lines((SERVICE, kept))
+    assert (head[-1], first[-1], second[-1]) == ("on_partition", "-", "keep")
 
 
 def test_nodes() -> None:
     head, row = lines([NODE])
     assert " ".join(head) == "node status address role containers cpus memory disk"
     assert " ".join(row) == "uno@uno alive 10.0.0.1 - 2 2 8 GiB 1000 B"
+
+
+def test_nodes_that_are_not_as_they_should_be() -> None:
+    down = attrs.evolve(NODE, status=Status.DOWN, since_s=3.25, evidence="it refuses")
+    drained = attrs.evolve(NODE, drained=True)
+    head, first, second = lines([down, drained])
+    assert " ".join(head) == (
+        "node status since address role drained containers cpus memory disk evidence"
+    )
+    assert " ".join(first) == (
+        "uno@uno down 3.25 s 10.0.0.1 - - 2 2 8 GiB 1000 B it refuses"
+    )
+    assert " ".join(second) == "uno@uno alive - 10.0.0.1 - yes 2 2 8 GiB 1000 B -"
+
+
+@pytest.mark.parametrize(
+    ("age_s", "shown"),
+    [
+        (0.4, "0.4 s"),
+        (119.0, "119 s"),
+        (120.0, "2 min"),
+        (7199.0, "120 min"),
+        (7200.0, "2 h"),
+        (172800.0, "2 d"),
+    ],
+)
+def test_ages(age_s: float, shown: str) -> None:
+    row = lines([attrs.evolve(NODE, since_s=age_s)])[1]
+    assert " ".join(row).startswith(f"uno@uno alive {shown} 10.0.0.1")
+
+
+def test_links() -> None:
+    links = [
+        NodeLink(node="uno@uno", peer="dos@dos", hears=True),
+        NodeLink(node="dos@dos", peer="uno@uno", hears=False, silent_s=2.5),
+        NodeLink(node="tres@tres", peer="uno@uno", hears=None),
+    ]
+    assert lines(links[:1]) == [
+        ["node", "peer", "hears"],
+        ["uno@uno", "dos@dos", "yes"],
+    ]
+    assert lines(links)[2:] == [
+        ["dos@dos", "uno@uno", "no", "2.5", "s"],
+        ["tres@tres", "uno@uno", "-", "-"],
+    ]
+
+
+def entry(number: int, text: str, cause: int = 0, **fields: Any) -> JournalEntry:
+    return JournalEntry(
+        id=f"n/{number}",
+        node="uno@uno",
+        kind=fields.pop("kind", text.split()[0]),
+        text=text,
+        at_s=number + 0.25,
+        cause=f"n/{cause}" if cause else "",
+        **fields,
+    )
+
+
+STORY = [
+    entry(1, "added"),
+    entry(2, "placed", 1),
+    entry(3, "creating", 2, kind="container", container="c"),
+    entry(4, "running", 3, kind="container", container="c"),
+    entry(5, "healed", 2),
+    entry(6, "stopping", 5, kind="container", container="d"),
+    entry(7, "scaled"),
+]
+
+
+def test_a_story_is_told_as_a_tree() -> None:
+    head, *rows = render.text(STORY).splitlines()
+    assert head.split() == ["at", "node", "kind", "what"]
+    assert re.match(r"\d\d-\d\d \d\d:\d\d:01\.250  uno@uno  added  ", rows[0])
+    at = head.index("what")
+    assert [row[at:] for row in rows] == [
+        "added",
+        "└ placed",
+        "  └ creating",
+        "  └ running",
+        "  └ healed",
+        "    └ stopping",
+        "scaled",
+    ]
+
+
+def test_a_history_is_no_tree() -> None:
+    """One chain is told between the steps of another."""
+    mixed = [*STORY[:2], entry(8, "other"), *STORY[2:]]
+    assert "└" not in render.text(mixed)
+    assert "└" not in render.text(STORY[1:2])
+
+
+def test_an_entry_alone() -> None:
+    told = dict(line.split(None, 1) for line in render.text(STORY[2]).splitlines()[1:])
+    assert told["cause"] == "n/2"
+    assert told["container"] == "c"
+
+
+def test_what_was_added_is_a_table_and_a_warning() -> None:
+    fields = attrs.asdict(CONTAINER, recurse=False)
+    added = Added(**fields, copies=2)
+    head, row = lines(added)
+    assert (head[-1], row[-1]) == ("copies", "2")
+    assert row[:2] == [CONTAINER.name, "nginx"]
+    alone = attrs.evolve(added, copies=1, warning="on one disk only")
+    assert render.text(alone).splitlines()[2:] == ["warning: on one disk only"]
+    assert len(lines([added, alone])) == 3
+
+
+def test_what_was_written_is_a_line_a_table_and_a_warning() -> None:
+    written = Written(what="web removed", copies=2)
+    assert render.text(written) == "web removed (kept on 2 disks)"
+    alone = attrs.evolve(
+        written, copies=1, warning="on one disk", containers=(CONTAINER,)
+    )
+    first, head, row, last = render.text(alone).splitlines()
+    assert (first, last) == ("web removed", "warning: on one disk")
+    assert head.split()[0] == "name"
+    assert row.split()[0] == CONTAINER.name
+
+
+def test_what_would_be_lost() -> None:
+    move = Move(service="web", uid="u", slot=0, source="dos@dos", target="uno@uno")
+    stays = attrs.evolve(move, slot=1, target=None, reason="it is not moved")
+    change = DnsChange(name="web.veo.", type="A", before=("10.0.0.2", "x"), after=())
+    loss = Loss(node="dos@dos", moves=(move, stays), dns=(change,))
+    assert [" ".join(line) for line in lines(loss)] == [
+        "if dos@dos were lost:",
+        "service slot from to reason",
+        "web 0 dos@dos uno@uno -",
+        "web 1 dos@dos - it is not moved",
+        "what DNS would answer:",
+        "name type before after",
+        "web.veo. A 10.0.0.2, x -",
+    ]
+    assert render.text(attrs.evolve(loss, moves=(), dns=())) == (
+        "if dos@dos were lost:\nnothing of it would move"
+    )
 
 
 def test_candidates() -> None:
@@ -190,6 +340,15 @@ def test_nothing_is_lost_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -
     assert "…" not in shown
     first = [line.split(" ")[0] for line in shown.splitlines()[1:]]
     assert "".join(first) == CONTAINER.name
+
+
+def test_lines_and_tables_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Written(
+        what="[web] removed", copies=1, warning="alone", containers=(CONTAINER,)
+    )
+    first, *_, last = on_screen(written, monkeypatch, 120).splitlines()
+    assert (first, last) == ("[web] removed", "warning: alone")
+    assert "\x1b[32mrunning" in on_screen(written, monkeypatch, 120)
 
 
 def test_brackets_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:

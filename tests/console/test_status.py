@@ -85,6 +85,45 @@ def test_json_has_whole_records(node: LocalNode) -> None:
     assert port["host_port"] > 0
 
 
+DRAIN = f"""
+node_monitor.drain("uno")
+t = settings.parse_service({dict(SPEC, web=dict(SPEC["web"], roles=["edge"]))!r})
+container_sup.add_service(t, queue=True)
+"""
+
+
+def test_drained_nodes_and_what_waits(node: LocalNode) -> None:
+    said = node.attach("-c", DRAIN)
+    assert said.status == 0, said.err
+    drained, *_, warning = said.out.splitlines()
+    assert drained == "uno@uno is drained"
+    assert warning.startswith("warning: on one disk only: ")
+    nodes, services, containers, _ = show(node).split("\n\n")
+    head, row = (line.split() for line in nodes.splitlines()[1:])
+    assert head[2:6] == ["address", "role", "drained", "containers"]
+    assert row[:5] == ["uno@uno", "alive", node.address, "-", "yes"]
+    assert services.startswith("services: 1\n")
+    title, head_line, waiting = containers.splitlines()
+    assert (title, head_line.split()[-1]) == ("containers: 1", "reason")
+    assert waiting.split()[:5] == ["-", "web", "-", "-", "pending"]
+    assert waiting.endswith("uno@uno: it is drained")
+    told = node.status()
+    assert [host["drained"] for host in told["nodes"]] == [True]
+    assert [c["state"] for c in told["containers"]] == ["pending"]
+    undo = 'container_sup.remove_service("web"); node_monitor.undrain("uno@uno")'
+    assert node.attach("-c", undo).status == 0
+
+
+def test_why_and_history_of_a_real_node(node: LocalNode) -> None:
+    said = node.attach("-c", 'why("web")')
+    assert (said.status, said.err) == (0, "")
+    assert said.out.splitlines()[-1].endswith("web: removed by an operator")
+    said = node.attach("-c", "history(2)")
+    assert len(said.out.splitlines()) == 3
+    said = node.attach("-c", 'why("wbe")')
+    assert said.err == "UnknownService: the journal has nothing about 'wbe'\n"
+
+
 def test_no_node(node: LocalNode) -> None:
     for option in ([], ["--json"]):
         said = node.veo("status", "--run-dir", "/nowhere", *option)

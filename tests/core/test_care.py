@@ -2,44 +2,68 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
+from tests.core.samples import (
+    DOS,
+    TRES,
+    UNO,
+    WEB,
+    beat,
+    container,
+    document,
+    identity,
+    observed,
+    service,
+    slot,
+)
 from veo_shell.core import events as ev
 from veo_shell.core.care import Care
-from veo_shell.core.commands import Command, CreateContainer, DiscardContainer, Report
+from veo_shell.core.commands import (
+    After,
+    Command,
+    CreateContainer,
+    DiscardContainer,
+    Note,
+)
+from veo_shell.core.membership import Membership, Timing
 from veo_shell.core.model import (
+    Container,
     Health,
-    Identity,
+    JournalEntry,
+    NodeRecord,
     Observed,
+    OnPartition,
     Record,
     Restart,
     Service,
-    ServiceRecord,
-    SlotRecord,
     State,
+    Status,
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.view import View
 
-WEB = Service(name="web", image="nginx", restart=Restart.ALWAYS)
-STANDS = ServiceRecord(uid="u1", revision=1, writer="u@u", service=WEB)
-SLOT = SlotRecord(
-    uid="u1", slot=0, revision=2, writer="u@u", generation=1, node="uno@uno"
-)
-IDENTITY = Identity(
-    cluster="veo", node="uno@uno", service="web", uid="u1", slot=0, generation=1
-)
-NAME = IDENTITY.container_name
-SEEN = Observed(id="c1", name=NAME, identity=IDENTITY, image="nginx", running=True)
+STANDS, SLOT, SEEN = service(), slot(UNO), observed()
+NAME = SEEN.name
+ONCE = attrs.evolve(WEB, restart=Restart.NEVER)
+MOST = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
 
 
 class Dialogue:
     """The containers of one node, its table and what they order."""
 
     def __init__(self, *records: Record) -> None:
-        self.view, self.out, self.now = View(), Outbox(), 0.0
-        self.care = Care("uno@uno", "10.0.0.1", "veo", 10.0, self.view, self.out)
+        self.now = 100.0
+        self.view, self.out = View(), Outbox(node=UNO, boot="b")
+        self.members = Membership(UNO, Timing(), self.now)
+        self.care = Care(UNO, "10.0.0.1", "veo", self.view, self.members, self.out)
+        self.notes: list[JournalEntry] = []
+        self.merge(*records)
+
+    def merge(self, *records: Record) -> None:
         for record in records:
             self.view.merge_record(record)
 
@@ -49,24 +73,46 @@ class Dialogue:
 
     def follow(self, may_start: bool = True) -> list[Command]:
         self.care.follow_table(may_start, self.now)
-        orders: list[Command] = []
-        orders += [c for c in self.out.commands if not isinstance(c, Report)]
-        self.out.commands = []
-        return orders
+        self.view.settle()
+        commands, self.out.commands = self.out.commands, []
+        self.notes += [c.entry for c in commands if isinstance(c, Note)]
+        return [c for c in commands if not isinstance(c, Note)]
+
+    def told(self, event: Any) -> list[Command]:
+        """Pass on what the engine, or a timer, says of a container."""
+        by_id = (ev.ContainerExited, ev.HealthChanged, ev.ContainerGone)
+        if isinstance(event, ev.ContainerStarted):
+            self.care.on_started(event, self.now)
+        elif isinstance(event, by_id):
+            self.care.on_container(event, self.now)
+        else:
+            self.care.on_named(event, self.now)
+        return self.follow()
 
     @property
     def states(self) -> list[State]:
         return [life.container.state for life in self.care.lives.values()]
 
 
-def create() -> CreateContainer:
-    return CreateContainer(name=NAME, identity=IDENTITY, service=WEB)
+def create(spec: Service = WEB, generation: int = 1) -> CreateContainer:
+    labels = identity(generation=generation)
+    return CreateContainer(name=labels.container_name, identity=labels, service=spec)
+
+
+def discard(generation: int = 1, timeout_s: float = 10.0) -> DiscardContainer:
+    seen = observed(generation=generation)
+    return DiscardContainer(name=seen.name, container_id=seen.id, timeout_s=timeout_s)
+
+
+# What the engine holds
 
 
 def test_nothing_is_done_before_the_engine_was_listed() -> None:
     node = Dialogue(STANDS, SLOT)
+    assert (node.care.knows_its_own, node.care.is_empty) == (False, False)
     assert node.follow() == []
     assert node.listed() == [create()]
+    assert (node.care.knows_its_own, node.care.is_empty) == (True, False)
     assert node.follow() == []
 
 
@@ -81,12 +127,13 @@ def test_what_runs_is_adopted_and_published() -> None:
     node = Dialogue(STANDS, SLOT)
     assert node.listed(SEEN) == []
     assert node.states == [State.RUNNING]
-    assert node.out.changed[NAME].id == "c1"
+    assert node.out.changed[NAME].id == SEEN.id
 
 
 def test_what_was_created_and_never_started_is_started() -> None:
     node = Dialogue(STANDS, SLOT)
-    node.listed(attrs.evolve(SEEN, running=False, ever_started=False))
+    orders = node.listed(attrs.evolve(SEEN, running=False, ever_started=False))
+    assert orders == [After(name=NAME, delay_s=0.0)]
     assert node.states == [State.BACKOFF]
 
 
@@ -108,52 +155,34 @@ def test_a_container_is_known_by_its_labels_whatever_its_name() -> None:
 def test_what_is_remembered_of_one_that_is_gone_from_the_engine(
     restart: Restart, state: State, then: State
 ) -> None:
-    first = Dialogue(STANDS, SLOT)
-    first.listed(SEEN)
-    (life,) = first.care.lives.values()
     spec = attrs.evolve(WEB, restart=restart)
-    again = Dialogue(attrs.evolve(STANDS, service=spec), SLOT)
-    again.care.remember([attrs.evolve(life.container, state=state, restarts=3)])
-    again.listed()
-    assert again.states == [then]
+    node = Dialogue(service(spec=spec), SLOT)
+    node.care.remember([container(state=state, restarts=3)])
+    node.listed()
+    assert node.states == [then]
     if then is State.CREATING:
-        assert again.care.lives[NAME].container.restarts == 3
+        assert node.care.lives[NAME].container.restarts == 3
 
 
-def test_what_is_not_wanted_any_more_is_given_up_once() -> None:
+def test_a_listing_after_the_engine_was_away_is_believed() -> None:
     node = Dialogue(STANDS, SLOT)
     node.listed(SEEN)
-    node.view.merge_record(attrs.evolve(STANDS, service=None, revision=9))
-    discard = DiscardContainer(name=NAME, container_id="c1", timeout_s=10.0)
-    assert node.follow(may_start=False) == [discard]
-    assert node.follow() == []
-    node.care.on_named(ev.ContainerDiscarded(name=NAME), 0.0)
-    assert node.states == []
-    assert node.out.gone == {NAME}
-
-
-def test_a_container_of_a_removed_service_is_adopted_to_be_removed() -> None:
-    node = Dialogue(attrs.evolve(STANDS, service=None))
-    (order,) = node.listed(SEEN)
-    assert isinstance(order, DiscardContainer)
-
-
-def test_a_container_of_an_unknown_service_is_left_alone() -> None:
-    node = Dialogue()
-    assert node.listed(SEEN) == []
-    assert node.states == []
-    node.view.merge_record(STANDS)  # a peer tells what it is
-    node.view.merge_record(SLOT)
-    assert node.listed(SEEN) == []
+    assert node.listed() == []  # it may be older than what is known
     assert node.states == [State.RUNNING]
+    node.care.on_engine_lost(ev.EngineLost(reason="refused"), node.now)
+    assert node.care.engine_lost == "refused"
+    assert node.care.knows_its_own
+    node.follow()
+    assert node.notes[-1].text == "the engine is away: refused"
+    node.listed()
+    assert node.care.engine_lost == ""
+    assert node.states == [State.BACKOFF]
 
 
-def test_an_old_generation_makes_room_for_the_new_one() -> None:
-    node = Dialogue(STANDS, attrs.evolve(SLOT, generation=2))
-    discard, made = node.listed(SEEN)
-    assert isinstance(discard, DiscardContainer)
-    assert isinstance(made, CreateContainer)
-    assert made.identity.generation == 2
+def test_an_engine_that_is_lost_without_a_reason_is_lost_all_the_same() -> None:
+    node = Dialogue()
+    node.care.on_engine_lost(ev.EngineLost(reason=""), node.now)
+    assert node.care.engine_lost == "it does not answer"
 
 
 @pytest.mark.parametrize(
@@ -163,39 +192,343 @@ def test_an_old_generation_makes_room_for_the_new_one() -> None:
         ev.HealthChanged(container_id="other", health=Health.UNHEALTHY),
         ev.ContainerGone(container_id="other"),
     ],
+    ids=lambda event: type(event).__name__,
 )
 def test_facts_about_others_containers_are_passed_over(event: ev.Event) -> None:
     node = Dialogue(STANDS, SLOT)
     node.listed(SEEN)
-    node.care.on_container(event, 0.0)
+    assert node.told(event) == []
     assert node.states == [State.RUNNING]
 
 
 def test_late_answers_about_what_is_gone_are_passed_over() -> None:
     node = Dialogue(STANDS)
     node.listed()
-    node.care.on_named(ev.TimerDue(name=NAME), 0.0)
-    node.care.on_started(ev.ContainerStarted(observed=SEEN), 0.0)
-    assert node.follow() == []
+    assert node.told(ev.TimerDue(name=NAME)) == []
+    assert node.told(ev.ContainerStarted(observed=SEEN)) == []
     assert node.states == []
 
 
 def test_facts_about_a_container_reach_it() -> None:
     node = Dialogue(STANDS, SLOT)
     node.listed(SEEN)
-    node.care.on_container(ev.ContainerExited(container_id="c1", exit_code=1), 0.0)
+    node.told(ev.ContainerExited(container_id=SEEN.id, exit_code=1))
     assert node.states == [State.BACKOFF]
-    node.care.on_started(ev.ContainerStarted(observed=SEEN), 0.0)
+    node.told(ev.ContainerStarted(observed=SEEN))
     assert node.states == [State.RUNNING]
 
 
-def test_a_listing_after_the_engine_was_away_is_believed() -> None:
+# What the table does not want
+
+
+def test_what_is_removed_is_stopped_at_once_and_once() -> None:
     node = Dialogue(STANDS, SLOT)
     node.listed(SEEN)
-    assert node.listed() == []  # it may be older than what is known
+    node.merge(service(spec=None))
+    assert node.follow(may_start=False) == [discard()]
+    assert node.follow() == []
+    node.told(ev.ContainerDiscarded(name=NAME))
+    assert node.states == []
+    assert node.care.is_empty
+    assert node.out.gone == {NAME}
+
+
+def test_a_container_of_a_removed_service_is_adopted_to_be_removed() -> None:
+    assert Dialogue(service(spec=None)).listed(SEEN) == [discard()]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(slot(None, wanted=False, revision=9), id="given up"),
+        pytest.param(
+            slot(DOS, generation=2, ends=(NAME,), revision=9), id="named to end"
+        ),
+    ],
+)
+def test_what_a_decision_ends_is_drained_first(record: Record) -> None:
+    node = Dialogue(STANDS, SLOT)
+    node.listed(SEEN)
+    node.merge(record)
+    assert node.follow(may_start=False) == [After(name=NAME, delay_s=2.0)]
+    assert node.states == [State.STOPPING]
+    assert node.follow() == []
+    assert node.told(ev.TimerDue(name=NAME)) == [discard()]
+    assert node.told(ev.TimerDue(name=NAME)) == []
+
+
+def test_news_of_one_service_leaves_the_others_alone() -> None:
+    node = Dialogue(STANDS, SLOT)
+    node.listed(SEEN)
+    node.merge(service("u2", attrs.evolve(WEB, name="b")), slot(UNO, uid="u2"))
+    (order,) = node.follow()
+    assert isinstance(order, CreateContainer)
+    assert order.identity.uid == "u2"
+    assert node.states == [State.RUNNING, State.CREATING]
+
+
+def test_what_another_is_named_for_runs_on_until_a_decision_names_it() -> None:
+    node = Dialogue(STANDS, SLOT)
+    node.listed(SEEN)
+    node.merge(slot(DOS, generation=2, revision=9))
+    assert node.follow() == []
     assert node.states == [State.RUNNING]
-    node.care.on_engine_lost(ev.EngineLost(reason="gone"), 0.0)
-    (report,) = node.out.commands
-    assert report == Report(text="the engine is away: gone")
+    orders = node.told(ev.ContainerExited(container_id=SEEN.id, exit_code=1))
+    assert discard() in orders  # it is not started again
+
+
+def test_a_decision_that_keeps_one_made_earlier_is_obeyed() -> None:
+    node = Dialogue(STANDS, slot(UNO, generation=5, made=1))
+    assert node.listed(SEEN) == []
+    assert node.states == [State.RUNNING]
+
+
+def test_two_generations_on_one_node_run_until_one_is_ended() -> None:
+    node = Dialogue(STANDS, slot(UNO, generation=2))
+    assert node.listed(SEEN) == [create(generation=2)]
+    node.merge(slot(UNO, generation=2, ends=(NAME,), revision=9))
+    assert node.follow() == [After(name=NAME, delay_s=2.0)]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_one_without_a_slot_is_given_up_only_if_it_is_down(running: bool) -> None:
+    """Its record is lost: who decides takes back what runs."""
+    node = Dialogue(STANDS)
+    node.care.on_listed(
+        ev.EngineListed(containers=(attrs.evolve(SEEN, running=running),)), 0.0
+    )
+    before = node.states
+    assert [c for c in node.follow(may_start=False) if c == discard()] == []
+    assert node.states == before  # its record may be on its way
+    assert node.follow() == ([] if running else [discard()])
+
+
+def test_a_job_that_has_ended_is_not_run_again_because_the_table_comes_in_parts() -> (
+    None
+):
+    node = Dialogue()
+    done = attrs.evolve(SEEN, running=False, exit_code=0)
+    node.care.on_listed(ev.EngineListed(containers=(done,)), 0.0)
+    node.merge(service(spec=ONCE))
+    assert node.follow(may_start=False) == []
+    node.merge(SLOT)
+    assert node.follow() == []
+    assert node.states == [State.EXITED]
+
+
+def test_a_leaving_node_stops_all_that_is_its_own() -> None:
+    node = Dialogue(STANDS, SLOT)
+    node.listed(SEEN, observed(uid="strange"))
+    node.care.is_leaving = True
+    assert node.follow() == [discard()]
+    node.merge(slot(UNO, 1))
+    assert node.follow() == []
+    node.told(ev.ContainerDiscarded(name=NAME))
+    assert node.care.is_empty  # what it does not know is not its own
+
+
+# Strangers
+
+
+def test_a_container_of_an_unknown_service_is_left_alone() -> None:
+    node = Dialogue()
+    assert node.listed(SEEN) == []
+    assert node.states == []
+    node.merge(STANDS, SLOT)  # a peer tells what it is
+    assert node.follow() == []
+    assert node.states == [State.RUNNING]
+
+
+def test_what_happens_to_a_stranger_is_known_when_it_is_adopted() -> None:
+    node = Dialogue()
+    node.listed(attrs.evolve(SEEN, running=False, ever_started=False))
+    node.told(ev.ContainerStarted(observed=SEEN))
+    node.merge(STANDS, SLOT)
+    assert node.follow() == []
+    assert node.states == [State.RUNNING]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_what_nobody_in_the_cluster_knows_is_ended(running: bool) -> None:
+    node = Dialogue()
+    node.listed(attrs.evolve(SEEN, running=running))
+    node.care.end_orphans(node.now)
+    assert discard() in node.follow()
+    assert node.notes[0].kind == "orphan"
+    assert node.notes[0].text == f"{NAME}: stopped: nobody knows its service"
+    node.care.end_orphans(node.now)
+    assert node.follow() == []
+
+
+def test_a_service_that_lost_its_record_keeps_what_is_in_care() -> None:
+    """It cannot be: but what runs is not ended by what is not known."""
+    node = Dialogue(STANDS, SLOT)
+    node.listed(SEEN)
+    node.merge(service(spec=None))
+    node.view.forget("u1")
+    assert node.follow() == []
+    assert node.states == [State.RUNNING]
+
+
+# What wants a majority
+
+
+class Voting(Dialogue):
+    """A node among voters, with what all of them know."""
+
+    def __init__(self, *records: Record) -> None:
+        votes = [
+            NodeRecord(node=node, revision=1, writer=UNO, votes=True)
+            for node in (UNO, DOS, TRES)
+        ]
+        super().__init__(service(spec=MOST), *votes, *records)
+        self.agreeing = {DOS, TRES}
+        for node in (UNO, DOS, TRES):
+            self.view.merge_document(document(node))
+
+    def tick(self, for_s: float, *speaking: str) -> list[Command]:
+        orders: list[Command] = []
+        for _ in range(round(for_s / 0.25)):
+            self.now += 0.25
+            for node in speaking:
+                digest = self.view.digest if node in self.agreeing else 1
+                said = beat(node, digest=digest)
+                self.members.heard(node, f"{node}#1", self.now, said)
+            self.members.tick(self.now)
+            self.care.on_tick(self.now)
+            orders += self.follow()
+        return orders
+
+
+def test_one_that_sees_no_majority_begins_nothing_that_wants_one() -> None:
+    node = Voting(SLOT)
+    assert node.listed() == node.tick(2) == []
+    assert node.tick(0.25, DOS) == [create(MOST)]
+
+
+def test_one_that_sees_a_majority_begins_when_it_holds_what_that_holds() -> None:
+    """Its own table may be from before they decided without it."""
+    node = Voting(SLOT)
     node.listed()
-    assert node.states == [State.BACKOFF]
+    node.agreeing = set()
+    assert node.tick(10, DOS, TRES) == []
+    node.agreeing = {TRES}
+    assert node.tick(0.25, DOS, TRES) == [create(MOST)]
+
+
+def test_once_it_agreed_it_begins_whatever_changes_as_long_as_it_sees_them() -> None:
+    node = Voting()
+    node.listed()
+    node.tick(0.25, DOS, TRES)
+    node.agreeing = set()
+    node.tick(1, DOS, TRES)
+    node.merge(SLOT)
+    assert node.follow() == [create(MOST)]
+
+
+def test_one_that_lost_the_majority_kills_what_wants_one() -> None:
+    node = Voting(SLOT, service("u2"), slot(UNO, uid="u2"))
+    node.listed(SEEN, observed(uid="u2"))
+    assert node.tick(1, DOS, TRES) == []
+    assert node.tick(2.25) == []
+    assert node.tick(0.25) == [discard(timeout_s=0.0)]
+    node.told(ev.ContainerDiscarded(name=NAME))
+    assert node.states == [State.RUNNING]  # the other service is available
+    assert node.tick(2) == []
+    node.agreeing = set()
+    assert node.tick(1, DOS, TRES) == []
+    node.agreeing = {DOS, TRES}
+    assert node.tick(0.25, DOS, TRES) == [create(MOST)]
+
+
+def test_one_that_is_given_up_already_is_not_killed_again() -> None:
+    node = Voting(SLOT)
+    node.listed(SEEN)
+    node.tick(1, DOS, TRES)
+    node.merge(slot(DOS, generation=2, ends=(NAME,), revision=9))
+    assert node.follow() == [After(name=NAME, delay_s=2.0)]
+    assert node.tick(5) == []
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "begins"),
+    [
+        pytest.param(container(DOS), False, id="it runs"),
+        pytest.param(container(DOS, state=State.STOPPING), False, id="it stops"),
+        pytest.param(container(DOS, state=State.CREATING), False, id="it begins"),
+        pytest.param(container(DOS, state=State.BACKOFF), True, id="it is down"),
+        pytest.param(container(DOS, state=State.EXITED), True, id="it has ended"),
+        pytest.param(container(DOS, 1), True, id="another slot"),
+    ],
+)
+def test_what_fills_the_slot_elsewhere_ends_first(
+    elsewhere: Container, begins: bool
+) -> None:
+    node = Voting(slot(UNO, generation=2))
+    held = document(DOS, version=2, containers=(elsewhere,))
+    node.view.merge_document(held)
+    orders = [*node.listed(), *node.tick(5, DOS, TRES)]
+    assert orders == ([create(MOST, 2)] if begins else [])
+    if not begins:
+        node.view.merge_document(document(DOS, version=3))
+        assert node.follow() == [create(MOST, 2)]
+
+
+@pytest.mark.parametrize(
+    ("status", "after_s"),
+    [(Status.LEFT, 0.25), (Status.DEAD, 3.0), (Status.PAUSED, None)],
+    ids=lambda value: str(value),
+)
+def test_what_a_lost_node_ran_is_taken_for_ended_when_it_had_the_time(
+    status: Status, after_s: float | None
+) -> None:
+    node = Voting(slot(UNO, generation=2))
+    held = document(DOS, version=2, containers=(container(DOS),))
+    node.view.merge_document(held)
+    node.listed()
+    node.tick(1, DOS, TRES)
+    for_s = 0.0 if status is Status.DEAD else 60.0
+    left = status is Status.LEFT
+    node.members.farewell(DOS, f"{DOS}#1", left, for_s, node.now)
+    node.members.tick(node.now)
+    if after_s is None:
+        assert node.tick(10, TRES) == []
+    else:
+        assert node.tick(after_s - 0.25, TRES) == []
+        assert node.tick(0.25, TRES) == [create(MOST, 2)]
+
+
+def test_where_nobody_votes_yet_it_begins_at_once() -> None:
+    node = Dialogue(service(spec=MOST), SLOT)
+    node.care.on_tick(node.now)
+    assert node.listed() == [create(MOST)]
+
+
+# The journal
+
+
+def test_what_becomes_of_a_container_follows_from_the_decision_about_its_slot() -> None:
+    node = Dialogue(STANDS, slot(UNO, cause="d/1"))
+    node.listed()
+    node.told(ev.ContainerCreated(name=NAME, container_id="c1"))
+    node.merge(slot(UNO, wanted=False, cause="d/2", revision=9))
+    node.follow()
+    node.told(ev.StartAnswered(name=NAME, observed=attrs.evolve(SEEN, id="c1")))
+    node.told(ev.ContainerDiscarded(name=NAME))
+    steps = [
+        (entry.text.removeprefix(f"{NAME}: "), entry.cause) for entry in node.notes
+    ]
+    ids = [entry.id for entry in node.notes]
+    assert steps == [
+        ("creating", "d/1"),
+        ("starting", ids[0]),
+        ("stopping", "d/2"),
+        ("removed", ids[2]),
+    ]
+    assert {(e.container, e.about, e.slot) for e in node.notes} == {(NAME, UNO, 0)}
+
+
+def test_without_a_slot_it_follows_from_the_service() -> None:
+    node = Dialogue(service(spec=None, cause="d/3"))
+    node.listed(SEEN)
+    assert node.notes[-1].cause == "d/3"

@@ -59,6 +59,10 @@ def mounts(*changes: dict[str, Any]) -> dict[str, tuple[Mount, ...]]:
     [
         ({"image": ""}, [".image: is empty"]),
         ({"image": "a b"}, ['.image: "a b" is not an image: it has a space in it']),
+        ({"replicas": 0}, ['.replicas: "0" is not a number of replicas (1–1000)']),
+        ({"replicas": 1001}, [
+            '.replicas: "1001" is not a number of replicas (1–1000)',
+        ]),
         ({"restart_count": -1}, [
             '.restart_count: "-1" is not a whole number (0–2147483647)',
         ]),
@@ -171,6 +175,12 @@ def test_a_value_that_the_parser_refuses(
         ({"privileged": "no"}, ["privileged: takes True or False, not str"]),
         ({"restart_count": True}, ["restart_count: takes a whole number, not bool"]),
         ({"cpus": "1"}, ["cpus: takes a number, not str"]),
+        ({"replicas": "3"}, ["replicas: takes a whole number, not str"]),
+        ({"replicas": True}, ["replicas: takes a whole number, not bool"]),
+        ({"on_partition": "keep"}, [
+            "on_partition: takes OnPartition.AVAILABLE or OnPartition.MAJORITY or "
+            "OnPartition.KEEP, not str",
+        ]),
         ({"restart": "always"}, [
             "restart: takes Restart.NEVER or Restart.ON_FAILURE or Restart.ALWAYS, "
             "not str",
@@ -265,6 +275,8 @@ def test_the_services_of_files_have_no_problems(text: str) -> None:
 
 
 FORMS: dict[str, list[Any]] = {
+    "replicas": ["1", 1000, 0, "٣"],
+    "on_partition": ["keep", "MAJORITY", "no"],
     "environment": [{"A": "b=c", "B": None, " ": 1}, ["A", "B=\n\x01😀"]],
     "labels": [{"A": None, "veo": 1}, ["K", "K=", "K=V=W"]],
     "restart": [False, "NO", "restart"],

@@ -7,6 +7,16 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.core.samples import (
+    DOS,
+    TRES,
+    UNO,
+    container,
+    document,
+    heard,
+    service,
+    slot,
+)
 from veo_shell.core import events as ev
 from veo_shell.core.commands import (
     Answer,
@@ -15,20 +25,14 @@ from veo_shell.core.commands import (
     Connect,
     Disconnect,
     Introduce,
+    Note,
     Publish,
     Save,
+    TryPort,
 )
 from veo_shell.core.machine import Machine
 from veo_shell.core.membership import Timing
-from veo_shell.core.model import (
-    Cpu,
-    Disk,
-    Memory,
-    NodeDocument,
-    NodeRecord,
-    Resources,
-    Status,
-)
+from veo_shell.core.model import Knock, NodeDocument, NodeRecord, Record, Status
 from veo_shell.core.wire import (
     Ack,
     Delta,
@@ -36,35 +40,16 @@ from veo_shell.core.wire import (
     Farewell,
     Heartbeat,
     Join,
+    Keep,
+    Me,
+    Pull,
     Records,
     Refused,
     Welcome,
+    Who,
 )
 
-RESOURCES = Resources(
-    cpu=Cpu(count=4.0),
-    memory=Memory(total_bytes=1, available_bytes=1),
-    disk=Disk(total_bytes=1, free_bytes=1),
-)
-
-
-def document(node: str, number: int, **changes: Any) -> NodeDocument:
-    made = NodeDocument(
-        node=node,
-        boot_id=f"{node}#1",
-        incarnation=1,
-        version=1,
-        address=f"10.0.0.{number}",
-        mesh_port=8087,
-        pub_port=8088,
-        dns_port=53,
-        resources=RESOURCES,
-    )
-    return attrs.evolve(made, **changes)
-
-
-UNO, DOS, TRES = (document(n, i) for i, n in enumerate(("u@u", "d@d", "t@t"), 1))
-RECORD = NodeRecord(node="d@d", revision=5, writer="d@d", role="edge")
+RECORD = NodeRecord(node=DOS, revision=5, writer=DOS, role="edge")
 
 
 class Dialogue:
@@ -72,64 +57,89 @@ class Dialogue:
 
     def __init__(self, *members: NodeDocument, alone: bool = False) -> None:
         self.now = 100.0
-        self.machine = Machine(UNO, "veo", Timing(), self.now, alone=alone)
+        self.machine = Machine(document(), "veo", Timing(), self.now, alone=alone)
         for member in members:
-            self.play(
-                ev.Welcomed(
-                    address=member.address,
-                    mesh_port=member.mesh_port,
-                    answer=Welcome(members=(member,)),
-                )
-            )
+            self.play(welcome(member))
             self.play(ev.DifferenceHeard(peer=member.node, answer=None))
 
-    def play(self, event: ev.Event) -> list[Command]:
-        return self.machine.handle(event, self.now)
+    def play(self, *events: ev.Event) -> list[Command]:
+        """Return what the last of the events leads to, but for notes."""
+        commands: list[Command] = []
+        for event in events:
+            commands = self.machine.handle(event, self.now)
+        return [c for c in commands if not isinstance(c, Note)]
 
-    def ask(self, message: Join | Farewell) -> Any:
+    def tick(self, for_s: float = 0.25) -> list[Command]:
+        """Let time pass; return all that it leads to."""
+        commands: list[Command] = []
+        for _ in range(round(for_s / 0.25)):
+            self.now += 0.25
+            commands += self.play(ev.Ticked())
+        return commands
+
+    def ask(self, message: Join | Farewell | Keep | Pull | Who) -> Any:
         commands = self.play(ev.Asked(operation="o", message=message))
         (answer,) = [c for c in commands if isinstance(c, Answer)]
         return answer.value
 
-    def status(self, node: str) -> Status:
+    def notes(self, event: ev.Event) -> list[str]:
+        commands = self.machine.handle(event, self.now)
+        return [c.entry.text for c in commands if isinstance(c, Note)]
+
+    def status(self, node: str = DOS) -> Status:
         return self.machine.members.status(node)
+
+
+def welcome(*members: NodeDocument, address: str = "") -> ev.Welcomed:
+    """Return that the first of the members, or the one at an address, took it in."""
+    return ev.Welcomed(
+        address=address or members[0].address,
+        mesh_port=8087,
+        answer=Welcome(members=members),
+    )
 
 
 def pulls(commands: list[Command]) -> list[str]:
     return [c.peer for c in commands if isinstance(c, AskDifference)]
 
 
-def heartbeat(digest: int, node: str = "d@d") -> ev.Heard:
-    return ev.Heard(
-        message=Heartbeat(
-            node=node,
-            boot_id=f"{node}#1",
-            incarnation=1,
-            version=1,
-            digest=digest,
-            lag_s=0.0,
-            silences={},
-        )
+def saved(commands: list[Command]) -> list[Record]:
+    return [r for c in commands if isinstance(c, Save) for r in c.records]
+
+
+def delta(node: str = DOS, base: int = 1, *records: Record, **changes: Any) -> ev.Heard:
+    made = Delta(
+        node=node,
+        boot_id=f"{node}#1",
+        incarnation=1,
+        base_version=base,
+        version=base + 1,
+        records=Records.of(records),
+    )
+    return ev.Heard(message=attrs.evolve(made, **changes))
+
+
+def difference(
+    *documents: NodeDocument,
+    records: tuple[Record, ...] = (),
+    more: bool = False,
+    after: str = "",
+) -> ev.DifferenceHeard:
+    answer = Difference(
+        documents=documents, records=Records.of(records), more=more, after=after
+    )
+    return ev.DifferenceHeard(peer=DOS, answer=answer)
+
+
+def connect(member: NodeDocument) -> Connect:
+    return Connect(
+        node=member.node, address=member.address, mesh_port=8087, pub_port=8088
     )
 
 
-def delta(node: str = "d@d", base: int = 1, *records: NodeRecord) -> ev.Heard:
-    return ev.Heard(
-        message=Delta(
-            node=node,
-            boot_id=f"{node}#1",
-            incarnation=1,
-            base_version=base,
-            version=base + 1,
-            records=Records.of(records),
-        )
-    )
-
-
-def difference(*documents: NodeDocument, more: bool = False) -> ev.DifferenceHeard:
-    return ev.DifferenceHeard(
-        peer="d@d",
-        answer=Difference(documents=documents, records=Records(), more=more),
+def disconnect(member: NodeDocument) -> Disconnect:
+    return Disconnect(
+        node=member.node, address=member.address, mesh_port=8087, pub_port=8088
     )
 
 
@@ -142,9 +152,14 @@ def test_one_alone_may_decide_at_once_and_one_that_joins_may_not() -> None:
 
 
 def test_it_may_decide_after_one_whole_difference() -> None:
-    node = Dialogue(DOS)
+    node = Dialogue(document(DOS))
     assert not node.machine.is_settled  # that pull was not answered
-    assert pulls(node.play(difference(DOS, more=True))) == ["d@d"]
+    (order,) = [
+        c
+        for c in node.play(difference(document(DOS), more=True, after="here"))
+        if isinstance(c, AskDifference)
+    ]
+    assert order.pull.after == "here"
     assert not node.machine.is_settled
     assert pulls(node.play(difference())) == []
     assert node.machine.is_settled
@@ -152,138 +167,298 @@ def test_it_may_decide_after_one_whole_difference() -> None:
 
 def test_it_may_decide_when_the_grace_is_over() -> None:
     node = Dialogue()
-    node.now += 14.9
-    node.play(ev.Ticked())
+    node.tick(14.75)
     assert not node.machine.is_settled
-    node.now += 0.1
-    node.play(ev.Ticked())
+    node.tick()
     assert node.machine.is_settled
 
 
 def test_peers_on_disk_are_unknown_and_are_met_again() -> None:
     node = Dialogue(alone=True)
-    older = attrs.evolve(UNO, boot_id="u@u#0", incarnation=7)
-    commands = node.machine.restore([older, DOS], [RECORD], node.now)
+    older = document(boot_id="u@u#0", incarnation=7)
+    commands = node.machine.restore([older, document(DOS)], [RECORD], node.now)
     assert node.machine.own.incarnation == 8
-    assert node.status("d@d") is Status.UNKNOWN
+    assert node.status() is Status.UNKNOWN
     assert not node.machine.is_settled
     assert Introduce(address="10.0.0.2", mesh_port=8087) in commands
-    assert node.machine.view.role("d@d") == "edge"
+    assert node.machine.view.role(DOS) == "edge"
+    again = node.machine.restore([document(DOS)], [], node.now)
+    assert not [c for c in again if isinstance(c, Connect | Introduce)]
 
 
 # Pulling
 
 
 def test_a_digest_that_differs_and_stands_still_is_pulled() -> None:
-    node = Dialogue(DOS)
-    assert pulls(node.play(heartbeat(1))) == []
-    assert pulls(node.play(heartbeat(2))) == []
-    assert pulls(node.play(heartbeat(2))) == ["d@d"]
-    assert pulls(node.play(heartbeat(2))) == []  # one pull at a time
-    node.play(ev.DifferenceHeard(peer="d@d", answer=None))
-    assert pulls(node.play(heartbeat(2))) == ["d@d"]
+    node = Dialogue(document(DOS))
+    assert pulls(node.play(heard(digest=1))) == []
+    assert pulls(node.play(heard(digest=2))) == []
+    assert pulls(node.play(heard(digest=2))) == [DOS]
+    assert pulls(node.play(heard(digest=2))) == []  # one pull at a time
+    node.play(ev.DifferenceHeard(peer=DOS, answer=None))
+    assert pulls(node.play(heard(digest=2))) == [DOS]
+
+
+def test_a_digest_that_never_rests_is_pulled_all_the_same() -> None:
+    node = Dialogue(document(DOS))
+    pulled = [pulls(node.play(heard(digest=n))) for n in range(1, 12)]
+    assert pulled == [*[[]] * 10, [DOS]]
 
 
 def test_the_same_digest_is_not_pulled() -> None:
-    node = Dialogue(DOS)
+    node = Dialogue(document(DOS))
+    node.play(*[heard(digest=n) for n in range(9)])
     for _ in range(3):
-        assert pulls(node.play(heartbeat(node.machine.view.digest))) == []
+        assert pulls(node.play(heard(digest=node.machine.view.digest))) == []
 
 
 def test_a_pull_without_an_answer_is_given_up() -> None:
-    node = Dialogue(DOS)
-    node.play(heartbeat(2))
-    assert pulls(node.play(heartbeat(2))) == ["d@d"]
-    node.now += 3.1
-    node.play(ev.Ticked())
-    assert pulls(node.play(heartbeat(2))) == ["d@d"]
+    node = Dialogue(document(DOS))
+    assert pulls(node.play(heard(digest=2), heard(digest=2))) == [DOS]
+    node.tick(3)
+    assert pulls(node.play(heard(digest=2))) == []
+    node.tick(0.25)
+    assert pulls(node.play(heard(digest=2))) == [DOS]
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_a_peer_is_asked_in_the_form_that_it_knows(protocol: int) -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS, protocol=protocol), records=(RECORD,)))
+    commands = node.play(heard(digest=2), heard(digest=2))
+    (order,) = [c for c in commands if isinstance(c, AskDifference)]
+    assert bool(order.pull.buckets) is (protocol == 2)
+    assert bool(order.pull.records) is (protocol == 1)
+    assert node.machine.protocol == protocol
 
 
 def test_a_delta_with_a_gap_is_pulled_but_its_records_are_taken() -> None:
-    node = Dialogue(DOS)
-    node.play(difference(DOS))
-    assert pulls(node.play(delta("d@d", 7, RECORD))) == ["d@d"]
-    assert node.machine.view.role("d@d") == "edge"
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS)))
+    commands = node.play(delta(DOS, 7, RECORD))
+    assert pulls(commands) == [DOS]
+    assert saved(commands) == [RECORD]
+    assert node.machine.view.role(DOS) == "edge"
 
 
 def test_a_delta_that_fits_is_saved() -> None:
-    node = Dialogue(DOS)
-    node.play(difference(DOS))
-    commands = node.play(delta("d@d", 1, RECORD))
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS)))
+    commands = node.play(delta(DOS, 1, RECORD))
     (save,) = [c for c in commands if isinstance(c, Save)]
     assert [d.version for d in save.documents] == [2]
     assert save.records == (RECORD,)
     assert pulls(commands) == []
-    assert not [c for c in node.play(delta("d@d", 1)) if isinstance(c, Save)]
+    assert saved(node.play(delta(DOS, 1, RECORD))) == []
+
+
+def test_what_comes_late_in_an_old_delta_is_not_taken() -> None:
+    """What it is about may be removed and forgotten by now."""
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS, version=3)))
+    assert node.play(delta(DOS, 2, service())) == []
+    assert node.machine.view.service("u1") is None
+
+
+def test_a_delta_of_another_process_that_is_known_is_not_taken() -> None:
+    """It has not heard yet that its name had a higher incarnation."""
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS, incarnation=3)))
+    node.play(heard(boot_id="new", incarnation=3))
+    late = delta(DOS, 0, RECORD, boot_id="newer", incarnation=3)
+    assert saved(node.play(late)) == []
+
+
+def test_records_of_a_delta_that_protocol_1_does_not_count_are_taken() -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS, version=3, protocol=1)))
+    assert saved(node.play(delta(DOS, 3, RECORD, version=3))) == [RECORD]
+    older = attrs.evolve(RECORD, revision=9)
+    assert saved(node.play(delta(DOS, 2, older, version=2))) == []
+    assert node.machine.view.role(DOS) == "edge"
+
+
+def test_an_uncounted_delta_of_one_whose_document_is_not_known_is_a_gap() -> None:
+    node = Dialogue(document(DOS))
+    commands = node.play(delta(DOS, 3, RECORD, version=3))
+    assert pulls(commands) == [DOS]
+    assert saved(commands) == [RECORD]
 
 
 def test_what_is_older_than_what_stands_is_not_saved() -> None:
-    node = Dialogue(DOS)
-    node.play(difference(attrs.evolve(DOS, version=3)))
-    node.play(delta("d@d", 9, RECORD))
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS, version=3)), delta(DOS, 9, RECORD))
     older = attrs.evolve(RECORD, revision=4, role="old")
-    commands = [*node.play(difference(DOS)), *node.play(delta("d@d", 2, older))]
+    commands = node.play(difference(document(DOS), records=(older,)))
     assert not [c for c in commands if isinstance(c, Save)]
-    assert node.machine.view.role("d@d") == "edge"
+    assert node.machine.view.role(DOS) == "edge"
 
 
 def test_what_a_peer_tells_is_saved_and_not_told_again() -> None:
-    node = Dialogue(DOS)
-    node.play(difference(DOS))
-    commands = node.play(delta("d@d", 1, RECORD))
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS)))
+    commands = node.play(delta(DOS, 1, RECORD))
     assert not [c for c in commands if isinstance(c, Publish)]
 
 
 def test_a_new_process_of_a_peer_is_told_of_this_node() -> None:
-    node = Dialogue(DOS)
-    beat = heartbeat(1).message
-    again = ev.Heard(message=attrs.evolve(beat, boot_id="d@d#2"))
+    node = Dialogue(document(DOS))
     told = Introduce(address="10.0.0.2", mesh_port=8087)
-    assert told in node.play(again)
-    assert told not in node.play(again)
+    assert told in node.play(heard(boot_id=f"{DOS}#2"))
+    assert told not in node.play(heard(boot_id=f"{DOS}#2"))
 
 
-@pytest.mark.parametrize("event", [heartbeat(9, "x@x"), delta("x@x", 1)])
+@pytest.mark.parametrize(
+    "late",
+    [
+        pytest.param(heard(incarnation=2, count=7), id="doubled"),
+        pytest.param(heard(incarnation=2, count=6), id="overtaken"),
+        pytest.param(delta(DOS, 4, incarnation=2), id="a delta that is known"),
+        pytest.param(delta(DOS, 3, incarnation=2), id="an older delta"),
+        pytest.param(delta(DOS, 9), id="a delta of an earlier incarnation"),
+        pytest.param(heard(boot_id="x", incarnation=1), id="of an earlier process"),
+    ],
+)
+def test_what_comes_late_is_no_sign_of_life(late: ev.Heard) -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS, incarnation=2, version=5)))
+    node.play(heard(incarnation=2, version=5, count=7))
+    node.tick(3)
+    assert node.status() is Status.DEAD
+    node.play(late)
+    assert node.status() is Status.DEAD
+    node.play(heard(incarnation=2, version=5, count=8))
+    assert node.status() is Status.ALIVE
+
+
+def test_heartbeats_of_another_process_are_counted_anew() -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS)), heard(count=7))
+    node.tick(3)
+    node.play(heard(boot_id=f"{DOS}#2", incarnation=2, count=1))
+    assert node.status() is Status.ALIVE
+
+
+def test_a_node_of_protocol_1_counts_nothing_and_lives() -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS, protocol=1)), heard())
+    node.tick(3)
+    node.play(heard())
+    assert node.status() is Status.ALIVE
+
+
+def test_one_that_lost_its_disk_is_greeted_though_it_seems_of_the_past() -> None:
+    """Nobody told it whom to join, and its incarnation begins with one again."""
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS, incarnation=7)))
+    commands = node.play(heard(boot_id="new", incarnation=1, count=1))
+    assert commands == [Introduce(address="10.0.0.2", mesh_port=8087)]
+
+
+@pytest.mark.parametrize("event", [heard("x@x", digest=9), delta("x@x", 1)])
 def test_strangers_are_not_listened_to(event: ev.Heard) -> None:
-    node = Dialogue(DOS)
+    node = Dialogue(document(DOS))
     for _ in range(3):
         assert node.play(event) == []
     assert node.status("x@x") is Status.UNKNOWN
 
 
-# Its own name
+def test_a_pull_is_answered_with_what_the_asker_lacks() -> None:
+    node = Dialogue(alone=True)
+    node.machine.restore([], [RECORD], node.now)
+    pull = Pull(documents={}, records={})
+    answer = node.ask(pull)
+    assert tuple(answer.records) == (RECORD,)
+    assert [d.node for d in answer.documents] == [UNO]
 
 
-def test_its_name_under_another_boot_makes_it_rise_above() -> None:
-    node = Dialogue(DOS)
-    older = attrs.evolve(UNO, boot_id="u@u#0", incarnation=4, version=9)
-    commands = node.play(difference(older))
-    assert node.machine.own.incarnation == 5
-    (save,) = [c for c in commands if isinstance(c, Save)]
-    assert save.documents == (node.machine.own,)
-    node.play(difference(attrs.evolve(older, incarnation=3)))  # lower already
-    node.play(difference(attrs.evolve(UNO, incarnation=8)))  # itself
-    assert node.machine.own.incarnation == 5
+def test_who_asks_who_is_there_is_told() -> None:
+    assert Dialogue().ask(Who()) == Me(node=UNO, boot_id=f"{UNO}#1")
 
 
-def test_a_welcome_that_tells_of_an_older_self_makes_it_rise_above() -> None:
-    node = Dialogue()
-    older = attrs.evolve(UNO, boot_id="u@u#0", incarnation=4)
-    answer = Welcome(members=(older, DOS))
-    node.play(ev.Welcomed(address="10.0.0.2", mesh_port=8087, answer=answer))
-    assert node.machine.own.incarnation == 5
-    assert node.status("d@d") is Status.ALIVE
-    answer = Welcome(members=(node.machine.own, DOS))
-    node.play(ev.Welcomed(address="10.0.0.2", mesh_port=8087, answer=answer))
-    assert node.machine.own.incarnation == 5
+# Overridden writes
 
 
-def test_it_may_be_told_to_join_itself() -> None:
-    node = Dialogue()
-    answer = node.ask(Join(document=node.machine.own, cluster="veo"))
-    assert answer == Welcome(members=(node.machine.own,))
-    node.play(ev.Welcomed(address="10.0.0.1", mesh_port=8087, answer=answer))
-    assert list(node.machine.members) == []
+@pytest.mark.parametrize(
+    ("mine", "theirs", "told"),
+    [
+        pytest.param(
+            attrs.evolve(RECORD, writer=f"{UNO}/x"),
+            attrs.evolve(RECORD, writer=f"{UNO}/y"),
+            True,
+            id="at the same time",
+        ),
+        pytest.param(
+            attrs.evolve(RECORD, writer=f"{UNO}/x"),
+            attrs.evolve(RECORD, writer=f"{UNO}/x", revision=6),
+            False,
+            id="after it",
+        ),
+        pytest.param(
+            RECORD, attrs.evolve(RECORD, writer="x@x"), False, id="not this node's"
+        ),
+        pytest.param(
+            service(writer=f"{UNO}/x", revision=9),
+            service(spec=None),
+            True,
+            id="by a tombstone",
+        ),
+        pytest.param(
+            slot(DOS, writer=f"{UNO}/x"), slot(TRES, writer="z@z"), True, id="of a slot"
+        ),
+    ],
+)
+def test_a_write_that_another_one_overrides_is_told(
+    mine: Record, theirs: Record, told: bool
+) -> None:
+    node = Dialogue(document(DOS))
+    node.machine.restore([], [mine], node.now)
+    texts = node.notes(difference(records=(theirs,)))
+    assert any("gave way to one of" in text for text in texts) is told
+
+
+# Copies
+
+
+def test_records_to_keep_are_saved_even_if_they_are_known() -> None:
+    """They may be in memory alone: the order to save them not yet done."""
+    node = Dialogue(document(DOS))
+    keep = Keep(node=DOS, boot_id=f"{DOS}#1", records=Records.of([RECORD]))
+    for _ in range(2):
+        commands = node.play(ev.Asked(operation="k", message=keep))
+        assert saved(commands) == [RECORD]
+        assert commands[-1] == Answer(operation="k", value=Ack())
+
+
+def test_of_a_record_that_is_outranked_the_one_that_stands_is_kept() -> None:
+    node = Dialogue(document(DOS))
+    newer = attrs.evolve(RECORD, revision=6)
+    node.play(difference(records=(newer,)))
+    keep = Keep(node=DOS, boot_id=f"{DOS}#1", records=Records.of([RECORD]))
+    assert saved(node.play(ev.Asked(operation="k", message=keep))) == [newer]
+
+
+def test_what_may_not_be_kept_is_acknowledged_as_gone() -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(records=(service(spec=None),)))
+    keep = Keep(node=DOS, boot_id=f"{DOS}#1", records=Records.of([slot(DOS)]))
+    assert node.ask(keep) == Ack()
+    assert node.machine.view.slots("u1") == []
+
+
+@pytest.mark.parametrize(
+    ("sender", "boot"), [("x@x", "x@x#1"), (DOS, f"{DOS}#0"), (TRES, f"{TRES}#1")]
+)
+def test_nothing_is_kept_for_a_stranger_or_a_process_that_is_gone(
+    sender: str, boot: str
+) -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(document(TRES)))  # known, and not heard yet
+    keep = Keep(node=sender, boot_id=boot, records=Records.of([RECORD]))
+    assert node.ask(keep) == Refused(
+        reason=f"{sender} is not a member that is known here"
+    )
+    assert node.machine.view.node_record(DOS) is None
 
 
 # Joining
@@ -291,51 +466,108 @@ def test_it_may_be_told_to_join_itself() -> None:
 
 def test_who_joins_is_met_heard_and_pulled_from() -> None:
     node = Dialogue(alone=True)
-    join = ev.Asked(operation="j", message=Join(document=DOS, cluster="veo"))
-    commands = node.play(join)
-    assert commands[0] == Connect(
-        node="d@d", address="10.0.0.2", mesh_port=8087, pub_port=8088
-    )
-    assert pulls(commands) == ["d@d"]
-    assert node.status("d@d") is Status.ALIVE
+    join = Join(document=document(DOS), cluster="veo")
+    commands = node.play(ev.Asked(operation="j", message=join))
+    assert commands[0] == connect(document(DOS))
+    assert pulls(commands) == [DOS]
+    assert node.status() is Status.ALIVE
 
 
-@pytest.mark.parametrize(
-    ("newcomer", "cluster", "reason"),
-    [
-        (DOS, "other", "this is a node of the cluster 'veo', not of 'other'"),
-        (attrs.evolve(UNO, boot_id="x"), "veo", "a node named u@u lives already"),
-        (attrs.evolve(TRES, boot_id="x"), "veo", "a node named t@t lives already"),
-    ],
-    ids=["another cluster", "its own name", "a peer's name"],
-)
-def test_who_is_refused(newcomer: NodeDocument, cluster: str, reason: str) -> None:
-    node = Dialogue(TRES)
-    answer = node.ask(Join(document=newcomer, cluster=cluster))
-    assert answer == Refused(reason=reason)
+def test_who_joins_again_is_connected_to_again() -> None:
+    """Its link may wait for the next attempt for seconds."""
+    node = Dialogue(document(DOS))
+    join = Join(document=document(DOS), cluster="veo")
+    commands = node.play(ev.Asked(operation="j", message=join))
+    assert connect(document(DOS)) in commands
+    assert not [c for c in commands if isinstance(c, Introduce | Disconnect)]
 
 
-def test_a_name_that_was_not_heard_lately_is_free() -> None:
-    node = Dialogue(TRES)
-    node.now += 1.6
-    newcomer = attrs.evolve(TRES, boot_id="t@t#2")
-    assert isinstance(node.ask(Join(document=newcomer, cluster="veo")), Welcome)
+def test_members_that_a_welcome_names_are_met_and_only_who_spoke_is_alive() -> None:
+    node = Dialogue()
+    commands = node.play(welcome(document(DOS), document(TRES)))
+    assert connect(document(TRES)) in commands
+    assert Introduce(address="10.0.0.3", mesh_port=8087) in commands
+    assert pulls(commands) == [DOS]
+    assert (node.status(), node.status(TRES)) == (Status.ALIVE, Status.UNKNOWN)
 
 
 def test_a_peer_at_another_address_is_followed_there() -> None:
-    node = Dialogue(TRES)
-    node.now += 1.6
-    moved = attrs.evolve(TRES, boot_id="t@t#2", address="10.0.0.99")
+    node = Dialogue(document(TRES))
+    node.tick(3)
+    moved = document(TRES, boot_id=f"{TRES}#2", address="10.0.0.99")
     join = ev.Asked(operation="j", message=Join(document=moved, cluster="veo"))
     gone, found, *_ = node.play(join)
-    assert gone == Disconnect(
-        node="t@t", address="10.0.0.3", mesh_port=8087, pub_port=8088
+    assert gone == disconnect(document(TRES))
+    assert found == connect(moved)
+
+
+def test_an_old_document_does_not_lead_back_to_an_address_that_was_left() -> None:
+    """Another member, which was away meanwhile, knows the peer as it was."""
+    node = Dialogue(document(DOS))
+    moved = document(TRES, incarnation=2, address="10.0.0.99")
+    assert connect(moved) in node.play(difference(moved))
+    commands = node.play(welcome(document(DOS), document(TRES)))
+    assert not [c for c in commands if isinstance(c, Connect | Disconnect)]
+    commands = node.play(welcome(attrs.evolve(moved, version=2, pub_port=9)))
+    assert [type(c) for c in commands[:2]] == [Disconnect, Connect]
+
+
+def test_one_that_speaks_for_itself_is_believed_though_its_disk_is_lost() -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(document(TRES, incarnation=7)))
+    fresh = document(TRES, boot_id=f"{TRES}#2", address="10.0.0.99")
+    assert connect(fresh) in node.play(welcome(fresh))
+
+
+# Removed nodes
+
+
+def removal(node: str = DOS) -> NodeRecord:
+    return NodeRecord(
+        node=node, revision=9, writer=TRES, removed=document(node).disk_id
     )
-    assert isinstance(found, Connect)
-    assert found.address == "10.0.0.99"
 
 
-# Farewells and heartbeats
+def test_a_removed_node_is_no_peer_any_more() -> None:
+    node = Dialogue(document(DOS), document(TRES))
+    node.play(difference(document(DOS), document(TRES)))
+    node.play(delta(TRES, 1, removal()))
+    assert disconnect(document(DOS)) in node.tick()
+    assert node.machine.members.peer(DOS) is None
+    assert node.play(heard(DOS)) == []
+    commands = node.play(welcome(document(TRES), document(DOS)))
+    assert not [c for c in commands if isinstance(c, Connect | Introduce)]
+    join = Join(document=document(DOS), cluster="veo")
+    assert node.ask(join) == Refused(
+        reason=f"{DOS} was removed from the cluster", removed=True
+    )
+
+
+def test_the_welcome_of_a_removed_node_is_nothing() -> None:
+    """It was asked before it was removed, or does not know it yet."""
+    node = Dialogue(document(TRES))
+    node.play(difference(records=(removal(),)))
+    assert node.play(welcome(document(DOS))) == []
+    assert node.machine.members.peer(DOS) is None
+    node.tick(20)
+
+
+def test_a_peer_whose_document_never_came_is_removed_too() -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(records=(removal(),)))
+    assert disconnect(document(DOS)) in node.tick()
+
+
+def test_a_node_that_joins_afresh_stays_though_its_document_is_long_in_coming() -> None:
+    node = Dialogue(document(TRES))
+    node.play(difference(document(TRES), records=(removal(),)))
+    fresh = document(DOS, boot_id=f"{DOS}#2", disk_id="another")
+    assert isinstance(node.ask(Join(document=fresh, cluster="veo")), Welcome)
+    assert not [c for c in node.tick(2) if isinstance(c, Disconnect)]
+    assert node.status() is not Status.UNKNOWN
+
+
+# Farewells, heartbeats, silences
 
 
 @pytest.mark.parametrize(
@@ -344,31 +576,65 @@ def test_a_peer_at_another_address_is_followed_there() -> None:
 def test_a_farewell_is_believed_and_late_frames_do_not_undo_it(
     left: bool, status: Status
 ) -> None:
-    node = Dialogue(DOS)
-    farewell = Farewell(node="d@d", boot_id="d@d#1", left=left, for_s=60.0)
+    node = Dialogue(document(DOS))
+    farewell = Farewell(node=DOS, boot_id=f"{DOS}#1", left=left, for_s=60.0)
     assert node.ask(farewell) == Ack()
-    node.play(heartbeat(1))
-    assert node.status("d@d") is status
+    node.play(heard())
+    assert node.status() is status
 
 
 def test_the_farewell_of_a_stranger_is_answered_and_forgotten() -> None:
-    node = Dialogue(DOS)
+    node = Dialogue(document(DOS))
     farewell = Farewell(node="x@x", boot_id="x", left=True, for_s=60.0)
     assert node.ask(farewell) == Ack()
     assert node.machine.members.peer("x@x") is None
 
 
 def test_a_heartbeat_tells_the_digest_and_who_is_silent() -> None:
-    node = Dialogue(DOS)
-    node.now += 2.0
+    node = Dialogue(document(DOS))
+    node.tick(2)
+    node.play(ev.Tried(node=DOS, container="", knock=Knock.REFUSED))
     (order,) = node.play(ev.HeartbeatDue(lag_s=0.25))
-    assert isinstance(order, Publish)
-    assert order.message == Heartbeat(
-        node="u@u",
-        boot_id="u@u#1",
-        incarnation=1,
-        version=1,
-        digest=node.machine.view.digest,
-        lag_s=0.25,
-        silences={"d@d": 2.0},
+    own = node.machine.own
+    assert order == Publish(
+        message=Heartbeat(
+            node=UNO,
+            boot_id=f"{UNO}#1",
+            incarnation=own.incarnation,
+            version=own.version,
+            digest=node.machine.view.digest,
+            lag_s=0.25,
+            silences={DOS: 2.0},
+            refused=(DOS,),
+            strain=0,
+            count=1,
+        )
     )
+
+
+def test_the_host_of_a_silent_peer_is_tried() -> None:
+    node = Dialogue(document(DOS))
+    orders = [c for c in node.tick(1.5) if isinstance(c, TryPort)]
+    assert orders == [TryPort(node=DOS, container="", address="10.0.0.2", port=8087)]
+
+
+def test_a_verdict_is_noted_with_the_one_before_as_its_cause() -> None:
+    node = Dialogue()
+    alive = node.machine.handle(welcome(document(DOS)), node.now)
+    (first,) = [c.entry for c in alive if isinstance(c, Note)]
+    assert first.text == f"{DOS}: alive, heartbeats arrive"
+    assert (first.kind, first.about, first.cause) == ("verdict", DOS, "")
+    farewell = Farewell(node=DOS, boot_id=f"{DOS}#1", left=True, for_s=0.0)
+    asked = ev.Asked(operation="f", message=farewell)
+    (second,) = [
+        c.entry for c in node.machine.handle(asked, node.now) if isinstance(c, Note)
+    ]
+    assert second.text == f"{DOS}: left, it said that it leaves"
+    assert second.cause == first.id
+    assert node.machine.members.entry(DOS) == second.id
+
+
+def test_what_runs_on_a_peer_comes_with_its_document() -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS, containers=(container(DOS),))))
+    assert [c.node for c in node.machine.view.containers()] == [DOS]

@@ -245,6 +245,44 @@ def test_an_unwanted_container_is_discarded_and_gone() -> None:
     assert story.life is None
 
 
+def test_one_that_others_replace_is_drained_before_it_is_discarded() -> None:
+    story = running()
+    assert story.play(Unwanted(drain_s=2.0)) == [after(2.0)]
+    assert story.state() is State.STOPPING
+    assert not story.container.is_ready
+    assert story.play(Unwanted()) == []
+    assert story.play(DUE) == [DISCARD]
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_one_that_is_down_needs_no_drain(code: int) -> None:
+    story = running()
+    story.play(exited(code))
+    assert story.state() in (State.EXITED, State.BACKOFF)
+    assert story.play(Unwanted(drain_s=2.0)) == [DISCARD]
+
+
+def test_one_that_is_to_be_killed_gets_no_time_to_end() -> None:
+    killed = attrs.evolve(DISCARD, timeout_s=0.0)
+    assert running().play(Unwanted(kill=True)) == [killed]
+    story = Story()
+    story.play(Wanted())
+    story.play(ContainerCreated(name=NAME, container_id="c1"))
+    assert story.play(Unwanted(kill=True)) == []
+    assert story.play(ANSWERED) == [killed]
+
+
+def test_an_older_timer_does_not_discard_a_second_time() -> None:
+    """The second answer would meet the next container of that name."""
+    story = Story()
+    never_started = attrs.evolve(SEEN, running=False, ever_started=False)
+    assert story.play(Found(observed=never_started, anew=True)) == [after(0.0)]
+    assert story.play(Unwanted()) == [DISCARD]
+    assert story.play(DUE) == []
+    assert story.play(REFUSED) == [after(1.0)]
+    assert story.play(DUE) == [DISCARD]
+
+
 def test_one_unwanted_while_it_is_made_is_discarded_once_it_is_known() -> None:
     story = Story()
     story.play(Wanted())
@@ -401,6 +439,13 @@ def test_a_later_listing_tells_what_the_stream_missed() -> None:
 def test_a_listing_after_the_engine_was_away_is_believed_at_once() -> None:
     story = running()
     assert story.play(Found(observed=ENDED, anew=True)) == [after(0.0)]
+
+
+def test_a_job_that_its_engine_ended_is_over() -> None:
+    story = running(restart=Restart.NEVER)
+    assert story.play(Found(observed=ENDED, anew=True)) == []
+    assert story.state() is State.EXITED
+    assert story.container.exit_code == 3
 
 
 def test_what_cannot_happen_is_loud() -> None:

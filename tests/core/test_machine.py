@@ -1,23 +1,44 @@
-"""Whole clusters of real cores on a fake network with one virtual clock."""
+"""The machine: one core as a dialogue, and whole clusters of cores in one test."""
 
 from __future__ import annotations
+
+import itertools
+from typing import Any
 
 import attrs
 import pytest
 
+from tests.core.samples import container, document, heard, observed, service, slot
 from tests.sim.cluster import SimNode, World
 from veo_shell.core import events as ev
+from veo_shell.core.commands import (
+    Answer,
+    Command,
+    DiscardContainer,
+    End,
+    Note,
+    Publish,
+    Save,
+)
+from veo_shell.core.machine import Machine
+from veo_shell.core.membership import Timing
 from veo_shell.core.model import (
     Accepted,
     Container,
     Health,
+    Knock,
+    NodeDocument,
+    NodeRecord,
+    OnPartition,
     Port,
+    Record,
     Restart,
     Service,
     State,
     Status,
 )
 from veo_shell.core.placement import coordinator
+from veo_shell.core.wire import Delta, Difference, Farewell, Forget, Join, Records
 from veo_shell.errors import NoSuitableNode, UnknownNode, UnknownService
 
 WEB = Service(
@@ -33,8 +54,9 @@ def add(node: SimNode, service: Service = WEB, uid: str = "u1") -> Accepted:
     target = node.world[coordinator(uid, alive)]
     operation = f"add-{next(node.world.ids)}"
     answer = target.ask(ev.AddAsked(operation=operation, uid=uid, service=service))
-    assert isinstance(answer, Accepted)
-    return answer
+    (accepted,) = answer
+    assert isinstance(accepted, Accepted)
+    return accepted
 
 
 def remove(node: SimNode, uid: str = "u1") -> None:
@@ -118,7 +140,7 @@ def test_a_queued_service_waits_and_starts_when_a_node_fits() -> None:
     uno = world["uno@uno"]
     edge = attrs.evolve(WEB, roles=("edge",))
     event = ev.AddAsked(operation="q", uid="u1", service=edge, queue=True)
-    assert uno.ask(event).node is None
+    assert [accepted.node for accepted in uno.ask(event)] == [None]
     world.run(3)
     assert world.running("web") == []
     uno.ask(ev.RoleAssigned(operation="r", node="uno@uno", role="edge"))
@@ -155,7 +177,7 @@ def test_a_stopped_container_goes_and_its_service_keeps_the_others() -> None:
                 generation=victim.generation,
             )
         )
-        world.run(2)
+        world.run(2.5)
         assert len(world.running("web")) == left
     assert not list(uno.machine.view.services())
     assert add(uno, uid="u9").slot == 0
@@ -285,7 +307,7 @@ def test_a_dead_nodes_work_runs_elsewhere_and_dns_forgets_it() -> None:
     accepted = add(world["uno@uno"])
     world.run_until(lambda: ready(world, 1))
     assert accepted.node is not None
-    world[accepted.node].kill()
+    world[accepted.node].lose_host()
     survivors = [n for n in world.nodes.values() if n.up]
     world.run_until(
         lambda: all(
@@ -338,11 +360,9 @@ def test_a_node_of_another_cluster_is_refused() -> None:
     world = World("uno@uno")
     stranger = SimNode(world, "otro@otro", 9, alone=False)
     uno = world["uno@uno"]
-    document = stranger.machine.view.head("otro@otro")
-    assert document is not None
-    from veo_shell.core.wire import Join
-
-    join = Join(document=document, cluster="else")
+    theirs = stranger.machine.view.head("otro@otro")
+    assert theirs is not None
+    join = Join(document=theirs, cluster="else")
     reply = uno.ask(ev.Asked(operation="j", message=join))
     assert reply.reason == "this is a node of the cluster 'sim', not of 'else'"
 
@@ -463,3 +483,636 @@ def test_a_container_that_was_renamed_by_hand_is_still_known() -> None:
     world.run(1)
     assert only(uno).id == held.id
     assert ready(world, 1)
+
+
+# What happens to nodes
+
+
+def uid_of(world: World, *nodes: str) -> str:
+    """Return a uid about which these nodes decide, the first that lives."""
+    for number in itertools.count():
+        alive, order = set(world.nodes), []
+        while len(order) < len(nodes):
+            order.append(coordinator(f"u{number}", alive))
+            alive.discard(order[-1])
+        if order == list(nodes):
+            return f"u{number}"
+    raise AssertionError
+
+
+def statuses(node: SimNode, of: str) -> Status:
+    return node.machine.members.status(of)
+
+
+def cut(world: World, *side: str) -> None:
+    """Let no frame pass between these nodes and all others."""
+    others = [name for name in world.nodes if name not in side]
+    world.cut |= {frozenset(pair) for pair in itertools.product(side, others)}
+
+
+def records_of(node: SimNode) -> dict[str, Record]:
+    return {record.key: record for record in node.machine.view.records()}
+
+
+def ask(node: SimNode, event_type: Any, **fields: Any) -> Any:
+    operation = f"ask-{next(node.world.ids)}"
+    return node.ask(event_type(operation=operation, **fields))
+
+
+def three(*, spec: Service = WEB, on: str = "dos@dos") -> World:
+    """Return three nodes; uno decides about a service that runs on one of them."""
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    uid = uid_of(world, "uno@uno", "tres@tres")
+    add(world["uno@uno"], attrs.evolve(spec, hosts=(on,)), uid)
+    world.run_until(lambda: ready(world, 1))
+    world.run(2)
+    assert world.running("web") == [on]
+    return world
+
+
+def anywhere(world: World) -> None:
+    """Let the service run on any node from now on, as if it had been added so."""
+    uno = world["uno@uno"]
+    (record,) = uno.machine.view.services()
+    assert record.service is not None
+    free = attrs.evolve(record.service, hosts=())
+    newer = attrs.evolve(record, service=free, revision=uno.machine.view.revision + 1)
+    for node in world.nodes.values():
+        node.feed(
+            ev.DifferenceHeard(
+                peer="uno@uno",
+                answer=Difference(
+                    documents=(), records=Records.of([newer]), more=False
+                ),
+            )
+        )
+
+
+def test_a_daemon_that_is_killed_and_starts_again_in_time_moves_nothing() -> None:
+    world = three()
+    anywhere(world)
+    dos = world["dos@dos"]
+    (before,) = dos.engine.containers.values()
+    dos.kill()
+    for _ in range(8):
+        world.run(0.25)
+        assert len(world["uno@uno"].machine.answerable()) == 1
+    assert statuses(world["uno@uno"], "dos@dos") is Status.DOWN
+    dos.boot()
+    world.run(5)
+    assert statuses(world["uno@uno"], "dos@dos") is Status.ALIVE
+    assert list(dos.engine.containers.values()) == [before]
+    assert world.running("web") == ["dos@dos"]
+
+
+def test_what_a_daemon_leaves_running_is_in_dns_while_its_port_answers() -> None:
+    world = three()
+    dos, uno = world["dos@dos"], world["uno@uno"]
+    dos.kill()
+    world.run(4)
+    assert len(uno.machine.answerable()) == 1
+    dos.engine.containers.clear()
+    world.run(2)
+    assert uno.machine.answerable() == []
+
+
+def test_a_daemon_that_stays_away_is_dead_and_its_work_moves() -> None:
+    world = three()
+    anywhere(world)
+    world["dos@dos"].kill()
+    world.run(10)
+    assert world.running("web") == ["dos@dos"]
+    world.run(5)
+    assert len(world.running("web")) == 2  # the one there is known to nobody
+    world["dos@dos"].boot()
+    world.run(8)
+    assert len(world.running("web")) == 1
+    assert ready(world, 1)
+
+
+def test_a_host_that_is_lost_is_replaced_within_seconds() -> None:
+    world = three()
+    anywhere(world)
+    world["dos@dos"].lose_host()
+    survivors = [world["uno@uno"], world["tres@tres"]]
+    took_s = world.run_until(
+        lambda: all(
+            [c.node != "dos@dos" for c in node.machine.answerable()] == [True]
+            for node in survivors
+        )
+    )
+    assert took_s < 3.5
+
+
+@pytest.mark.parametrize("policy", OnPartition, ids=lambda policy: policy.value)
+def test_what_becomes_of_a_service_whose_node_is_cut_off_and_comes_back(
+    policy: OnPartition,
+) -> None:
+    world = three(spec=attrs.evolve(WEB, on_partition=policy))
+    anywhere(world)
+    cut(world, "dos@dos")
+    world.run(3)
+    assert (
+        len(world.running("web"))
+        == {
+            OnPartition.AVAILABLE: 2,
+            OnPartition.MAJORITY: 0,
+            OnPartition.KEEP: 1,
+        }[policy]
+    )
+    world.run(6)
+    assert ("dos@dos" in world.running("web")) is (policy is not OnPartition.MAJORITY)
+    assert len(world.running("web")) == (2 if policy is OnPartition.AVAILABLE else 1)
+    world.cut.clear()
+    world.run(8)
+    assert len(world.running("web")) == 1
+    assert ready(world, 1)
+    digests = {node.machine.view.digest for node in world.nodes.values()}
+    assert len(digests) == 1
+
+
+def test_a_heal_keeps_the_one_that_ran_first_and_is_told() -> None:
+    world = three()
+    anywhere(world)
+    cut(world, "dos@dos")
+    world.run(6)
+    world.cut.clear()
+    world.run(8)
+    assert world.running("web") == ["dos@dos"]
+    heals = [
+        entry
+        for node in world.nodes.values()
+        for entry in node.journal
+        if entry.kind == "heal"
+    ]
+    assert len(heals) == 1
+
+
+def test_of_two_nodes_a_majority_service_stops_when_they_are_cut() -> None:
+    world = World("uno@uno", "dos@dos")
+    most = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
+    add(world["uno@uno"], most)
+    world.run_until(lambda: ready(world, 1))
+    cut(world, "uno@uno")
+    world.run(4)
+    assert world.running("web") == []
+    world.run(20)
+    assert world.running("web") == []
+    world.cut.clear()
+    world.run(5)
+    assert len(world.running("web")) == 1
+
+
+def test_a_node_heard_by_others_alone_is_alive_and_keeps_its_work() -> None:
+    world = three()
+    anywhere(world)
+    world.cut.add(frozenset({"uno@uno", "dos@dos"}))
+    world.run(20)
+    assert world.running("web") == ["dos@dos"]
+    assert statuses(world["uno@uno"], "dos@dos") is Status.ALIVE
+    peer = world["uno@uno"].machine.members.peer("dos@dos")
+    assert peer is not None
+    assert peer.evidence == "link broken: tres@tres hears it"
+
+
+def test_a_pausing_node_keeps_its_work_for_as_long_as_it_asked() -> None:
+    world = three()
+    anywhere(world)
+    dos = world["dos@dos"]
+    own = dos.machine.own
+    goodbye = Farewell(node=own.node, boot_id=own.boot_id, left=False, for_s=60.0)
+    for name in ("uno@uno", "tres@tres"):
+        world[name].ask(ev.Asked(operation=f"f-{name}", message=goodbye))
+    dos.kill()
+    world.run(59)
+    assert statuses(world["uno@uno"], "dos@dos") is Status.PAUSED
+    assert world.running("web") == ["dos@dos"]
+    world.run(4)
+    assert len(world.running("web")) == 2
+
+
+def test_a_node_that_leaves_stops_its_own_and_they_run_elsewhere_at_once() -> None:
+    world = three()
+    anywhere(world)
+    dos = world["dos@dos"]
+    dos.feed(ev.Leaving())
+    own = dos.machine.own
+    goodbye = Farewell(node=own.node, boot_id=own.boot_id, left=True, for_s=0.0)
+    for name in ("uno@uno", "tres@tres"):
+        world[name].ask(ev.Asked(operation=f"f-{name}", message=goodbye))
+    world.run(1)
+    assert dos.ended == "dos@dos has left the cluster"
+    assert dos.engine.containers == {}
+    assert len(world.running("web")) == 1
+    world.run(2)
+    voters = world["uno@uno"].machine.view.voters()
+    assert voters == ["tres@tres", "uno@uno"]
+
+
+def test_a_drained_node_is_left_empty_and_dns_never_is() -> None:
+    world = three()
+    anywhere(world)
+    ask(world["uno@uno"], ev.DrainAsked, node="dos@dos", drained=True)
+    for _ in range(40):
+        world.run(0.25)
+        assert world["tres@tres"].machine.answerable() != []
+    assert "dos@dos" not in world.running("web")
+    assert len(world.running("web")) == 1
+    assert world["dos@dos"].engine.containers == {}
+
+
+def test_a_removed_node_ends_and_may_join_afresh() -> None:
+    world = three(on="tres@tres")
+    uno, dos = world["uno@uno"], world["dos@dos"]
+    ask(uno, ev.RemoveNodeAsked, node="dos@dos")
+    world.run(1)
+    assert dos.ended == "dos@dos has left the cluster"
+    assert uno.machine.view.head("dos@dos") is None
+    dos.boot()
+    dos.join(uno)
+    assert dos.reports[-1] == "refused: dos@dos was removed from the cluster"
+    dos.kill()
+    dos.disk.id = "another"
+    dos.disk.documents.clear()
+    dos.disk.records.clear()
+    dos.boot()
+    dos.join(uno)
+    world.run(5)
+    assert dos.machine.members.alive() == ["dos@dos", "tres@tres", "uno@uno"]
+    assert uno.machine.members.alive() == dos.machine.members.alive()
+    assert not dos.ended or dos.up
+
+
+def test_scaling_adds_instances_and_takes_them_away() -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    uid = uid_of(world, "uno@uno")
+    add(world["uno@uno"], uid=uid)
+    assert ask(world["uno@uno"], ev.ScaleAsked, uid=uid, replicas=3) == 3
+    world.run(2)
+    assert world.running("web") == ["dos@dos", "tres@tres", "uno@uno"]
+    ask(world["uno@uno"], ev.ScaleAsked, uid=uid, replicas=1)
+    world.run(4)
+    assert len(world.running("web")) == 1
+
+
+def test_a_write_is_on_two_disks_when_it_is_answered() -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    uno = world["uno@uno"]
+    uno.ask(ev.RoleAssigned(operation="r", node="dos@dos", role="x"))
+    assert uno.copies["r"] == 2
+    holding = [
+        name
+        for name, node in world.nodes.items()
+        if isinstance(record := node.disk.records.get("node/dos@dos"), NodeRecord)
+        and record.role == "x"
+    ]
+    assert len(holding) >= 2
+    cut(world, "uno@uno")
+    world.run(5)
+    uno.ask(ev.RoleAssigned(operation="s", node="dos@dos", role="y"))
+    assert uno.copies["s"] == 1
+
+
+def test_tombstones_go_when_all_have_them_and_nothing_comes_back() -> None:
+    world = three()
+    uno, dos = world["uno@uno"], world["dos@dos"]
+    (record,) = uno.machine.view.services()
+    dos.kill()
+    world.run(1)
+    remove(uno, record.uid)
+    world.run(60)
+    assert list(uno.machine.view.tombstones()) != []  # dos has to know first
+    dos.boot()
+    world.run(60)
+    for node in world.nodes.values():
+        assert all(key.startswith("node/") for key in records_of(node))
+        assert all(key.startswith("node/") for key in node.disk.records)
+    assert world.running("web") == []
+
+
+# One machine
+
+
+class Dialogue:
+    """One machine, alone or with a peer that it hears."""
+
+    def __init__(self, *peers: NodeDocument, alone: bool = True) -> None:
+        self.now = 100.0
+        self.machine = Machine(document(), "veo", Timing(), self.now, alone=alone)
+        for peer in peers:
+            join = Join(document=peer, cluster="veo")
+            self.play(ev.Asked(operation="j", message=join))
+            self.pull(peer)
+
+    def pull(self, *documents: NodeDocument, records: tuple[Record, ...] = ()) -> Any:
+        answer = Difference(
+            documents=documents, records=Records.of(records), more=False
+        )
+        return self.play(ev.DifferenceHeard(peer="dos@dos", answer=answer))
+
+    def play(self, event: ev.Event) -> list[Command]:
+        return self.machine.handle(event, self.now)
+
+    def tick(self, for_s: float) -> list[Command]:
+        commands: list[Command] = []
+        for _ in range(round(for_s / 0.25)):
+            self.now += 0.25
+            commands += self.play(ev.Ticked())
+        return commands
+
+    def list(self, *seen: ev.Observed) -> list[Command]:
+        return self.play(ev.EngineListed(containers=seen))
+
+
+UNO, DOS = document(), document("dos@dos")
+
+
+def test_what_is_told_goes_out_before_all_else_then_what_is_to_be_saved() -> None:
+    node = Dialogue()
+    node.list()
+    event = ev.AddAsked(operation="a", uid="u1", service=WEB)
+    commands = node.play(event)
+    kinds = [type(command) for command in commands]
+    assert kinds[:2] == [Publish, Save]
+    publish, save, *rest = commands
+    assert isinstance(publish, Publish)
+    assert isinstance(publish.message, Delta)
+    assert isinstance(save, Save)
+    assert {r.key for r in publish.message.records} == {"service/u1", "slot/u1/0"}
+    assert {r.key for r in save.records} == {"service/u1", "slot/u1/0"}
+    assert [d.node for d in save.documents] == ["uno@uno"]
+    assert not [c for c in rest if isinstance(c, Answer)]  # it is not on disk yet
+    (answer,) = [
+        c for c in node.play(ev.Saved(ticket=save.ticket)) if isinstance(c, Answer)
+    ]
+    assert answer.copies == 1
+
+
+def test_orders_to_save_are_numbered_and_name_what_is_no_more() -> None:
+    node = Dialogue()
+    node.list()
+    first = node.pull(records=(service(), slot(None, wanted=False)))
+    second = node.pull(records=(service(spec=None),))
+    saves = [c for c in [*first, *second] if isinstance(c, Save)]
+    assert [save.dropped for save in saves] == [(), ("slot/u1/0",)]
+    assert saves[1].ticket == saves[0].ticket + 1
+    assert [record.key for record in saves[1].records] == ["service/u1"]
+
+
+def test_every_delta_is_a_version_of_its_own() -> None:
+    node = Dialogue()
+    node.list()
+    before = node.machine.own.version
+    node.play(ev.RoleAssigned(operation="r", node="uno@uno", role="x"))
+    assert node.machine.own.version == before + 1
+    head = node.machine.view.head("uno@uno")
+    assert head is not None
+    assert head.version == before + 1
+
+
+def test_that_the_engine_is_lost_is_told_to_all() -> None:
+    node = Dialogue()
+    node.list()
+    commands = node.play(ev.EngineLost(reason="gone"))
+    (delta,) = [c.message for c in commands if isinstance(c, Publish)]
+    assert isinstance(delta, Delta)
+    assert delta.engine_lost == "gone"
+    assert node.machine.own.engine_lost == "gone"
+    assert not [c for c in node.tick(1) if isinstance(c, Publish)]
+
+
+def test_what_its_own_containers_changed_is_looked_at_with_the_next_event() -> None:
+    """Not only at the next look, a second later."""
+    world = World("uno@uno", "dos@dos")
+    uid = uid_of(world, "uno@uno")
+    add(world["uno@uno"], attrs.evolve(WEB, hosts=("dos@dos",)), uid)
+    world.run_until(lambda: ready(world, 1))
+    world.run(2)
+    anywhere(world)
+    ask(world["uno@uno"], ev.DrainAsked, node="dos@dos", drained=True)
+    world.run_until(lambda: len(world.running("web")) == 2)
+    took_s = world.run_until(
+        lambda: not records_of(world["uno@uno"])[f"slot/{uid}/0"].handover
+    )
+    assert took_s <= 0.75
+
+
+def test_it_knows_its_own_containers_when_the_engine_was_listed() -> None:
+    node = Dialogue()
+    assert not node.machine.knows_its_own
+    node.list()
+    assert node.machine.knows_its_own
+
+
+def test_it_beats_more_slowly_among_very_many() -> None:
+    node = Dialogue()
+    assert node.machine.heartbeat_s == 0.5
+    for number in range(200):
+        node.machine.members.learn(f"n{number}@n", node.now)
+    assert node.machine.heartbeat_s == 1.0
+
+
+def test_it_speaks_what_all_members_understand() -> None:
+    node = Dialogue(DOS)
+    assert node.machine.protocol == 2
+    node.pull(attrs.evolve(DOS, version=2, protocol=1))
+    assert node.machine.protocol == 1
+
+
+def test_it_ranks_the_nodes_for_whoever_asks() -> None:
+    rows = Dialogue(DOS).machine.candidates(WEB)
+    assert sorted(c.node for c in rows if c.fits) == ["dos@dos", "uno@uno"]
+
+
+# What DNS may answer
+
+
+def served(**changes: Any) -> Container:
+    port = Port(name="website", container_port=80, host_port=8000)
+    return container("dos@dos", ports=(port,), **changes)
+
+
+@pytest.mark.parametrize(
+    ("held", "records", "answered"),
+    [
+        pytest.param(served(), (), True, id="of a service not known yet"),
+        pytest.param(served(), (service(),), True, id="of one that stands"),
+        pytest.param(served(), (service(spec=None),), False, id="of a removed one"),
+        pytest.param(
+            served(),
+            (service(), slot("uno@uno", generation=2)),
+            True,
+            id="one that is contested",
+        ),
+        pytest.param(
+            served(),
+            (service(), slot("uno@uno", generation=2, ends=(served().name,))),
+            False,
+            id="one that is to end",
+        ),
+        pytest.param(served(state=State.STOPPING), (service(),), False, id="stopping"),
+        pytest.param(
+            served(state=State.UNHEALTHY, health=Health.UNHEALTHY),
+            (service(),),
+            False,
+            id="unhealthy",
+        ),
+        pytest.param(
+            served(health=Health.STARTING), (service(),), False, id="not healthy yet"
+        ),
+    ],
+)
+def test_what_is_answered(
+    held: Container, records: tuple[Record, ...], answered: bool
+) -> None:
+    node = Dialogue(attrs.evolve(DOS, containers=(held,)))
+    node.pull(records=records)
+    assert node.machine.answerable() == ([held] if answered else [])
+
+
+def test_what_a_node_runs_is_answered_as_its_state_allows() -> None:
+    node = Dialogue(attrs.evolve(DOS, containers=(served(),)))
+    keys = [node.machine.dns_key]
+
+    def answered() -> bool:
+        keys.append(node.machine.dns_key)
+        return bool(node.machine.answerable())
+
+    def say_goodbye(*, left: bool) -> None:
+        boot_id = DOS.boot_id
+        goodbye = Farewell(node="dos@dos", boot_id=boot_id, left=left, for_s=60.0)
+        node.play(ev.Asked(operation="f", message=goodbye))
+
+    assert answered()
+    say_goodbye(left=False)
+    assert answered()
+    name = served().name
+    node.play(ev.Tried(node="dos@dos", container=name, knock=Knock.REFUSED))
+    assert not answered()
+    node.play(ev.Tried(node="dos@dos", container=name, knock=Knock.OPEN))
+    assert answered()
+    node.play(heard("dos@dos", boot_id="again"))
+    assert answered()
+    node.pull(attrs.evolve(DOS, version=9, engine_lost="gone", containers=(served(),)))
+    assert not answered()
+    node.pull(attrs.evolve(DOS, version=10, containers=(served(),)))
+    assert answered()
+    say_goodbye(left=True)
+    assert not answered()
+    changed = [a != b for a, b in itertools.pairwise(keys[1:])]
+    assert all(changed)  # each is to be seen from its key
+
+
+def test_what_runs_on_a_node_whose_host_refused_is_tried() -> None:
+    node = Dialogue(DOS)
+    node.tick(1.25)
+    node.play(ev.Tried(node="dos@dos", container="", knock=Knock.REFUSED))
+    node.tick(0.25)
+    assert node.machine.members.status("dos@dos") is Status.DOWN
+
+
+# Ends
+
+
+def ends(commands: list[Command]) -> list[End]:
+    return [command for command in commands if isinstance(command, End)]
+
+
+def test_a_node_that_is_refused_ends_with_the_reason() -> None:
+    refused = ev.RefusedEntry(reason="a node named uno@uno lives already")
+    (end,) = ends(Dialogue().play(refused))
+    assert end == End(reason="a node named uno@uno lives already")
+
+
+def test_a_node_that_was_removed_while_it_was_away_begins_afresh() -> None:
+    (end,) = ends(Dialogue().play(ev.RefusedEntry(reason="x", removed=True)))
+    assert end.afresh
+    assert not end.clean
+
+
+def test_a_leaving_node_ends_when_its_containers_are_gone() -> None:
+    node = Dialogue()
+    assert ends(node.play(ev.Leaving())) == []  # what does its engine hold?
+    node = Dialogue()
+    node.list()
+    node.pull(records=(service(), slot("uno@uno")))
+    seen = observed("uno@uno")
+    node.list(seen)
+    commands = node.play(ev.Leaving())
+    assert [type(c) for c in commands if isinstance(c, DiscardContainer | End)] == [
+        DiscardContainer
+    ]
+    gone = ev.ContainerDiscarded(name=seen.name)
+    (end,) = ends(node.play(gone))
+    assert end == End(reason="uno@uno has left the cluster", clean=True)
+    assert ends(node.tick(1)) == []  # once
+
+
+def test_a_leaving_node_does_not_wait_for_an_engine_that_is_away() -> None:
+    node = Dialogue()
+    node.play(ev.EngineLost(reason="gone"))
+    commands = node.play(ev.Leaving())
+    assert len(ends(commands)) == 1
+    texts = [c.entry.text for c in commands if isinstance(c, Note)]
+    assert "its engine is away: what runs there is left to itself" in texts
+
+
+def test_a_leaving_node_decides_nothing_more() -> None:
+    node = Dialogue(DOS)
+    node.play(ev.Leaving())
+    uid = next(
+        u
+        for u in map(str, range(99))
+        if coordinator(u, (UNO.node, DOS.node)) == UNO.node
+    )
+    node.pull(records=(service(uid),))
+    assert node.machine.view.slots(uid) == []
+
+
+def test_a_node_that_hears_of_its_removal_leaves() -> None:
+    node = Dialogue(DOS)
+    node.list()
+    removed = NodeRecord(node="uno@uno", revision=9, writer="x", removed=UNO.disk_id)
+    (end,) = ends(node.pull(records=(removed,)))
+    assert end.clean
+    node.play(ev.HeartbeatDue())
+    node.tick(1)
+
+
+# Orphans and tombstones
+
+
+def orders(commands: list[Command]) -> list[str]:
+    return [c.name for c in commands if isinstance(c, DiscardContainer)]
+
+
+def test_what_nobody_knows_is_ended_once_all_had_the_time_to_say() -> None:
+    node = Dialogue(DOS)
+    stray = observed("uno@uno", uid="unknown")
+    node.list(stray)
+    found: list[str] = []
+    for _ in range(70):
+        node.play(heard("dos@dos"))
+        found += orders(node.tick(0.25))
+        assert not found or node.now >= 115.0
+    assert found == [stray.name]
+
+
+@pytest.mark.parametrize("met", [True, False])
+def test_one_that_is_alone_leaves_alone_what_it_does_not_know(met: bool) -> None:
+    node = Dialogue(DOS) if met else Dialogue()
+    node.list(observed("uno@uno", uid="unknown"))
+    assert orders(node.tick(60)) == []
+
+
+def test_a_tombstone_is_dropped_at_the_word_of_a_peer_and_of_nobody_else() -> None:
+    node = Dialogue(DOS)
+    node.pull(records=(service(spec=None),))
+    for sender, standing in (("stranger@x", 1), ("dos@dos", 0)):
+        message = Forget(node=sender, boot_id="x", uids=("u1",))
+        commands = node.play(ev.Heard(message=message))
+        assert len(list(node.machine.view.tombstones())) == standing
+        saves = [c for c in commands if isinstance(c, Save)]
+        assert [save.dropped for save in saves] == (
+            [] if standing else [("service/u1",)]
+        )

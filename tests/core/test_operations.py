@@ -4,140 +4,469 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
+from tests.core.samples import (
+    DOS,
+    NODES,
+    TRES,
+    UNO,
+    WEB,
+    document,
+    service,
+    slot,
+)
 from veo_shell.core import events as ev
-from veo_shell.core import operations
-from veo_shell.core.commands import Answer, Refuse
-from veo_shell.core.machine import Machine
-from veo_shell.core.membership import Timing
+from veo_shell.core.commands import Answer, Note, Refuse
+from veo_shell.core.copies import Copies
+from veo_shell.core.membership import Membership, Timing
 from veo_shell.core.model import (
-    Cpu,
-    Disk,
-    Memory,
-    NodeDocument,
-    Resources,
+    Accepted,
+    JournalEntry,
+    NodeRecord,
+    Record,
     Service,
 )
-from veo_shell.errors import ServiceError, UnknownService, VeoError
+from veo_shell.core.operations import OPERATIONS_KEPT, Operations
+from veo_shell.core.outbox import Outbox
+from veo_shell.core.reconcile import Reconciler
+from veo_shell.core.view import View
+from veo_shell.errors import (
+    NoSuitableNode,
+    ServiceError,
+    StoreError,
+    UnknownNode,
+    UnknownService,
+    VeoError,
+)
 
-WEB = Service(name="web", image="nginx")
+EDGE = attrs.evolve(WEB, roles=("edge",))
 
 
-def machine() -> Machine:
-    document = NodeDocument(
-        node="uno@uno",
-        boot_id="b",
-        incarnation=1,
-        version=1,
-        address="10.0.0.1",
-        mesh_port=1,
-        pub_port=2,
-        dns_port=3,
-        resources=Resources(
-            cpu=Cpu(count=4.0),
-            memory=Memory(total_bytes=1, available_bytes=1),
-            disk=Disk(total_bytes=1, free_bytes=1),
-        ),
+class Desk:
+    """The one node that performs operations; its disk saves at once.
+
+    With `forgetful` it is another one at every operation: all that is known of the
+    earlier ones is in the table.
+    """
+
+    def __init__(self, *records: Record, forgetful: bool = False) -> None:
+        self.now = 100.0
+        self.view = View()
+        self.members = Membership(UNO, Timing(), self.now)
+        for node in NODES:
+            self.view.merge_document(document(node))
+            if node != UNO:
+                self.members.heard(node, f"{node}#1", self.now)
+        for record in records:
+            self.view.merge_record(record)
+        self.forgetful = forgetful
+        self.notes: list[JournalEntry] = []
+        self.begin()
+
+    def begin(self) -> None:
+        self.out = Outbox(node=UNO, boot="b")
+        self.copies = Copies(self.view, self.members, self.out)
+        reconciler = Reconciler(UNO, f"{UNO}/b", self.view, self.members, self.out)
+        self.operations = Operations(
+            f"{UNO}/b", self.view, reconciler, self.copies, self.out
+        )
+
+    def ask(self, event: Any) -> Any:
+        """Have an operation performed; return its value or raise its error."""
+        if self.forgetful:
+            self.begin()
+        self.operations.on_asked(event, self.now)
+        self.copies.on_saved(ev.Saved(ticket=self.out.ticket), self.now)
+        asked = {c.peer for c in self.out.commands if hasattr(c, "peer")}
+        for peer in sorted(asked):
+            kept = ev.CopyAnswered(operation=event.operation, peer=peer, kept=True)
+            self.copies.on_copy_answered(kept, self.now)
+        self.notes += [c.entry for c in self.out.commands if isinstance(c, Note)]
+        (answer,) = [c for c in self.out.commands if isinstance(c, Answer | Refuse)]
+        self.out.clear()
+        if isinstance(answer, Refuse):
+            raise answer.error
+        self.copied = answer.copies
+        return answer.value
+
+    def replicas(self) -> list[int]:
+        return [record.replicas for record in self.view.services()]
+
+
+def add(
+    operation: str = "a", uid: str = "u1", spec: Service = WEB, queue: bool = False
+) -> ev.AddAsked:
+    return ev.AddAsked(operation=operation, uid=uid, service=spec, queue=queue)
+
+
+def remove(operation: str = "r", uid: str = "u1") -> ev.RemoveAsked:
+    return ev.RemoveAsked(operation=operation, uid=uid)
+
+
+def stop(
+    operation: str, number: int, uid: str = "u1", generation: int = 1
+) -> ev.StopAsked:
+    return ev.StopAsked(
+        operation=operation, uid=uid, slot=number, generation=generation
     )
-    return Machine(document, "veo", Timing(), 0.0, alone=True)
 
 
-def ask(node: Machine, event: ev.Event) -> Any:
-    commands = node.handle(event, 0.0)
-    (answer,) = [c for c in commands if isinstance(c, Answer | Refuse)]
-    if isinstance(answer, Refuse):
-        raise answer.error
-    return answer.value
+def scale(operation: str, replicas: int, uid: str = "u1") -> ev.ScaleAsked:
+    return ev.ScaleAsked(operation=operation, uid=uid, replicas=replicas)
 
 
-def add(operation: str, uid: str = "u1") -> ev.AddAsked:
-    return ev.AddAsked(operation=operation, uid=uid, service=WEB)
+def move(operation: str, node: str, number: int = 0) -> ev.MoveAsked:
+    return ev.MoveAsked(operation=operation, uid="u1", slot=number, node=node)
 
 
-def replicas(node: Machine) -> list[int]:
-    return [record.replicas for record in node.view.services()]
+# Adding
+
+
+def test_a_service_that_is_added_is_written_with_its_slots() -> None:
+    desk = Desk()
+    three = attrs.evolve(WEB, replicas=3)
+    accepted = desk.ask(add(spec=three))
+    assert desk.copied == 2
+    assert desk.replicas() == [3]
+    assert [a.slot for a in accepted] == [0, 1, 2]
+    assert sorted(a.node for a in accepted) == sorted(NODES)
+    record = desk.view.service("u1")
+    assert record is not None
+    assert record.operations == ("a",)
+    assert record.writer == f"{UNO}/b"
+    assert [s.operation for s in desk.view.slots("u1")] == ["a"] * 3
+
+
+def test_its_entry_in_the_journal_is_the_cause_of_what_follows() -> None:
+    desk = Desk()
+    desk.ask(add())
+    added, placed = desk.notes
+    record, one = desk.view.service("u1"), desk.view.slot("u1", 0)
+    assert record is not None
+    assert one is not None
+    assert (added.kind, added.text) == ("added", "web: added by an operator")
+    assert record.cause == placed.cause == added.id
+    assert one.cause == placed.id
+
+
+def test_adding_what_stands_adds_one_instance() -> None:
+    desk = Desk()
+    desk.ask(add("a", spec=attrs.evolve(WEB, replicas=2)))
+    (more,) = desk.ask(add("b", "u2", attrs.evolve(WEB, replicas=2)))
+    assert (more.uid, more.slot) == ("u1", 2)
+    assert desk.replicas() == [3]
+
+
+def test_of_a_service_that_lost_slots_the_new_one_alone_is_answered() -> None:
+    """Whoever decides fills the others too: they are not of this operation."""
+    desk = Desk(service(replicas=2), slot(UNO))
+    (more,) = desk.ask(add("b"))
+    assert (more.slot, desk.replicas()) == (2, [3])
+
+
+def test_after_a_merge_more_slots_may_stand_than_replicas() -> None:
+    desk = Desk(service(), slot(UNO), slot(DOS, 1))
+    desk.ask(add("b"))
+    assert desk.replicas() == [3]
+
+
+def test_what_fits_nowhere_is_refused_with_reasons_and_leaves_nothing() -> None:
+    desk = Desk()
+    with pytest.raises(NoSuitableNode) as caught:
+        desk.ask(add(spec=EDGE))
+    reason = "its role is not set, not edge"
+    assert caught.value.refusals == [(node, reason) for node in sorted(NODES)]
+    assert list(desk.view.records()) == []
+
+
+def test_what_fits_nowhere_is_taken_to_wait_where_that_is_wanted() -> None:
+    desk = Desk()
+    (waiting,) = desk.ask(add(spec=EDGE, queue=True))
+    assert waiting == Accepted(uid="u1", slot=0, generation=1, node=None)
+    assert desk.notes[-1].kind == "waits"
+
+
+# Once
 
 
 def test_a_repeated_operation_is_answered_the_same_and_not_repeated() -> None:
-    node = machine()
-    first = ask(node, add("once"))
-    assert ask(node, add("once")) == first
-    assert replicas(node) == [1]
-    assert ask(node, add("again")).slot == 1
-    assert replicas(node) == [2]
+    desk = Desk()
+    first = desk.ask(add("once"))
+    assert desk.ask(add("once")) == first
+    assert desk.replicas() == [1]
+    (again,) = desk.ask(add("again"))
+    assert again.slot == 1
+    assert desk.replicas() == [2]
 
 
 def test_a_repeated_refusal_is_the_same_too() -> None:
-    node = machine()
-    refused = ev.RemoveAsked(operation="r", uid="u1")
+    desk = Desk()
     errors: list[VeoError] = []
     for _ in range(2):
         with pytest.raises(UnknownService, match="no service has the uid u1") as caught:
-            ask(node, refused)
+            desk.ask(remove())
         errors.append(caught.value)
-        ask(node, add("a"))  # would make the second one possible
+        desk.ask(add("a"))  # would make the second one possible
     assert errors[0] is errors[1]
 
 
-def test_only_so_many_operations_are_remembered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(operations, "REMEMBERED", 2)
-    node = machine()
-    remove = ev.RemoveAsked(operation="r", uid="u1")
-    for event in (remove, add("a"), remove):
-        if isinstance(event, ev.RemoveAsked):
-            with pytest.raises(UnknownService):
-                ask(node, event)
-        else:
-            ask(node, event)
-    ask(node, add("b"))
-    ask(node, remove)  # too long ago: it is performed
-    assert replicas(node) == []
+def test_an_addition_is_known_by_its_slots_to_the_next_coordinator() -> None:
+    desk = Desk(forgetful=True)
+    desk.ask(add("a"))
+    second = desk.ask(add("b"))
+    assert desk.ask(add("b")) == second
+    assert desk.copied == 2  # what was written before is confirmed
+    assert desk.replicas() == [2]
 
 
-def test_an_addition_is_told_by_its_slot_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked again of another coordinator, which heard of the slot but not of that."""
-    monkeypatch.setattr(operations, "REMEMBERED", 0)
-    node = machine()
-    ask(node, add("a"))
-    second = ask(node, add("b"))
-    assert ask(node, add("b")) == second
-    assert replicas(node) == [2]
+def test_an_addition_is_known_by_a_slot_that_came_before_its_service() -> None:
+    desk = Desk(slot(UNO, operation="a"))
+    assert [accepted.slot for accepted in desk.ask(add("a"))] == [0]
+    assert desk.replicas() == []
+
+
+def test_an_addition_is_known_by_its_service_where_its_slots_were_moved() -> None:
+    desk = Desk(forgetful=True)
+    (first,) = desk.ask(add("a"))
+    target = next(node for node in NODES if node != first.node)
+    assert desk.ask(move("m", target))
+    (again,) = desk.ask(add("a"))
+    assert (again.slot, again.node) == (0, target)
+    assert desk.replicas() == [1]
+
+
+@pytest.mark.parametrize(
+    "gone", [remove(), scale("s", 0)], ids=["removed", "scaled away"]
+)
+def test_what_was_removed_is_not_added_by_a_repetition(gone: ev.Event) -> None:
+    """Its first coordinator did it and was lost; meanwhile it was removed."""
+    desk = Desk(forgetful=True)
+    desk.ask(add("a"))
+    desk.ask(gone)
+    for record in desk.view.slots("u1"):
+        desk.view.merge_record(
+            attrs.evolve(record, wanted=False, operation="", revision=99)
+        )
+    with pytest.raises(ServiceError, match="web was removed while it was being added"):
+        desk.ask(add("a"))
+    assert desk.replicas() in ([], [0])
+
+
+def test_scaling_and_stopping_are_known_to_the_next_coordinator() -> None:
+    desk = Desk(forgetful=True)
+    desk.ask(add("a", spec=attrs.evolve(WEB, replicas=4)))
+    assert desk.ask(scale("s", 3)) == 3
+    desk.ask(stop("t", 1))
+    assert desk.replicas() == [2]
+    assert desk.ask(scale("s", 3)) == 2  # it was, and something came after it
+    assert desk.ask(stop("t", 1)) is None
+    assert desk.copied == 2
+    assert desk.replicas() == [2]
+
+
+def test_only_the_last_operations_are_kept_with_a_service() -> None:
+    desk = Desk()
+    desk.ask(add("a"))
+    for number in range(OPERATIONS_KEPT):
+        desk.ask(scale(f"s{number}", number))
+    record = desk.view.service("u1")
+    assert record is not None
+    assert record.operations == tuple(f"s{n}" for n in range(OPERATIONS_KEPT))
+
+
+# Removing, stopping, scaling
 
 
 def test_removing_twice_is_fine() -> None:
-    node = machine()
-    ask(node, add("a"))
-    for operation in ("r", "of another coordinator"):
-        assert ask(node, ev.RemoveAsked(operation=operation, uid="u1")) is None
-    assert replicas(node) == []
-
-
-def test_what_was_removed_is_not_added_by_a_repetition() -> None:
-    """Its first coordinator did it and was lost; meanwhile it was removed."""
-    node = machine()
-    ask(node, add("first"))
-    ask(node, ev.RemoveAsked(operation="r", uid="u1"))
-    with pytest.raises(ServiceError, match="web was removed while it was being added"):
-        ask(node, add("of another coordinator"))
-    assert replicas(node) == []
+    desk = Desk(forgetful=True)
+    desk.ask(add("a"))
+    for operation in ("r", "of another operator"):
+        assert desk.ask(remove(operation)) is None
+        assert desk.copied == 2
+    assert desk.replicas() == []
+    assert [entry.kind for entry in desk.notes].count("removed") == 1
 
 
 def test_stopping_the_last_one_ends_the_service() -> None:
-    node = machine()
-    ask(node, add("a"))
-    ask(node, add("b"))
+    desk = Desk()
+    desk.ask(add("a"))
+    desk.ask(add("b"))
     for number, left in ((1, [1]), (0, [])):
-        stop = ev.StopAsked(operation=f"s{number}", uid="u1", slot=number, generation=1)
-        assert ask(node, stop) is None
-        assert replicas(node) == left
+        assert desk.ask(stop(f"s{number}", number)) is None
+        assert desk.replicas() == left
+    gone = desk.view.service("u1")
+    assert gone is not None
+    assert gone.service is None
 
 
-@pytest.mark.parametrize(("uid", "number"), [("u1", 7), ("nothing", 0)])
-def test_stopping_what_is_gone_already_is_fine(uid: str, number: int) -> None:
-    node = machine()
-    ask(node, add("a"))
-    ask(node, ev.StopAsked(operation="s", uid=uid, slot=number, generation=1))
-    assert replicas(node) == [1]
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(stop("s", 7), id="another slot"),
+        pytest.param(stop("s", 0, uid="nothing"), id="no service"),
+        pytest.param(stop("s", 0, uid="removed"), id="a removed service"),
+        pytest.param(stop("s", 0, generation=9), id="another container"),
+        pytest.param(stop("s", 1), id="given up"),
+    ],
+)
+def test_stopping_what_is_gone_already_is_fine(event: ev.StopAsked) -> None:
+    desk = Desk(service(), slot(UNO), slot(None, 1, wanted=False))
+    desk.view.merge_record(service("removed", None))
+    assert desk.ask(event) is None
+    assert desk.copied == 0
+    assert desk.replicas() == [1]
+
+
+def test_a_container_is_stopped_by_the_generation_it_was_made_in() -> None:
+    desk = Desk(service(replicas=2), slot(UNO, generation=8, made=3), slot(DOS, 1))
+    desk.ask(stop("s", 0, generation=8))
+    assert desk.replicas() == [2]
+    desk.ask(stop("t", 0, generation=3))
+    assert desk.replicas() == [1]
+    given_up = desk.view.slot("u1", 0)
+    assert given_up is not None
+    assert (given_up.wanted, given_up.node) == (False, None)
+
+
+def test_stopping_one_of_more_than_are_wanted_asks_for_none_less_than_none() -> None:
+    desk = Desk(service(replicas=0), slot(UNO), slot(DOS, 1))
+    desk.ask(stop("s", 0))
+    assert desk.replicas() == [0]
+
+
+def test_a_service_is_scaled() -> None:
+    desk = Desk(service())
+    assert desk.ask(scale("s", 5)) == 5
+    assert desk.replicas() == [5]
+    assert desk.notes[-1].text == "web: scaled from 1 to 5 by an operator"
+
+
+@pytest.mark.parametrize("uid", ["nothing", "gone"])
+def test_what_is_not_there_is_not_scaled(uid: str) -> None:
+    desk = Desk(service("gone", None))
+    with pytest.raises(UnknownService, match=f"no service has the uid {uid}"):
+        desk.ask(scale("s", 5, uid))
+
+
+# Moving
+
+
+def test_a_slot_is_moved_and_a_repetition_does_not_move_it_again() -> None:
+    desk = Desk(service(), slot(UNO), forgetful=True)
+    assert desk.ask(move("m", DOS)) is True
+    moved = desk.view.slot("u1", 0)
+    assert moved is not None
+    assert (moved.node, moved.handover, moved.operation) == (DOS, True, "m")
+    assert desk.ask(move("m", DOS)) is True
+    assert desk.ask(move("n", TRES)) is True
+    assert desk.ask(move("n", DOS)) is True  # it was moved: where is not looked at
+    again = desk.view.slot("u1", 0)
+    assert again is not None
+    assert again.node == TRES
+
+
+def test_a_slot_that_is_there_is_not_moved() -> None:
+    desk = Desk(service(), slot(UNO))
+    assert desk.ask(move("m", UNO)) is True
+    assert desk.copied == 2
+    assert desk.view.slot("u1", 0) == slot(UNO)
+
+
+def test_a_slot_is_not_moved_where_it_does_not_fit() -> None:
+    desk = Desk(service(spec=EDGE), slot(UNO))
+    assert desk.ask(move("m", DOS)) is False
+    assert desk.copied == 0
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        pytest.param([], id="no service"),
+        pytest.param([service()], id="no slot"),
+        pytest.param([service(), slot(None, wanted=False)], id="given up"),
+        pytest.param([slot(UNO)], id="a slot alone"),
+    ],
+)
+def test_what_is_not_wanted_is_not_moved(records: list[Record]) -> None:
+    with pytest.raises(UnknownService, match="no slot 0 of u1 is wanted"):
+        Desk(*records).ask(move("m", DOS))
+
+
+# Nodes
+
+
+def role(operation: str, node: str, name: str) -> ev.RoleAssigned:
+    return ev.RoleAssigned(operation=operation, node=node, role=name)
+
+
+def drain(operation: str, node: str, drained: bool) -> ev.DrainAsked:
+    return ev.DrainAsked(operation=operation, node=node, drained=drained)
+
+
+def remove_node(operation: str, node: str) -> ev.RemoveNodeAsked:
+    return ev.RemoveNodeAsked(operation=operation, node=node)
+
+
+def test_what_is_decided_about_a_node_is_in_one_record() -> None:
+    desk = Desk(NodeRecord(node=DOS, revision=7, writer="x", votes=True))
+    desk.ask(role("a", DOS, "edge"))
+    desk.ask(drain("b", DOS, True))
+    record = desk.view.node_record(DOS)
+    assert record is not None
+    assert (record.role, record.drained, record.votes) == ("edge", True, True)
+    assert record.revision == 9
+    assert record.cause == desk.notes[-1].id
+    desk.ask(drain("c", DOS, False))
+    assert not desk.view.is_drained(DOS)
+    assert [entry.text for entry in desk.notes] == [
+        f"{DOS}: role edge, by an operator",
+        f"{DOS} is drained, by an operator",
+        f"{DOS} takes work again, by an operator",
+    ]
+    assert {entry.about for entry in desk.notes} == {DOS}
+
+
+def test_a_removed_node_is_gone_with_its_vote_and_may_come_back_undrained() -> None:
+    desk = Desk(NodeRecord(node=DOS, revision=7, writer="x", votes=True))
+    desk.ask(drain("a", DOS, True))
+    desk.ask(remove_node("b", DOS))
+    record = desk.view.node_record(DOS)
+    assert record is not None
+    assert record.removed == document(DOS).disk_id
+    assert (record.votes, record.drained) == (False, False)
+    assert desk.view.head(DOS) is None
+    desk.ask(remove_node("c", DOS))  # of another operator
+    assert desk.copied == 2
+    assert desk.view.node_record(DOS) == record
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        role("o", "x@x", "edge"),
+        drain("o", "x@x", True),
+        remove_node("o", "x@x"),
+        remove_node("o", "known@x"),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_nothing_is_decided_about_a_node_that_is_not_known(event: ev.Event) -> None:
+    desk = Desk(NodeRecord(node="known@x", revision=1, writer="x"))
+    with pytest.raises(UnknownNode, match="no node is called"):
+        desk.ask(event)
+
+
+# The disk
+
+
+def test_while_the_disk_takes_nothing_no_operation_is_begun() -> None:
+    desk = Desk(service())
+    desk.copies.on_save_failed(ev.SaveFailed(reason="it is full"), desk.now)
+    desk.out.clear()
+    desk.operations.on_asked(remove(), desk.now)
+    (refused,) = desk.out.commands
+    assert isinstance(refused, Refuse)
+    assert isinstance(refused.error, StoreError)
+    assert desk.replicas() == [1]

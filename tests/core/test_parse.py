@@ -18,6 +18,7 @@ from veo_shell.core.model import (
     Mount,
     MountKind,
     NodeEntry,
+    OnPartition,
     Port,
     Restart,
     Service,
@@ -81,6 +82,8 @@ nodes:
 services:
   web:
     image: nginx:latest
+    replicas: 3
+    on_partition: majority
     restart: on-failure
     restart_count: 3
     privileged: true
@@ -118,6 +121,8 @@ PORTS = (
 FULL_SERVICE = Service(
     name="web",
     image="nginx:latest",
+    replicas=3,
+    on_partition=OnPartition.MAJORITY,
     restart=Restart.ON_FAILURE,
     restart_count=3,
     privileged=True,
@@ -211,6 +216,9 @@ def test_what_is_not_said_has_its_default() -> None:
 @pytest.mark.parametrize(
     ("yaml_text", "expected"),
     [
+        ('replicas: "30"', {"replicas": 30}),
+        ("on_partition: available", {}),
+        ("on_partition: Keep", {"on_partition": OnPartition.KEEP}),
         ("restart: no", {"restart": Restart.NEVER}),
         ('restart: "no"', {"restart": Restart.NEVER}),
         ("restart: always", {"restart": Restart.ALWAYS}),
@@ -331,12 +339,12 @@ def test_all_errors_of_a_file_are_told_at_once_in_the_order_of_its_lines() -> No
         parse(text, "/etc/cluster.yml")
     assert told.value.problems == [
         '/etc/cluster.yml:2: nodes[0].node: "uno" is not a node\'s name (name@host)',
-        "/etc/cluster.yml:7: services.web.restrat: unknown key; "
+        "/etc/cluster.yml:9: services.web.restrat: unknown key; "
         "did you mean `restart`?",
-        "/etc/cluster.yml:30: services.web.ports[0].host_port: "
+        "/etc/cluster.yml:32: services.web.ports[0].host_port: "
         '"80x" is not a port (0–65535)',
-        "/etc/cluster.yml:36: services.db.image: is missing",
-        '/etc/cluster.yml:37: services.a b: "a b" is not a service\'s name: '
+        "/etc/cluster.yml:38: services.db.image: is missing",
+        '/etc/cluster.yml:39: services.a b: "a b" is not a service\'s name: '
         "letters, digits, - and _, a letter or digit first, at most 63",
     ]
     assert str(told.value) == "\n".join(told.value.problems)
@@ -386,6 +394,11 @@ VOLUME = "ro, rw, private, rprivate, shared, rshared, slave, rslave"
 @pytest.mark.parametrize(
     ("yaml_text", "expected"),
     [
+        ("replicas: 0", [': "0" is not a number of replicas (1–1000)']),
+        ("replicas: [3]", [": is a list, not a single value"]),
+        ("on_partition: stop", [
+            ': "stop" is not one of available, majority, keep',
+        ]),
         ("restart: sometimes", [
             ': "sometimes" is not one of never, no, on-failure, restart, always',
         ]),
@@ -486,7 +499,13 @@ def test_a_key_that_stands_twice_names_both_lines() -> None:
 
 @pytest.mark.parametrize(
     ("key", "meant"),
-    [("restrat", "restart"), ("enviroment", "environment"), ("volume", "volumes")],
+    [
+        ("restrat", "restart"),
+        ("enviroment", "environment"),
+        ("volume", "volumes"),
+        ("replica", "replicas"),
+        ("on_partitions", "on_partition"),
+    ],
 )
 def test_an_unknown_key_has_a_suggestion(key: str, meant: str) -> None:
     assert problems(f"{key}: x") == [
@@ -520,10 +539,11 @@ def test_plain_data_is_read_as_the_file_is() -> None:
         (
             {"web": {"image": "x", 1: 2, "1": 3, "cpu": 1}},
             [
-                "web.1: unknown key; known are image, restart, restart_count, "
-                "privileged, network_mode, pid_mode, cpus, memory, disk, roles, role, "
-                "hosts, environment, labels, volumes, args, auto_remove, group, "
-                "group_role, group_policy, health_check, healthcheck, ports",
+                "web.1: unknown key; known are image, replicas, on_partition, restart, "
+                "restart_count, privileged, network_mode, pid_mode, cpus, memory, "
+                "disk, roles, role, hosts, environment, labels, volumes, args, "
+                "auto_remove, group, group_role, group_policy, health_check, "
+                "healthcheck, ports",
                 "web.1: stands twice",
                 "web.cpu: unknown key; did you mean `cpus`?",
             ],
@@ -608,6 +628,8 @@ SERVICES = st.builds(
     Service,
     name=NAMES,
     image=st.from_regex(r"[a-z0-9/:.]{1,20}", fullmatch=True),
+    replicas=st.integers(1, 1000),
+    on_partition=st.sampled_from(OnPartition),
     restart=st.sampled_from(Restart),
     restart_count=COUNTS,
     privileged=st.booleans(),
@@ -638,6 +660,7 @@ def to_spec(service: Service, quoted: bool) -> dict[str, Any]:
     if quoted:
         return spec
     return spec | {
+        "replicas": service.replicas,
         "restart_count": service.restart_count,
         "cpus": service.cpus,
         "memory": service.memory_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import Any
 
 import attrs
@@ -10,19 +11,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from veo_shell.core.ledger import NANO, Account
 from veo_shell.core.model import (
     Cpu,
     Disk,
     Memory,
     Resources,
-    Room,
     Service,
     Status,
 )
-from veo_shell.core.placement import NodeState, coordinator, rank, refusal
+from veo_shell.core.placement import NodeState, best, coordinator, rank, refusal, unfit
 
 WEB = Service(name="web", image="nginx")
 GIB = 1 << 30
+
+
+def holding(
+    cpus: float = 0.0, memory_bytes: int = 0, disk_bytes: int = 0, instances: int = 0
+) -> Account:
+    """Return the account of a node that has so much placed on it."""
+    return Account(
+        nano_cpus=round(cpus * NANO),
+        memory_bytes=memory_bytes,
+        disk_bytes=disk_bytes,
+        instances=Counter({"web": instances}),
+    )
 
 
 def state(name: str, **changes: Any) -> NodeState:
@@ -35,6 +48,7 @@ def state(name: str, **changes: Any) -> NodeState:
             memory=Memory(total_bytes=GIB, available_bytes=GIB),
             disk=Disk(total_bytes=10 * GIB, free_bytes=GIB),
         ),
+        account=Account(),
     )
     return attrs.evolve(node, **changes)
 
@@ -44,6 +58,8 @@ def state(name: str, **changes: Any) -> NodeState:
     [
         (WEB, state("a@a", status=Status.SUSPECT), "it is suspect"),
         (WEB, state("a@a", status=Status.DEAD), "it is dead"),
+        (WEB, state("a@a", engine_lost="gone"), "its engine is away: gone"),
+        (WEB, state("a@a", drained=True), "it is drained"),
         (
             attrs.evolve(WEB, hosts=("b@b", "c@c")),
             state("a@a"),
@@ -61,7 +77,7 @@ def state(name: str, **changes: Any) -> NodeState:
         ),
         (
             attrs.evolve(WEB, cpus=1.5),
-            state("a@a", reserved=Room(cpus=1.0)),
+            state("a@a", account=holding(cpus=1.0)),
             "wants 1.5 cpus, 1 left of 2",
         ),
         (
@@ -71,7 +87,7 @@ def state(name: str, **changes: Any) -> NodeState:
         ),
         (
             attrs.evolve(WEB, disk_bytes=GIB),
-            state("a@a", reserved=Room(disk_bytes=10 * GIB)),
+            state("a@a", account=holding(disk_bytes=10 * GIB)),
             "wants 1073741824 bytes of disk, 0 left of 10737418240",
         ),
     ],
@@ -96,9 +112,9 @@ def test_what_is_exactly_left_fits() -> None:
 
 def test_fewest_instances_come_first_then_most_room() -> None:
     nodes = [
-        state("a@a", instances=1),
-        state("b@b", reserved=Room(cpus=1.0)),
-        state("c@c", reserved=Room(memory_bytes=GIB // 4)),
+        state("a@a", account=holding(instances=1)),
+        state("b@b", account=holding(cpus=1.0)),
+        state("c@c", account=holding(memory_bytes=GIB // 4)),
         state("d@d", role="edge"),
     ]
     ranked = rank(attrs.evolve(WEB, roles=("master",)), "uid", nodes)
@@ -110,6 +126,53 @@ def test_the_order_of_the_nodes_does_not_matter() -> None:
     nodes = [state(f"{letter}@h") for letter in "abcd"]
     orders = [rank(WEB, "uid", order) for order in itertools.permutations(nodes)]
     assert all(order == orders[0] for order in orders)
+
+
+def test_what_a_node_has_none_of_it_has_no_room_for() -> None:
+    """Of a host that tells nothing of itself: no division by zero."""
+    nothing = Resources(
+        cpu=Cpu(count=0.0),
+        memory=Memory(total_bytes=0, available_bytes=0),
+        disk=Disk(total_bytes=0, free_bytes=0),
+    )
+    nodes = [state("a@a", resources=nothing)]
+    assert [c.fits for c in rank(WEB, "uid", nodes)] == [True]
+    greedy = attrs.evolve(WEB, cpus=0.5)
+    assert [c.fits for c in rank(greedy, "uid", nodes)] == [False]
+
+
+_states = st.builds(
+    state,
+    st.sampled_from(["a@a", "b@b", "c@c", "d@d", "e@e"]),
+    status=st.sampled_from([Status.ALIVE, Status.ALIVE, Status.DEAD]),
+    role=st.sampled_from(["master", "edge"]),
+    drained=st.booleans(),
+    account=st.builds(
+        holding,
+        st.sampled_from([0.0, 0.5, 2.0]),
+        st.sampled_from([0, GIB // 2, GIB]),
+        st.sampled_from([0, GIB]),
+        st.integers(0, 2),
+    ),
+)
+_services = st.builds(
+    Service,
+    name=st.sampled_from(["web", "other"]),
+    image=st.just("i"),
+    roles=st.sampled_from([(), ("master",)]),
+    cpus=st.sampled_from([0.0, 1.0]),
+    memory_bytes=st.sampled_from([0, GIB // 2]),
+    disk_bytes=st.sampled_from([0, 9 * GIB, 10 * GIB]),
+)
+
+
+@given(_services, st.text(), st.lists(_states, unique_by=lambda s: s.node))
+def test_the_quick_way_finds_what_ranking_puts_first(
+    service: Service, uid: str, states: list[NodeState]
+) -> None:
+    fitting = [c.node for c in rank(service, uid, states) if c.fits]
+    able = [state for state in states if unfit(service, state) is None]
+    assert best(service, uid, able) == (fitting[0] if fitting else None)
 
 
 @given(st.sets(st.text(min_size=1), min_size=1, max_size=8), st.text())

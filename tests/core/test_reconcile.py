@@ -2,231 +2,878 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veo_shell.core import reconcile
+from tests.core.samples import (
+    DOS,
+    NODES,
+    TRES,
+    UNO,
+    WEB,
+    beat,
+    container,
+    document,
+    service,
+    slot,
+)
+from veo_shell.core.commands import Note
 from veo_shell.core.membership import Membership, Timing
 from veo_shell.core.model import (
-    Cpu,
-    Disk,
-    Memory,
-    NodeDocument,
+    Container,
+    Health,
+    JournalEntry,
     NodeRecord,
+    OnPartition,
     Record,
-    Resources,
     Restart,
-    Room,
     Service,
     ServiceRecord,
     SlotRecord,
+    State,
     Status,
 )
-from veo_shell.core.placement import coordinator
-from veo_shell.core.view import View
+from veo_shell.core.outbox import Outbox
+from veo_shell.core.placement import coordinator, rendezvous
+from veo_shell.core.reconcile import Reconciler, missing_slots
+from veo_shell.core.view import View, pair
 
-WEB = Service(name="web", image="nginx", restart=Restart.ALWAYS)
 BIG = attrs.evolve(WEB, name="big", cpus=1.5, memory_bytes=60, disk_bytes=600)
-ME, DOS, TRES = "uno@uno", "dos@dos", "tres@tres"
-NODES = (ME, DOS, TRES)
-ALL_LIVE = dict.fromkeys(NODES, Status.ALIVE)
+ONCE = attrs.evolve(WEB, restart=Restart.NEVER)
+KEEP = attrs.evolve(WEB, on_partition=OnPartition.KEEP)
+MOST = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
+EDGE = attrs.evolve(WEB, roles=("edge",))
+# Such that uno decides about it wherever it lives, then dos.
+U1 = next(
+    uid
+    for uid in (f"u{n}" for n in itertools.count())
+    if sorted(NODES, key=lambda node: -rendezvous(uid, node)) == [UNO, DOS, TRES]
+)
 
 
-def document(node: str) -> NodeDocument:
-    return NodeDocument(
-        node=node,
-        boot_id="b",
-        incarnation=1,
-        version=1,
-        address="10.0.0.1",
-        mesh_port=1,
-        pub_port=2,
-        dns_port=3,
-        resources=Resources(
-            cpu=Cpu(count=4.0),
-            memory=Memory(total_bytes=100, available_bytes=1),
-            disk=Disk(total_bytes=1000, free_bytes=1),
-        ),
-    )
+def web(spec: Service | None = WEB, replicas: int = 1, **changes: Any) -> ServiceRecord:
+    return service(U1, spec, replicas=replicas, **changes)
 
 
-def members_of(statuses: dict[str, Status], me: str = ME) -> Membership:
-    """Return verdicts that this node came to by evidence."""
-    members = Membership(me, Timing(), 0.0)
-    for node, status in statuses.items():
-        if node == me or status is Status.UNKNOWN:
-            members.learn(node, 0.0)
-            continue
-        members.heard(node, "b", 0.0)
-        if status is not Status.ALIVE:
-            for_s = 0.0 if status is Status.DEAD else 60.0
-            members.farewell(node, "b", status is Status.LEFT, for_s, 0.0)
-    members.tick(0.0)  # a pause that is over
-    assert {n: members.status(n) for n in statuses} == statuses
-    return members
+def at(node: str | None, number: int = 0, **changes: Any) -> SlotRecord:
+    return slot(node, number, uid=U1, **changes)
 
 
-def view_of(*records: Record, nodes: Iterable[str] = NODES) -> View:
-    view = View()
-    for node in nodes:
-        view.merge_document(document(node))
-    for record in records:
-        view.merge_record(record)
-    return view
+def runs(node: str, number: int = 0, **changes: Any) -> Container:
+    return container(node, number, uid=U1, **changes)
 
 
-def service(
-    uid: str = "u1", spec: Service | None = WEB, replicas: int = 1
-) -> ServiceRecord:
-    return ServiceRecord(
-        uid=uid, revision=1, writer=ME, service=spec, replicas=replicas
-    )
+def decision(node: str, **changes: Any) -> NodeRecord:
+    made = NodeRecord(node=node, revision=5, writer=UNO, votes=True)
+    return attrs.evolve(made, **changes)
 
 
-def slot(
-    node: str | None,
-    number: int = 0,
-    *,
-    uid: str = "u1",
-    generation: int = 1,
-    wanted: bool = True,
-) -> SlotRecord:
-    return SlotRecord(
-        uid=uid,
-        slot=number,
-        revision=2,
-        writer=ME,
-        generation=generation,
-        node=node,
-        wanted=wanted,
-    )
+VOTERS = [decision(node) for node in NODES]
 
 
-def decided(view: View, statuses: dict[str, Status]) -> list[SlotRecord]:
-    """Return what the coordinators of the services write, all of them together."""
-    alive = [n for n, status in statuses.items() if status is Status.ALIVE]
-    return [
-        record
-        for me in alive
-        for record in reconcile.decide(
-            view, members_of({**statuses, me: Status.ALIVE}, me), me, me
-        )
-    ]
+class Desk:
+    """One node that decides; the others are heard unless they are said to be lost.
+
+    Everybody votes already.
+    """
+
+    def __init__(self, *held: Record | Container, me: str = UNO) -> None:
+        self.now = 100.0
+        self.me = me
+        self.view, self.out = View(), Outbox(node=me, boot="b")
+        self.members = Membership(me, Timing(), self.now)
+        self.desk = Reconciler(me, f"{me}/b", self.view, self.members, self.out)
+        self.lost: set[str] = set()
+        self.unheard_by: set[str] = set()
+        self.notes: list[JournalEntry] = []
+        for node in NODES:
+            self.view.merge_document(document(node))
+        for record in [*VOTERS, *(h for h in held if not isinstance(h, Container))]:
+            self.view.merge_record(record)
+        self.run(*(h for h in held if isinstance(h, Container)))
+        self._quarter(0.25, decide=False)
+
+    def run(self, *containers: Container) -> None:
+        """Have all nodes publish that these run, and nothing else."""
+        for node in NODES:
+            held = tuple(c for c in containers if c.node == node)
+            self.publish(node, containers=held)
+
+    def publish(self, node: str, **changes: Any) -> None:
+        head = self.view.document(node)
+        newer = attrs.evolve(head, version=head.version + 1, **changes)
+        self.view.merge_document(newer)
+
+    def write(self, *records: Record) -> None:
+        """Have an operator's or another node's records stand, whatever they outrank."""
+        for record in records:
+            newer = attrs.evolve(record, revision=self.view.revision + 1)
+            assert self.view.merge_record(newer)
+
+    def lose(self, node: str, status: Status = Status.DEAD) -> None:
+        """Have a node judged; it is not heard any more."""
+        self.lost.add(node)
+        for_s = 0.0 if status is Status.DEAD else 60.0
+        left = status is Status.LEFT
+        self.members.farewell(node, f"{node}#1", left, for_s, self.now)
+        self.members.tick(self.now)
+        assert self.members.status(node) is status
+
+    def regain(self, node: str) -> None:
+        """Have a node heard again, as another process."""
+        self.lost.discard(node)
+        self.members.forget(node)
+
+    def decide(self, for_s: float = 1.0) -> list[SlotRecord]:
+        """Let time pass; return what is written about slots meanwhile."""
+        written: list[SlotRecord] = []
+        for _ in range(round(for_s / 0.25)):
+            written += self._quarter(0.25)
+        return written
+
+    def look(self) -> list[SlotRecord]:
+        """Decide now, once."""
+        return self._quarter(0.0)
+
+    def _quarter(self, after_s: float, *, decide: bool = True) -> list[SlotRecord]:
+        self.now += after_s
+        for node in {*NODES} - self.lost - {self.me}:
+            said = self.view.head(node)
+            incarnation, version = pair(said) if said else (1, 1)
+            silences = {self.me: 9.0} if node in self.unheard_by else {}
+            heartbeat = beat(
+                node, incarnation=incarnation, version=version, silences=silences
+            )
+            self.members.heard(node, f"{node}#1", self.now, heartbeat)
+        self.members.tick(self.now)
+        if not decide:
+            return []
+        self.desk.tick()
+        self.desk.decide(self.now)
+        written = list(self.out.records.values())
+        self.notes += [c.entry for c in self.out.commands if isinstance(c, Note)]
+        self.out.clear()
+        self.view.settle()
+        return [record for record in written if isinstance(record, SlotRecord)]
 
 
-# What is decided
+def brief(record: SlotRecord) -> tuple[int, int, str | None]:
+    """Return which slot, in which generation, is where."""
+    return record.slot, record.generation, record.node
+
+
+# Filling
 
 
 def test_nothing_is_decided_about_what_is_as_it_should_be() -> None:
-    view = view_of(service(replicas=2), slot(ME), slot(DOS, 1))
-    assert decided(view, ALL_LIVE) == []
+    desk = Desk(web(replicas=2), at(UNO), at(DOS, 1), runs(UNO), runs(DOS, 1))
+    assert desk.decide(20) == []
 
 
 def test_missing_instances_are_placed_and_spread() -> None:
-    view = view_of(service(replicas=3))
-    written = decided(view, ALL_LIVE)
+    desk = Desk(web(replicas=3, cause="x/y/1"))
+    written = desk.look()
     assert sorted(s.slot for s in written) == [0, 1, 2]
     assert sorted(str(s.node) for s in written) == sorted(NODES)
     assert {s.generation for s in written} == {1}
     assert len({s.revision for s in written}) == 3
-    assert view.slots("u1") == written
-    assert decided(view, ALL_LIVE) == []
+    assert desk.view.slots(U1) == written
+    assert desk.decide(5) == []
+    placed = [entry for entry in desk.notes if entry.kind == "placed"]
+    assert [entry.slot for entry in placed] == [0, 1, 2]
+    assert {entry.cause for entry in placed} == {"x/y/1"}
+    assert [s.cause for s in written] == [entry.id for entry in placed]
 
 
 def test_only_the_coordinator_decides() -> None:
-    chosen = coordinator("u1", NODES)
     for me in NODES:
-        view = view_of(service())
-        written = reconcile.decide(view, members_of(ALL_LIVE, me), me, "me#1")
-        assert len(written) == (me == chosen)
-        assert all(record.writer == "me#1" for record in written)
+        written = Desk(web(), me=me).look()
+        assert len(written) == (me == UNO)
+        assert all(record.writer == f"{me}/b" for record in written)
+
+
+def test_who_decides_follows_the_verdicts() -> None:
+    desk = Desk(web(), me=DOS)
+    assert desk.desk.coordinator(U1) == UNO
+    desk.lose(UNO)
+    assert desk.desk.coordinator(U1) == DOS
+    assert len(desk.look()) == 1
 
 
 def test_each_decision_sees_the_ones_before_it() -> None:
-    view = view_of(service(spec=BIG, replicas=5))
-    written = decided(view, ALL_LIVE)
+    written = Desk(web(BIG, replicas=5)).look()
     placed = [s.node for s in written if s.node is not None]
     assert sorted(placed) == sorted(NODES)  # 60 bytes of 100: one fits each
     assert [s.node for s in written].count(None) == 2
 
 
+def test_a_removed_service_is_not_decided_about() -> None:
+    assert Desk(web(None)).decide(2) == []
+
+
+def test_a_slot_that_fits_nowhere_waits_and_starts_when_a_node_fits() -> None:
+    desk = Desk(web(EDGE))
+    (waiting,) = desk.look()
+    assert (waiting.node, waiting.wanted) == (None, True)
+    (entry,) = desk.notes
+    assert entry.kind == "waits"
+    assert "dos@dos: its role is not set, not edge; " in entry.text
+    assert desk.decide(5) == []
+    desk.write(decision(DOS, role="edge"))
+    (placed,) = desk.look()
+    assert placed.node == DOS
+    assert placed.generation > waiting.generation
+    assert placed.revision > waiting.revision
+
+
+def test_where_no_node_is_known_a_slot_waits_for_one() -> None:
+    desk = Desk(web())
+    for node in NODES:
+        desk.view.forget_node(node)
+    (waiting,) = desk.look()
+    assert waiting.node is None
+    assert desk.notes[0].text.endswith("waits: no node is known")
+
+
+def test_a_number_that_was_given_up_is_filled_under_a_higher_generation() -> None:
+    gone = at(None, 0, generation=3, wanted=False, made=2, ends=("x",))
+    desk = Desk(web(replicas=2), gone, at(DOS, 1), runs(DOS, 1))
+    (record,) = desk.look()
+    assert (record.slot, record.generation, record.wanted) == (0, 4, True)
+    assert (record.made, record.ends) == (0, ())
+
+
+def test_a_container_whose_slot_was_lost_is_taken_back() -> None:
+    """The only disk with the record is gone; its service and container are not."""
+    desk = Desk(web(), runs(DOS, generation=3), runs(TRES, generation=5))
+    (record,) = desk.look()
+    assert (record.node, record.made) == (DOS, 3)
+    assert record.generation == 6
+    assert record.ends == (runs(TRES, generation=5).name,)
+
+
+# Scaling down
+
+
+@pytest.mark.parametrize(
+    ("containers", "drained", "kept"),
+    [
+        pytest.param([runs(UNO), runs(DOS, 1), runs(TRES, 2)], None, [0], id="highest"),
+        pytest.param([runs(DOS, 1), runs(TRES, 2)], None, [1], id="not running"),
+        pytest.param([runs(TRES, 2)], None, [2], id="the only one that runs"),
+        pytest.param(
+            [runs(UNO), runs(DOS, 1), runs(TRES, 2)], UNO, [1], id="on a drained node"
+        ),
+        pytest.param([runs(UNO, generation=7)], None, [0], id="another than is named"),
+    ],
+)
+def test_what_is_given_up(
+    containers: list[Container], drained: str | None, kept: list[int]
+) -> None:
+    records = [decision(drained, drained=True, revision=9)] if drained else []
+    desk = Desk(web(), at(UNO), at(DOS, 1), at(TRES, 2), *containers, *records)
+    written = [s for s in desk.look() if not s.wanted]
+    assert {s.slot for s in written} == {0, 1, 2} - {*kept}
+    assert all((s.node, s.handover) == (None, False) for s in written)
+    assert "given up: 1 are wanted" in desk.notes[0].text
+
+
+# Failover
+
+
 @pytest.mark.parametrize("status", [Status.DEAD, Status.LEFT])
 def test_what_a_lost_node_ran_gets_a_new_generation_elsewhere(status: Status) -> None:
-    view = view_of(service(), slot(TRES))
-    (record,) = decided(view, {**ALL_LIVE, TRES: status})
+    desk = Desk(web(), at(TRES), runs(TRES))
+    desk.lose(TRES, status)
+    (record,) = desk.look()
     assert (record.slot, record.generation) == (0, 2)
-    assert record.node in (ME, DOS)
+    assert record.node in (UNO, DOS)
+    assert desk.decide(5) == []
 
 
-@pytest.mark.parametrize("status", [Status.PAUSED, Status.UNKNOWN])
-def test_what_a_node_runs_that_is_not_lost_stays(status: Status) -> None:
-    view = view_of(service(), slot(TRES))
-    assert decided(view, {**ALL_LIVE, TRES: status}) == []
+def test_the_cause_of_a_move_is_the_verdict() -> None:
+    desk = Desk(web(cause="x/y/1"), at(TRES, cause="x/y/2"), runs(TRES))
+    desk.lose(TRES)
+    peer = desk.members.peer(TRES)
+    assert peer is not None
+    peer.entry = "x/y/3"
+    desk.look()
+    assert [entry.cause for entry in desk.notes] == ["x/y/3"]
 
 
-def test_what_may_not_restart_is_not_moved() -> None:
-    once = attrs.evolve(WEB, restart=Restart.NEVER)
-    view = view_of(service(spec=once), slot(TRES))
-    assert decided(view, {**ALL_LIVE, TRES: Status.LEFT}) == []
+POLICIES = {
+    OnPartition.AVAILABLE: 0.0,
+    OnPartition.MAJORITY: 3.0,
+    OnPartition.KEEP: None,
+}
 
 
-def test_a_slot_that_fits_nowhere_waits_and_is_written_once() -> None:
-    edge = attrs.evolve(WEB, roles=("edge",))
-    view = view_of(service(spec=edge))
-    (waiting,) = decided(view, ALL_LIVE)
-    assert (waiting.node, waiting.generation, waiting.wanted) == (None, 0, True)
-    assert decided(view, ALL_LIVE) == []
-    view.merge_record(NodeRecord(node=DOS, revision=9, writer=ME, role="edge"))
-    (placed,) = decided(view, ALL_LIVE)
-    assert (placed.node, placed.generation) == (DOS, 1)
-    assert placed.revision > 9
+@pytest.mark.parametrize("restart", Restart, ids=lambda r: r.value)
+@pytest.mark.parametrize("policy", OnPartition, ids=lambda p: p.value)
+@pytest.mark.parametrize("how", ["dead", "left", "removed", "paused", "engine away"])
+def test_when_what_ran_on_a_node_is_placed_anew(
+    how: str, policy: OnPartition, restart: Restart
+) -> None:
+    spec = attrs.evolve(WEB, restart=restart, on_partition=policy)
+    desk = Desk(web(spec), at(TRES), runs(TRES))
+    after_s = POLICIES[policy]
+    if how == "removed":
+        removed = decision(TRES, removed=document(TRES).disk_id, votes=False)
+        desk.write(removed)
+        desk.lost.add(TRES)
+        desk.members.forget(TRES)
+        after_s = 0.0
+    elif how == "engine away":
+        desk.publish(TRES, engine_lost="gone")
+        desk.look()
+        after_s = None if after_s is None else 10.0 + after_s
+    else:
+        desk.lose(TRES, Status(how))
+        after_s = {"dead": after_s, "left": 0.0, "paused": None}[how]
+    if restart is Restart.NEVER:
+        after_s = None  # a job is not run again elsewhere
+    if after_s is None:
+        assert desk.decide(30) == []
+        return
+    if after_s:
+        assert desk.decide(after_s - 0.25) == []
+    (record,) = desk.decide(0.25) if after_s else desk.look()
+    assert (record.generation, record.node in (UNO, DOS)) == (2, True)
+
+
+@pytest.mark.parametrize("state", [State.EXITED, State.FAILED])
+def test_what_has_ended_for_good_is_not_run_again_elsewhere(state: State) -> None:
+    desk = Desk(web(), at(TRES), runs(TRES, state=state))
+    desk.lose(TRES)
+    assert desk.decide(5) == []
+
+
+def test_an_engine_that_is_back_in_time_keeps_its_work() -> None:
+    desk = Desk(web(), at(TRES), runs(TRES))
+    desk.publish(TRES, engine_lost="gone")
+    assert desk.decide(9.5) == []
+    desk.publish(TRES, engine_lost="")
+    assert desk.decide(1) == []
+    desk.publish(TRES, engine_lost="gone again")
+    assert desk.decide(9.5) == []
+
+
+def test_where_fewer_than_half_are_seen_nothing_is_decided_that_wants_more() -> None:
+    desk = Desk(web(MOST), at(TRES), runs(TRES))
+    for node in (DOS, TRES):
+        desk.lose(node)
+    assert desk.decide(20) == []
+    why = "no majority of the nodes is seen (on_partition: majority)"
+    rows = desk.desk.candidates(MOST, U1)
+    assert [(c.node, c.fits, c.reason) for c in rows] == [
+        (node, False, why) for node in sorted(NODES)
+    ]
+    assert desk.desk.candidates(WEB, U1)[0].fits
+    assert desk.desk.place(U1, 5, "") is not None  # an operator's: it waits
+    waiting = desk.view.slot(U1, 5)
+    assert waiting is not None
+    assert waiting.node is None
 
 
 def test_a_slot_that_lost_its_node_and_fits_nowhere_waits() -> None:
     only = attrs.evolve(WEB, hosts=(TRES,))
-    view = view_of(service(spec=only), slot(TRES, generation=4))
-    lost = {**ALL_LIVE, TRES: Status.LEFT}
-    (waiting,) = decided(view, lost)
-    assert (waiting.node, waiting.generation) == (None, 4)
-    assert decided(view, lost) == []
-    (back,) = decided(view, ALL_LIVE)
-    assert (back.node, back.generation) == (TRES, 5)
+    desk = Desk(web(only), at(TRES, generation=4), runs(TRES, generation=4))
+    desk.lose(TRES, Status.LEFT)
+    (waiting,) = desk.look()
+    assert (waiting.node, waiting.generation) == (None, 5)
+    assert desk.decide(5) == []
 
 
-def test_a_number_that_was_given_up_is_filled_under_a_higher_generation() -> None:
-    view = view_of(
-        service(replicas=2), slot(None, 0, generation=3, wanted=False), slot(DOS, 1)
-    )
-    (record,) = decided(view, ALL_LIVE)
-    assert (record.slot, record.generation, record.wanted) == (0, 4, True)
+@pytest.mark.parametrize("still_runs", [True, False])
+def test_when_its_node_is_back_it_is_looked_for_there_first(still_runs: bool) -> None:
+    only = attrs.evolve(WEB, hosts=(TRES,))
+    desk = Desk(web(only), at(None, generation=5))
+    desk.lose(TRES)
+    desk.decide(2)
+    desk.regain(TRES)
+    assert desk.decide(0.5) == []  # what it says is not here yet
+    if still_runs:
+        desk.run(runs(TRES, generation=4))
+    (back,) = desk.decide(1)
+    assert back.node == TRES
+    assert back.made == (4 if still_runs else 0)
+    assert back.generation == 6
+    assert desk.decide(5) == []
 
 
-def test_a_removed_service_is_not_decided_about() -> None:
-    view = view_of(service(spec=None))
-    assert decided(view, ALL_LIVE) == []
-    assert list(reconcile.coordinates(view, members_of(ALL_LIVE), ME)) == []
+# Two containers in one slot
+
+
+def ready(node: str, **changes: Any) -> Container:
+    return runs(node, **changes)
+
+
+def sick(node: str, **changes: Any) -> Container:
+    state, health = State.UNHEALTHY, Health.UNHEALTHY
+    return runs(node, state=state, health=health, **changes)
+
+
+@pytest.mark.parametrize(
+    ("slot_at", "containers", "stays"),
+    [
+        pytest.param(
+            at(DOS, generation=2),
+            [ready(TRES), ready(DOS, generation=2)],
+            TRES,
+            id="the lower generation",
+        ),
+        pytest.param(
+            at(DOS, generation=2),
+            [sick(TRES), ready(DOS, generation=2)],
+            DOS,
+            id="the healthy one",
+        ),
+        pytest.param(
+            at(DOS, generation=2),
+            [
+                ready(TRES, health=Health.STARTING),
+                ready(DOS, generation=2, health=Health.HEALTHY),
+            ],
+            DOS,
+            id="one that is not known healthy yet is not",
+        ),
+        pytest.param(
+            at(TRES, generation=2),
+            [ready(TRES, generation=2), ready(DOS, generation=2)],
+            DOS,
+            id="the name of the node",
+        ),
+        pytest.param(
+            at(TRES, generation=4),
+            [ready(UNO), ready(DOS, generation=2), ready(TRES, generation=4)],
+            UNO,
+            id="one of three",
+        ),
+        pytest.param(
+            at(DOS, generation=2),
+            [ready(TRES), runs(DOS, generation=2, state=State.STARTING)],
+            TRES,
+            id="the one that runs, before the other does",
+        ),
+        pytest.param(
+            at(DOS, generation=2), [ready(TRES)], TRES, id="the only one that runs"
+        ),
+        pytest.param(
+            at(DOS, generation=9, made=2),
+            [ready(TRES), ready(DOS, generation=2)],
+            TRES,
+            id="by the generation that it was made in",
+        ),
+    ],
+)
+def test_who_stays(
+    slot_at: SlotRecord, containers: list[Container], stays: str
+) -> None:
+    desk = Desk(web(), slot_at, *containers)
+    assert desk.decide(0.5) == []  # nobody knows yet whether that is all
+    (record,) = desk.decide(1)
+    staying = next(c for c in containers if c.node == stays)
+    assert (record.node, record.container_generation) == (stays, staying.generation)
+    assert record.generation > slot_at.generation
+    assert {*record.ends} == {c.name for c in containers if c.is_up} - {staying.name}
+    assert desk.decide(10) == []
+
+
+def test_where_a_majority_decides_what_it_decided_stays() -> None:
+    """The other one was not ended in time, or began of an old table."""
+    two = [ready(TRES), ready(DOS, generation=2)]
+    (record,) = Desk(web(MOST), at(DOS, generation=2), *two).decide(2)
+    assert (record.node, record.ends) == (DOS, (ready(TRES).name,))
+
+
+def test_a_heal_is_told_with_what_it_follows_from() -> None:
+    desk = Desk(web(), at(DOS, generation=2), ready(TRES), ready(DOS, generation=2))
+    peer = desk.members.peer(TRES)
+    assert peer is not None
+    peer.entry = "x/y/7"
+    (record,) = desk.decide(2)
+    (entry,) = desk.notes
+    assert (entry.kind, entry.slot, entry.cause) == ("heal", 0, "x/y/7")
+    stays, ends = ready(TRES).name, ready(DOS, generation=2).name
+    assert entry.text == f"web: slot 0 healed: {stays} stays, {ends} ends"
+    assert record.cause == entry.id
+
+
+@pytest.mark.parametrize(
+    "lost", [Status.DEAD, Status.LEFT, Status.PAUSED], ids=lambda s: s.value
+)
+def test_what_is_not_reached_is_not_decided_about(lost: Status) -> None:
+    desk = Desk(web(), at(DOS, generation=2), ready(TRES), ready(DOS, generation=2))
+    desk.lose(TRES, lost)
+    assert desk.decide(5) == []
+
+
+def test_what_an_engine_that_is_away_ran_is_not_counted() -> None:
+    desk = Desk(web(), at(DOS, generation=2), ready(TRES), ready(DOS, generation=2))
+    desk.publish(TRES, engine_lost="gone")
+    assert desk.decide(5) == []
+
+
+def test_what_is_said_of_a_node_must_be_what_it_says_now() -> None:
+    """It was cut off: what is known of it is from before."""
+    desk = Desk(web(), at(DOS, generation=2), ready(TRES), ready(DOS, generation=2))
+    newer = beat(TRES, version=9)
+    for _ in range(12):
+        desk.now += 0.25
+        desk.members.heard(TRES, f"{TRES}#1", desk.now, newer)
+        desk.members.heard(DOS, f"{DOS}#1", desk.now, beat(DOS, version=9))
+        desk.members.tick(desk.now)
+        desk.desk.decide(desk.now)
+        assert desk.out.records == {}
+    desk.view.merge_document(document(TRES, version=9))  # it ended there meanwhile
+    assert desk.decide(5) == []
+
+
+def test_a_container_in_a_slot_that_its_record_ends_is_no_duplicate() -> None:
+    old = ready(TRES)
+    desk = Desk(web(), at(DOS, generation=2, ends=(old.name,)), old)
+    desk.run(old, ready(DOS, generation=2))
+    assert desk.decide(5) == []
+
+
+def test_while_the_nodes_come_and_go_no_duplicate_is_ended() -> None:
+    desk = Desk(web(), at(UNO, generation=2), ready(TRES), ready(UNO, generation=2))
+    for _ in range(4):
+        desk.lose(DOS)
+        desk.regain(DOS)
+        assert desk.decide(0.75) == []
+    assert len(desk.decide(1)) == 1
+
+
+def test_a_slot_whose_node_is_lost_goes_to_one_that_runs_already() -> None:
+    """Both sides of a cut network had one; the one that is named is dead since."""
+    desk = Desk(web(), at(DOS, generation=2), ready(TRES), ready(DOS, generation=2))
+    desk.lose(DOS)
+    assert desk.look() == []
+    (record,) = desk.decide(1.5)
+    assert (record.node, record.made, record.ends) == (TRES, 1, ())
+    assert "taken back" in desk.notes[-1].text
+
+
+def test_what_ends_on_a_node_that_is_not_reached_is_decided_anew_when_it_is() -> None:
+    """Else it would be stopped by a decision that is older than the reunion."""
+    old, stays, extra = ready(TRES), ready(UNO, generation=2), ready(DOS, generation=3)
+    named = at(UNO, generation=3, made=2, ends=(old.name,))
+    desk = Desk(web(), named, old, stays, extra)
+    desk.lose(TRES)
+    (record,) = desk.decide(2)
+    assert (record.node, record.ends) == (UNO, (extra.name,))
+
+
+def test_a_new_container_has_a_name_of_its_own() -> None:
+    """The other side of a cut network had come to a higher generation."""
+    theirs = ready(DOS, generation=9)
+    desk = Desk(web(), at(UNO, generation=3), ready(UNO, generation=3), theirs)
+    (record,) = desk.decide(2)
+    assert (record.node, record.made, record.ends) == (UNO, 3, (theirs.name,))
+    assert record.generation == 10
+    desk.run(attrs.evolve(theirs, state=State.STOPPING))
+    desk.publish(UNO, engine_lost="gone")
+    (placed,) = desk.decide(12)
+    assert (placed.generation, placed.ends) == (11, ())
+
+
+# Draining
+
+
+def drained(*held: Record | Container, spec: Service = WEB, me: str = UNO) -> Desk:
+    desk = Desk(web(spec, replicas=2), at(DOS), at(DOS, 1), *held, me=me)
+    desk.run(runs(DOS), runs(DOS, 1))
+    desk.write(decision(DOS, drained=True, cause="x/y/9"))
+    return desk
+
+
+def test_work_moves_away_from_a_drained_node_one_at_a_time() -> None:
+    desk = drained()
+    (first,) = desk.decide(2)
+    assert (first.slot, first.generation, first.handover) == (0, 2, True)
+    assert first.node in (UNO, TRES)
+    assert first.ends == ()
+    assert desk.notes[0].cause == "x/y/9"
+    new = ready(str(first.node), generation=2)
+    desk.run(runs(DOS), runs(DOS, 1), attrs.evolve(new, state=State.STARTING))
+    assert desk.decide(3) == []
+    desk.run(runs(DOS), runs(DOS, 1), attrs.evolve(new, health=Health.STARTING))
+    assert desk.decide(3) == []
+    desk.run(runs(DOS), runs(DOS, 1), new)
+    over, second = desk.decide(1)
+    assert (over.slot, over.handover, over.ends) == (0, False, (runs(DOS).name,))
+    assert over.generation == first.generation
+    assert (second.slot, second.handover) == (1, True)
+    assert desk.decide(3) == []
+
+
+def test_the_instances_of_a_majority_service_stop_before_they_move() -> None:
+    desk = drained(spec=MOST)
+    (first,) = desk.decide(2)
+    assert (first.slot, first.ends) == (0, (runs(DOS).name,))
+    for held in (
+        [runs(DOS, state=State.STOPPING)],
+        [],
+        [ready(str(first.node), generation=2, state=State.STARTING)],
+    ):
+        desk.run(runs(DOS, 1), *held)
+        assert desk.decide(3) == []  # the other one stays while this one moves
+    desk.run(runs(DOS, 1), ready(str(first.node), generation=2))
+    over, second = desk.decide(1)
+    assert (over.slot, over.handover) == (0, False)
+    assert (second.slot, second.ends) == (1, (runs(DOS, 1).name,))
+
+
+def test_where_a_third_one_runs_a_majority_service_is_healed_first() -> None:
+    """Else the new one waits for it to end, and nobody ends it before that is ready."""
+    desk = Desk(web(MOST), at(TRES, generation=2, handover=True), ready(DOS))
+    (record,) = desk.decide(2)
+    assert (record.node, record.made, record.handover) == (DOS, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("spec", "held"),
+    [
+        pytest.param(ONCE, runs(DOS), id="a job"),
+        pytest.param(WEB, runs(DOS, state=State.EXITED), id="one that has ended"),
+        pytest.param(attrs.evolve(WEB, hosts=(DOS,)), runs(DOS), id="no other fits"),
+    ],
+)
+def test_what_stays_on_a_drained_node(spec: Service, held: Container) -> None:
+    desk = Desk(web(spec), at(DOS), held)
+    desk.write(decision(DOS, drained=True))
+    assert desk.decide(5) == []
+
+
+def test_a_drained_node_that_is_lost_is_failed_over_instead() -> None:
+    desk = drained()
+    desk.lose(DOS, Status.PAUSED)
+    assert desk.decide(2) == []
+    desk.lose(DOS, Status.LEFT)
+    assert [record.handover for record in desk.look()] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("lost", "then"),
+    [(TRES, (DOS, False, 1)), (DOS, (TRES, False, 0))],
+    ids=["the new one", "the old one"],
+)
+def test_a_node_that_is_lost_while_a_slot_moves(
+    lost: str, then: tuple[str, bool, int]
+) -> None:
+    moving = at(TRES, generation=2, handover=True)
+    desk = Desk(web(), moving, runs(DOS))
+    desk.lose(lost)
+    if lost == DOS:
+        desk.decide(2)
+        desk.run(ready(TRES, generation=2))
+    desk.decide(3)
+    record = desk.view.slot(U1, 0)
+    assert record is not None
+    assert (record.node, record.handover, record.made) == then
+
+
+@pytest.mark.parametrize("state", [State.EXITED, State.FAILED])
+def test_a_new_one_that_ends_for_good_takes_over_too(state: State) -> None:
+    moving = at(TRES, generation=2, handover=True)
+    desk = Desk(web(), moving, runs(DOS), ready(TRES, generation=2, state=state))
+    (record,) = desk.look()
+    assert (record.handover, record.ends) == (False, (runs(DOS).name,))
+
+
+def test_where_nothing_is_left_to_end_a_move_is_over() -> None:
+    moving = at(TRES, generation=2, handover=True)
+    desk = Desk(web(), moving, ready(TRES, generation=2, state=State.BACKOFF))
+    (record,) = desk.look()
+    assert (record.node, record.handover) == (TRES, False)
+
+
+def test_a_slot_is_moved_only_where_it_fits() -> None:
+    desk = Desk(web(EDGE), at(None), at(DOS, 1))
+    waiting, placed = desk.view.slots(U1)
+    assert desk.desk.move(placed, TRES, "") is None  # another role
+    assert desk.desk.move(placed, "nobody@x", "") is None
+    desk.write(decision(TRES, role="edge"))
+    assert desk.desk.move(waiting, TRES, "") is None
+    moved = desk.desk.move(placed, TRES, "", "operation")
+    assert moved is not None
+    assert (moved.node, moved.operation, moved.handover) == (TRES, "operation", True)
+
+
+def test_what_may_be_moved() -> None:
+    desk = Desk(web(), at(DOS), at(DOS, 1), runs(DOS), runs(DOS, 1, state=State.EXITED))
+    one, other = desk.view.slots(U1)
+    assert desk.desk.is_movable(one, WEB)
+    assert not desk.desk.is_movable(one, ONCE)
+    assert not desk.desk.is_movable(other, WEB)
+
+
+# Cut plans: a coordinator that dies half-way is finished by the next one
+
+
+class Nodes:
+    """All nodes as far as slots go: each does one step of what the table says."""
+
+    def __init__(self, *running: Container) -> None:
+        self.containers = {c.name: c for c in running}
+        self.least_ready = 1
+
+    def step(self, view: View, lost: set[str]) -> None:
+        for name, held in list(self.containers.items()):
+            record = view.slot(held.uid, held.slot)
+            assert record is not None
+            is_named = (record.node, record.container_generation) == (
+                held.node,
+                held.generation,
+            )
+            if held.node in lost:
+                continue
+            if name in record.ends or not record.wanted:
+                del self.containers[name]
+            elif is_named and not held.is_up:
+                self.containers[name] = attrs.evolve(held, state=State.RUNNING)
+            elif not is_named and not held.is_up:
+                del self.containers[name]
+        for record in view.slots(U1):
+            if record.node is None or not record.wanted or record.node in lost:
+                continue
+            new = runs(
+                record.node,
+                record.slot,
+                generation=record.container_generation,
+                state=State.CREATING,
+            )
+            self.containers.setdefault(new.name, new)
+        ready = {c.slot for c in self.containers.values() if c.is_ready}
+        self.least_ready = min(self.least_ready, len(ready))
+
+    def up(self) -> list[tuple[int, str]]:
+        return sorted((c.slot, c.node) for c in self.containers.values() if c.is_up)
+
+
+def carry_on(desk: Desk, nodes: Nodes, steps: int) -> None:
+    """Let the node at the desk decide and all nodes obey, a second each."""
+    for _ in range(steps):
+        desk.decide(1)
+        nodes.step(desk.view, desk.lost)
+        desk.run(*nodes.containers.values())
+
+
+def successor(desk: Desk, nodes: Nodes) -> Desk:
+    """Return the next coordinator, with the same records and what the nodes run."""
+    after = Desk(*desk.view.records(), *nodes.containers.values(), me=DOS)
+    after.lose(UNO, Status.LEFT)
+    return after
+
+
+Start = Callable[[], tuple[Desk, Nodes]]
+AWAY = attrs.evolve(WEB, hosts=(DOS, TRES))  # not where it is decided first
+
+
+def begin_drain() -> tuple[Desk, Nodes]:
+    nodes = Nodes(runs(TRES))
+    desk = Desk(web(AWAY), at(TRES), *nodes.containers.values())
+    desk.write(decision(TRES, drained=True))
+    return desk, nodes
+
+
+def begin_heal() -> tuple[Desk, Nodes]:
+    nodes = Nodes(runs(TRES), runs(DOS, generation=2))
+    return Desk(web(AWAY), at(DOS, generation=2), *nodes.containers.values()), nodes
+
+
+def begin_scaling() -> tuple[Desk, Nodes]:
+    nodes = Nodes(runs(TRES))
+    desk = Desk(web(AWAY, replicas=3), at(TRES), *nodes.containers.values())
+    return desk, nodes
+
+
+def begin_shrinking() -> tuple[Desk, Nodes]:
+    nodes = Nodes(runs(TRES), runs(DOS, 1), runs(DOS, 2))
+    slots = (at(TRES), at(DOS, 1), at(DOS, 2))
+    return Desk(web(AWAY), *slots, *nodes.containers.values()), nodes
+
+
+@pytest.mark.parametrize("seconds", range(8))
+@pytest.mark.parametrize(
+    ("start", "running"),
+    [
+        pytest.param(begin_drain, 1, id="drain"),
+        pytest.param(begin_heal, 1, id="heal"),
+        pytest.param(begin_scaling, 3, id="scaling"),
+        pytest.param(begin_shrinking, 1, id="shrinking"),
+    ],
+)
+def test_a_plan_is_finished_by_the_next_coordinator(
+    start: Start, running: int, seconds: int
+) -> None:
+    desk, nodes = start()
+    carry_on(desk, nodes, seconds)
+    after = successor(desk, nodes)
+    carry_on(after, nodes, 20)
+    assert [number for number, _ in nodes.up()] == list(range(running))
+    assert nodes.least_ready == 1  # never none
+    if start is begin_drain:
+        assert [node for _, node in nodes.up()] == [DOS]
+    slots = [s for s in after.view.slots(U1) if s.wanted]
+    assert not any(record.handover for record in slots)
+    assert after.decide(5) == []
 
 
 @given(st.sets(st.sampled_from(NODES), min_size=1), st.integers(0, 4))
-def test_a_plan_that_was_cut_off_is_finished_by_the_next(
+def test_whatever_part_of_the_writes_arrived_the_end_is_one_per_number(
     alive: set[str], done: int
 ) -> None:
-    """Whatever part of a coordinator's writes arrived, the end is one per number."""
-    whole = decided(view_of(service(replicas=4)), ALL_LIVE)
-    statuses = {n: Status.ALIVE if n in alive else Status.LEFT for n in NODES}
-    view = view_of(service(replicas=4), *whole[:done])
-    decided(view, statuses)
-    slots = view.slots("u1")
+    whole = Desk(web(replicas=4)).look()
+    desk = Desk(web(replicas=4), *whole[:done], me=sorted(alive, key=NODES.index)[0])
+    for node in {*NODES} - alive:
+        desk.lose(node, Status.LEFT)
+    desk.decide(2)
+    slots = desk.view.slots(U1)
     assert [s.slot for s in slots] == [0, 1, 2, 3]
     assert all(s.wanted and s.node in alive for s in slots)
-    assert decided(view, statuses) == []
+    assert desk.decide(2) == []
 
 
-# Parts
+def test_two_that_decide_at_once_do_no_harm() -> None:
+    """Nodes differ for a moment on who lives; then their records meet."""
+    one = Desk(web(replicas=2), me=UNO)
+    other = Desk(web(replicas=2), me=DOS)
+    other.lose(UNO)
+    theirs = [*one.look(), *other.look()]
+    views = [View(), View()]
+    for view, records in zip(views, (theirs, theirs[::-1]), strict=True):
+        view.merge_record(web(replicas=2))
+        for record in records:
+            view.merge_record(record)
+    assert views[0].slots(U1) == views[1].slots(U1)
+    assert [s.slot for s in views[0].slots(U1)] == [0, 1]
+
+
+def test_what_was_just_written_is_left_alone_for_a_moment() -> None:
+    """Two that differ on who lives would undo each other's decisions at once."""
+    desk = Desk(web(), at(TRES), runs(TRES))
+    desk.lose(TRES)
+    (record,) = desk.look()
+    desk.write(attrs.evolve(record, node=TRES, writer="z@z"))
+    assert desk.look() == []
+    (again,) = desk.decide(2)
+    assert again.node in (UNO, DOS)
+
+
+def test_a_service_that_is_removed_while_it_waits_is_not_looked_at_again() -> None:
+    desk = Desk(web(), at(DOS, generation=2), ready(TRES), ready(DOS, generation=2))
+    assert desk.look() == []
+    desk.write(web(None))
+    desk.desk.decide(desk.now)
+    assert desk.decide(3) == []
 
 
 @pytest.mark.parametrize(
@@ -234,94 +881,105 @@ def test_a_plan_that_was_cut_off_is_finished_by_the_next(
     [
         pytest.param(0, [], [], id="none wanted"),
         pytest.param(3, [], [0, 1, 2], id="all"),
-        pytest.param(3, [slot(ME, 1)], [0, 2], id="gaps first"),
-        pytest.param(1, [slot(ME, 0, wanted=False)], [0], id="one given up"),
-        pytest.param(2, [slot(None, 0), slot(ME, 1)], [], id="a waiting one counts"),
-        pytest.param(2, [slot(ME, 5)], [0], id="a high number counts"),
-        pytest.param(1, [slot(ME, 0), slot(ME, 1)], [], id="more than wanted"),
+        pytest.param(3, [at(UNO, 1)], [0, 2], id="gaps first"),
+        pytest.param(1, [at(UNO, 0, wanted=False)], [0], id="one given up"),
+        pytest.param(2, [at(None, 0), at(UNO, 1)], [], id="a waiting one counts"),
+        pytest.param(2, [at(UNO, 5)], [0], id="a high number counts"),
+        pytest.param(1, [at(UNO, 0), at(UNO, 1)], [], id="more than wanted"),
     ],
 )
 def test_missing_slots(
     replicas: int, slots: list[SlotRecord], missing: list[int]
 ) -> None:
-    assert reconcile.missing_slots(service(replicas=replicas), slots) == missing
-
-
-@pytest.mark.parametrize(
-    ("status", "restart", "moves"),
-    [
-        (Status.ALIVE, Restart.ALWAYS, False),
-        (Status.UNKNOWN, Restart.ALWAYS, False),
-        (Status.PAUSED, Restart.ALWAYS, False),
-        (Status.LEFT, Restart.ALWAYS, True),
-        (Status.LEFT, Restart.ON_FAILURE, True),
-        (Status.LEFT, Restart.NEVER, False),
-    ],
-)
-def test_must_move(status: Status, restart: Restart, moves: bool) -> None:
-    placed = slot(TRES)
-    view = view_of(service(spec=attrs.evolve(WEB, restart=restart)), placed)
-    members = members_of({**ALL_LIVE, TRES: status})
-    assert reconcile.must_move(view, members, placed) is moves
-    assert reconcile.must_move(view, members, slot(None))
+    assert missing_slots(web(replicas=replicas), slots) == missing
 
 
 def test_candidates_know_roles_instances_and_what_is_reserved() -> None:
-    role = NodeRecord(node=DOS, revision=1, writer=ME, role="edge")
-    view = view_of(role, service(), slot(ME), service("u2", BIG), slot(DOS, uid="u2"))
-    members = members_of({**ALL_LIVE, TRES: Status.PAUSED})
+    desk = Desk(
+        decision(DOS, role="edge", revision=9),
+        web(),
+        at(UNO),
+        service("other", BIG),
+        slot(DOS, uid="other"),
+    )
+    desk.lose(TRES, Status.PAUSED)
 
     def rows(spec: Service) -> list[tuple[str, str]]:
-        found = reconcile.candidates(view, members, spec, "u1")
-        return [(c.node, c.reason) for c in found]
+        return [(c.node, c.reason) for c in desk.desk.candidates(spec, U1)]
 
-    assert rows(WEB) == [(DOS, ""), (ME, ""), (TRES, "it is paused")]
-    assert rows(BIG)[0] == (ME, "")
+    assert rows(WEB) == [(DOS, ""), (UNO, ""), (TRES, "it is paused")]
+    assert rows(BIG)[0] == (UNO, "")
     assert rows(BIG)[1] == (DOS, "wants 60 bytes of memory, 40 left of 100")
-    assert rows(attrs.evolve(WEB, roles=("edge",)))[0] == (DOS, "")
+    assert rows(EDGE)[0] == (DOS, "")
 
 
-_specs = st.builds(
-    Service,
-    name=st.sampled_from(["a", "b"]),
-    image=st.just("i"),
-    cpus=st.integers(0, 8).map(lambda n: n / 4),
-    memory_bytes=st.integers(0, 1 << 30),
-    disk_bytes=st.integers(0, 1 << 40),
-)
+# Voters
 
 
-@given(
-    st.dictionaries(st.sampled_from(["u1", "u2", "u3"]), _specs),
-    st.sets(st.sampled_from(["u1", "u3"])),
-    st.lists(
-        st.tuples(
-            st.sampled_from(["u1", "u2", "u3", "unknown"]),
-            st.integers(0, 3),
-            st.sampled_from([*NODES, None]),
-            st.booleans(),
-        ),
-        unique_by=lambda row: row[:2],
-    ),
-)
-def test_reserved_is_the_plain_sum(
-    specs: dict[str, Service],
-    removed: set[str],
-    rows: list[tuple[str, int, str | None, bool]],
-) -> None:
-    view = view_of(*(service(uid, spec) for uid, spec in specs.items()))
-    for uid, number, node, wanted in rows:
-        view.merge_record(slot(node, number, uid=uid, wanted=wanted))
-    for uid in removed:
-        view.merge_record(service(uid, None))
+def voters(desk: Desk) -> list[str]:
+    """Return who votes once the node at the desk has looked."""
+    desk._quarter(0.25, decide=False)
+    desk.desk.tick()
+    desk.desk.decide(desk.now)
+    desk.out.clear()
+    return desk.view.voters()
+
+
+def newcomers(me: str = UNO, *known: str) -> Desk:
+    """Return a desk where only some vote yet."""
+    desk = Desk(me=me)
+    for node in {*NODES} - {*known}:
+        desk.write(decision(node, votes=False))
+    return desk
+
+
+def test_nodes_that_hear_each_other_are_counted() -> None:
+    seen = {me: voters(newcomers(me)) for me in NODES}
     for node in NODES:
-        held = [
-            specs[uid]
-            for uid, _, where, wanted in rows
-            if where == node and wanted and uid in specs and uid not in removed
-        ]
-        assert reconcile.reserved(view, node) == Room(
-            cpus=sum(spec.cpus for spec in held),
-            memory_bytes=sum(spec.memory_bytes for spec in held),
-            disk_bytes=sum(spec.disk_bytes for spec in held),
-        )
+        (admitting,) = [me for me in NODES if node in seen[me]]
+        assert admitting == coordinator(f"node/{node}", NODES)
+
+
+def test_a_node_without_any_record_is_counted_too() -> None:
+    """Of a cluster that has just begun, or one of the version before."""
+    view, out = View(), Outbox(node=UNO, boot="b")
+    view.merge_document(document(UNO))
+    members = Membership(UNO, Timing(), 0.0)
+    Reconciler(UNO, "w", view, members, out).decide(0.0)
+    assert list(out.records.values()) == [
+        NodeRecord(node=UNO, revision=1, writer="w", votes=True)
+    ]
+
+
+def test_nobody_is_counted_while_one_that_counts_is_not_heard() -> None:
+    """Else a side of a partition could make itself the larger one by newcomers."""
+    admitting = coordinator(f"node/{TRES}", (UNO, TRES))
+    desk = newcomers(admitting, UNO, DOS)
+    desk.lose(DOS)
+    assert voters(desk) == sorted([UNO, DOS])
+    desk.regain(DOS)
+    desk.unheard_by = {DOS}
+    assert voters(desk) == sorted([UNO, DOS])
+    desk.unheard_by = set()
+    assert voters(desk) == sorted(NODES)
+
+
+@pytest.mark.parametrize("me", NODES)
+def test_one_that_left_counts_no_more(me: str) -> None:
+    leaving = next(node for node in NODES if node != me)
+    desk = Desk(me=me)
+    desk.lose(leaving, Status.DEAD)
+    assert leaving in voters(desk)  # it may live on the other side
+    desk.lose(leaving, Status.LEFT)
+    writing = coordinator(f"node/{leaving}", {*NODES} - {leaving})
+    assert (leaving in voters(desk)) is (writing != me)
+
+
+def test_one_that_is_not_heard_both_ways_is_not_counted() -> None:
+    admitting = coordinator(f"node/{TRES}", NODES)
+    desk = newcomers(admitting, UNO, DOS)
+    desk.unheard_by = {TRES}
+    if admitting != TRES:
+        assert voters(desk) == sorted([UNO, DOS])
+    desk.unheard_by = set()
+    assert voters(desk) == sorted(NODES)

@@ -11,86 +11,70 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.samples import DOS, NODES, TRES, UNO, WEB, container, document
+from tests.core.samples import service as standing
+from tests.core.samples import slot as placed
+from veo_shell.core import view as view_module
 from veo_shell.core.model import (
-    Container,
-    Cpu,
-    Disk,
-    Memory,
     NodeDocument,
     NodeRecord,
     Record,
-    Resources,
-    Service,
+    Room,
     ServiceRecord,
     SlotRecord,
-    State,
 )
-from veo_shell.core.view import Merged, View, rank
+from veo_shell.core.view import Merged, View, is_tombstone, rank
 from veo_shell.core.wire import Delta, Records, encode
 
-WEB = Service(name="web", image="nginx")
-RESOURCES = Resources(
-    cpu=Cpu(count=1.0),
-    memory=Memory(total_bytes=1, available_bytes=1),
-    disk=Disk(total_bytes=1, free_bytes=1),
-)
-NODES = ("uno@uno", "dos@dos", "tres@tres")
 UIDS = ("a", "b")
+REMOVED = "a disk that was removed"
+CADDY = attrs.evolve(WEB, image="caddy")
 Item = NodeDocument | Delta | Record
 
 
-def document(node: str, incarnation: int, version: int, *names: str) -> NodeDocument:
-    return NodeDocument(
-        node=node,
-        boot_id="b",
+def holding(
+    node: str, incarnation: int, version: int, *numbers: int, **changes: Any
+) -> NodeDocument:
+    """Return a document with containers in these slots."""
+    return document(
+        node,
         incarnation=incarnation,
         version=version,
-        address="10.0.0.1",
-        mesh_port=1,
-        pub_port=2,
-        dns_port=3,
-        resources=RESOURCES,
-        role="file",
-        containers=tuple(container(node, name) for name in names),
+        containers=tuple(container(node, number, uid="a") for number in numbers),
+        **changes,
     )
 
 
-def container(node: str, name: str, state: State = State.RUNNING) -> Container:
-    return Container(
-        name=name,
-        service="web",
-        uid="a",
-        slot=0,
-        generation=1,
+def delta(node: str, base: int, *numbers: int, **changes: Any) -> Delta:
+    """Return how a document of incarnation 1 came to its next version."""
+    made = Delta(
         node=node,
-        address="10.0.0.1",
-        image="nginx",
-        state=state,
-    )
-
-
-def delta(node: str, base: int, *names: str, gone: tuple[str, ...] = ()) -> Delta:
-    return Delta(
-        node=node,
-        boot_id="b",
+        boot_id=f"{node}#1",
         incarnation=1,
         base_version=base,
         version=base + 1,
-        containers=tuple(container(node, name) for name in names),
-        gone=gone,
+        containers=tuple(container(node, number, uid="a") for number in numbers),
     )
+    return attrs.evolve(made, **changes)
+
+
+def named(number: int) -> str:
+    return container(UNO, number, uid="a").name
 
 
 def service(uid: str, revision: int, writer: str, spec: Any = WEB) -> ServiceRecord:
-    return ServiceRecord(uid=uid, revision=revision, writer=writer, service=spec)
+    return standing(uid, spec, revision=revision, writer=writer)
 
 
 def slot(
-    uid: str, revision: int, writer: str = "uno@uno", number: int = 0
+    uid: str, revision: int, writer: str = UNO, number: int = 0, node: str | None = None
 ) -> SlotRecord:
-    return SlotRecord(
-        uid=uid, slot=number, revision=revision, writer=writer, generation=1, node=None
-    )
+    return placed(node, number, uid=uid, revision=revision, writer=writer)
+
+
+def decision(node: str, revision: int, writer: str = UNO, **changes: Any) -> NodeRecord:
+    made = NodeRecord(node=node, revision=revision, writer=writer)
+    return attrs.evolve(made, **changes)
 
 
 def apply(view: View, items: Iterable[Item]) -> View:
@@ -104,6 +88,10 @@ def apply(view: View, items: Iterable[Item]) -> View:
     return view
 
 
+def view_of(*items: Item) -> View:
+    return apply(View(), items)
+
+
 def content(view: View) -> tuple[dict[str, NodeDocument], dict[str, Record]]:
     """Return all that a view holds, containers in no order."""
     documents = {}
@@ -111,6 +99,12 @@ def content(view: View) -> tuple[dict[str, NodeDocument], dict[str, Record]]:
         held = tuple(view.containers(head.node))
         documents[head.node] = attrs.evolve(head, containers=held)
     return documents, {record.key: record for record in view.records()}
+
+
+def living(view: View) -> tuple[dict[str, NodeDocument], dict[str, Record]]:
+    """Return all that a view holds but tombstones, which its digest leaves out."""
+    documents, records = content(view)
+    return documents, {k: r for k, r in records.items() if not is_tombstone(r)}
 
 
 def shuffled(seed: int, items: list[Any]) -> list[Any]:
@@ -121,44 +115,48 @@ def shuffled(seed: int, items: list[Any]) -> list[Any]:
     return chosen
 
 
-def settle(one: View, other: View) -> None:
-    """Let each pull from the other until there is nothing more."""
+def settle(
+    one: View,
+    other: View,
+    protocol: int = 2,
+    page_bytes: int = view_module.PAGE_BYTES,
+) -> int:
+    """Let each pull from the other until there is nothing more; return the pages."""
+    pages = 0
     for asker, asked in ((one, other), (other, one)) * 2:
-        for _ in range(50):
-            answer = asked.difference(asker.pull())
+        after, more = "", True
+        while more:
+            answer = asked.difference(asker.pull(protocol, after), page_bytes)
             encode(answer)  # raises if it does not fit a frame
             apply(asker, [*answer.records, *answer.documents])
-            if not answer.more:
-                break
-        else:
-            raise AssertionError("the pages do not end")
+            after, more = answer.after, answer.more
+            pages += 1
+            assert pages < 1000, "the pages do not end"
+    return pages
 
 
 # A write is made once: (key, revision, writer) stands for one content.
-_specs = st.sampled_from([WEB, attrs.evolve(WEB, image="caddy"), None])
+_specs = st.sampled_from([WEB, CADDY, None])
+_uids, _writers = st.sampled_from(UIDS), st.sampled_from(NODES)
 _records: st.SearchStrategy[Record] = st.one_of(
-    st.builds(
-        service,
-        st.sampled_from(UIDS),
-        st.integers(1, 4),
-        st.sampled_from(NODES),
-        _specs,
-    ),
+    st.builds(service, _uids, st.integers(1, 4), _writers, _specs),
     st.builds(
         slot,
-        st.sampled_from(UIDS),
+        _uids,
         st.integers(1, 4),
-        st.sampled_from(NODES),
+        _writers,
         st.integers(0, 2),
+        st.sampled_from([*NODES, None]),
     ),
     st.builds(
-        lambda node, revision, writer, role: NodeRecord(
-            node=node, revision=revision, writer=writer, role=role
-        ),
+        decision,
         st.sampled_from(NODES),
         st.integers(1, 4),
-        st.sampled_from(NODES),
-        st.sampled_from(["a", "b"]),
+        _writers,
+        role=st.sampled_from(["a", "b"]),
+        drained=st.booleans(),
+        votes=st.booleans(),
+        removed=st.sampled_from(["", "", REMOVED]),
     ),
 )
 tables = st.lists(
@@ -170,33 +168,45 @@ tables = st.lists(
 def lives(draw: st.DrawFn) -> list[tuple[NodeDocument, Delta | None]]:
     """Make a node's documents, one after the other, and the delta that led to each.
 
-    None: the node came back as another incarnation, which no delta tells.
+    None: the node came back as another incarnation, which no delta tells. The first of
+    them may have the disk that a record of `tables` removes.
     """
     node = draw(st.sampled_from(NODES))
-    held: set[str] = set()
+    held: set[int] = set()
     incarnation = version = 1
-    found: list[tuple[NodeDocument, Delta | None]] = [
-        (document(node, incarnation, version), None)
-    ]
+    disk_id, engine_lost = draw(st.sampled_from(["kept", REMOVED])), ""
+
+    def whole() -> NodeDocument:
+        return holding(
+            node,
+            incarnation,
+            version,
+            *sorted(held),
+            disk_id=disk_id,
+            engine_lost=engine_lost,
+        )
+
+    found: list[tuple[NodeDocument, Delta | None]] = [(whole(), None)]
     for _ in range(draw(st.integers(0, 6))):
         if draw(st.integers(0, 4)) == 0:
             incarnation += 1
-            found.append((document(node, incarnation, version, *sorted(held)), None))
+            disk_id = "fresh" if disk_id == REMOVED else disk_id
+            found.append((whole(), None))
             continue
-        name = draw(st.sampled_from(["x", "y", "z"]))
-        step = (
-            delta(node, version, gone=(name,))
-            if name in held
-            else delta(node, version, name)
+        number = draw(st.integers(0, 2))
+        engine_lost = draw(st.sampled_from(["", "away"]))
+        gone = (container(node, number, uid="a").name,) if number in held else ()
+        step = delta(
+            node,
+            version,
+            *([] if gone else [number]),
+            gone=gone,
+            incarnation=incarnation,
+            engine_lost=engine_lost,
         )
-        held ^= {name}
+        held ^= {number}
         version += 1
-        found.append(
-            (
-                document(node, incarnation, version, *sorted(held)),
-                attrs.evolve(step, incarnation=incarnation),
-            )
-        )
+        found.append((whole(), step))
     return found
 
 
@@ -212,6 +222,11 @@ histories = st.tuples(
 )
 
 
+def some(items: list[Item], data: st.DataObject) -> View:
+    """Return a view that heard some of the items, in some order."""
+    return apply(View(), data.draw(st.lists(st.sampled_from(items))) if items else [])
+
+
 @given(histories, st.integers(), st.integers())
 def test_the_order_and_the_number_of_merges_do_not_matter(
     items: list[Item], one: int, other: int
@@ -220,6 +235,8 @@ def test_the_order_and_the_number_of_merges_do_not_matter(
     assert content(views[0]) == content(views[1])
     assert views[0].digest == views[1].digest
     assert views[0].revision == views[1].revision
+    for node in NODES:
+        assert views[0].account(node) == views[1].account(node)
 
 
 @given(histories, st.integers())
@@ -230,7 +247,7 @@ def test_merging_again_changes_nothing(items: list[Item], seed: int) -> None:
         if isinstance(item, NodeDocument):
             assert not view.merge_document(item)
         elif isinstance(item, Delta):
-            assert view.merge_delta(item) is Merged.KNOWN
+            assert view.merge_delta(item) is not Merged.APPLIED
         else:
             assert not view.merge_record(item)
     assert (content(view), view.digest) == (before, digest)
@@ -239,10 +256,10 @@ def test_merging_again_changes_nothing(items: list[Item], seed: int) -> None:
 @given(histories, st.data())
 def test_grouping_does_not_matter(items: list[Item], data: st.DataObject) -> None:
     """Merging a with what came of b and c is merging what came of a and b with c."""
-    where = data.draw(st.lists(st.integers(0, 2), min_size=len(items)))
-    parts = [
-        [i for i, w in zip(items, where, strict=False) if w == n] for n in range(3)
-    ]
+    where = data.draw(
+        st.lists(st.integers(0, 2), min_size=len(items), max_size=len(items))
+    )
+    parts = [[i for i, w in zip(items, where, strict=True) if w == n] for n in range(3)]
     a, b, c = ([i for i in part if not isinstance(i, Delta)] for part in parts)
     left = apply(View(), _all(apply(apply(View(), a), _all(apply(View(), b)))))
     right = apply(View(), _all(apply(apply(View(), b), _all(apply(View(), c)))))
@@ -256,34 +273,38 @@ def _all(view: View) -> list[Item]:
 
 
 @given(histories, st.data())
-def test_digests_are_equal_if_and_only_if_the_views_are(
+def test_digests_are_equal_if_and_only_if_the_views_are_but_for_tombstones(
     items: list[Item], data: st.DataObject
 ) -> None:
-    one, other = (
-        apply(View(), data.draw(st.lists(st.sampled_from(items)))) if items else View()
-        for _ in range(2)
-    )
-    assert (one.digest == other.digest) == (content(one) == content(other))
+    one, other = some(items, data), some(items, data)
+    assert (one.digest == other.digest) == (living(one) == living(other))
+
+
+@pytest.mark.parametrize("protocol", [1, 2], ids=["ranks", "buckets"])
+@given(histories, st.data(), st.sampled_from([1, 300, view_module.PAGE_BYTES]))
+def test_views_that_pull_from_each_other_end_the_same(
+    protocol: int, items: list[Item], data: st.DataObject, page_bytes: int
+) -> None:
+    one, other = some(items, data), some(items, data)
+    settle(one, other, protocol, page_bytes)
+    assert living(one) == living(other)
+    assert one.digest == other.digest
 
 
 @given(histories, st.data())
-def test_views_that_pull_from_each_other_end_the_same(
+def test_views_that_are_equal_have_nothing_to_tell(
     items: list[Item], data: st.DataObject
 ) -> None:
-    one, other = (
-        apply(View(), data.draw(st.lists(st.sampled_from(items)))) if items else View()
-        for _ in range(2)
-    )
-    settle(one, other)
-    assert content(one) == content(other)
-    assert one.digest == other.digest
+    view = some(items, data)
+    answer = view.difference(view.pull(2))
+    assert (len(answer.records), answer.documents, answer.more) == (0, (), False)
 
 
 @given(tables, st.integers())
 def test_a_tombstone_beats_every_concurrent_write(
     records: list[Record], seed: int
 ) -> None:
-    gone = service("a", 1, "uno@uno", None)
+    gone = service("a", 1, UNO, None)
     others = [r for r in records if (r.key, r.revision, r.writer) != _stamp(gone)]
     view = apply(View(), shuffled(seed, [*others, gone]))
     assert view.spec("a") is None
@@ -292,105 +313,282 @@ def test_a_tombstone_beats_every_concurrent_write(
     assert found.service is None
     assert view.slots("a") == []
     assert all(record.uid != "a" for record in view.services())
+    assert [record.uid for record in view.tombstones()].count("a") == 1
 
 
 def _stamp(record: Record) -> tuple[str, int, str]:
     return record.key, record.revision, record.writer
 
 
+@given(tables, st.integers())
+def test_the_removal_of_a_node_beats_every_concurrent_write(
+    records: list[Record], seed: int
+) -> None:
+    away = decision(DOS, 1, removed=REMOVED)
+    others = [r for r in records if _stamp(r) != _stamp(away)]
+    gone = document(DOS, disk_id=REMOVED)
+    view = apply(View(), shuffled(seed, [*others, away, gone]))
+    assert view.head(DOS) is None
+    assert view.is_removed(gone)
+
+
+@given(histories, st.data())
+def test_what_is_written_to_disk_step_by_step_is_the_view(
+    items: list[Item], data: st.DataObject
+) -> None:
+    """`dropped` names all that is to be deleted, and nothing that stands."""
+    view, disk = View(), dict[str, object]()
+    for item in data.draw(st.lists(st.sampled_from(items))) if items else []:
+        apply(view, [item])
+        for key in view.dropped:
+            disk.pop(key, None)
+        view.dropped = set()
+        documents, records = content(view)
+        disk.update(documents)
+        disk.update(records)
+    documents, records = content(view)
+    assert disk == {**documents, **records}
+
+
 # Examples
 
 
 def test_the_higher_revision_stands_then_the_higher_writer() -> None:
-    old, new = service("a", 1, "uno@uno"), service("a", 2, "dos@dos")
-    tie = service("a", 2, "uno@uno", attrs.evolve(WEB, image="caddy"))
+    old, new = service("a", 1, UNO), service("a", 2, DOS)
+    tie = service("a", 2, UNO, CADDY)
     assert sorted([tie, new, old], key=rank) == [old, new, tie]
-    assert apply(View(), [tie, old, new]).spec("a") == tie.service
+    assert view_of(tie, old, new).spec("a") == CADDY
 
 
 def test_a_delta_of_a_stranger_or_of_another_base_is_a_gap() -> None:
     view = View()
-    assert view.merge_delta(delta("uno@uno", 1, "x")) is Merged.GAP
-    view.merge_document(document("uno@uno", 1, 1))
-    assert view.merge_delta(delta("uno@uno", 2, "x")) is Merged.GAP
-    assert view.merge_delta(delta("uno@uno", 1, "x")) is Merged.APPLIED
-    assert view.merge_delta(delta("uno@uno", 1, "x")) is Merged.KNOWN
-    later = attrs.evolve(delta("uno@uno", 2, "y"), incarnation=2)
-    assert view.merge_delta(later) is Merged.GAP
-    assert [c.name for c in view.containers()] == ["x"]
-    assert view.merge_delta(delta("uno@uno", 2, "y", gone=("x", "w"))) is Merged.APPLIED
-    assert [c.name for c in view.containers("uno@uno")] == ["y"]
+    assert view.merge_delta(delta(UNO, 1, 0)) is Merged.GAP
+    view.merge_document(document(UNO))
+    assert view.merge_delta(delta(UNO, 2, 0)) is Merged.GAP
+    assert view.merge_delta(delta(UNO, 1, 0)) is Merged.APPLIED
+    assert view.merge_delta(delta(UNO, 1, 0)) is Merged.KNOWN
+    assert view.merge_delta(delta(UNO, 2, 1, incarnation=2)) is Merged.GAP
+    assert [c.name for c in view.containers()] == [named(0)]
+    later = delta(UNO, 2, 1, gone=(named(0), "unknown"), engine_lost="away")
+    assert view.merge_delta(later) is Merged.APPLIED
+    assert [c.name for c in view.containers(UNO)] == [named(1)]
+    head = view.head(UNO)
+    assert head is not None
+    assert (head.version, head.engine_lost) == (3, "away")
 
 
 def test_what_is_read_from_it() -> None:
-    view = apply(
-        View(),
-        [
-            document("uno@uno", 1, 1, "b", "a"),
-            document("dos@dos", 1, 1, "c"),
-            service("s2", 1, "uno@uno"),
-            service("s1", 1, "uno@uno"),
-            service("s0", 1, "uno@uno", None),
-            attrs.evolve(slot("s1", 1), node="uno@uno"),
-            attrs.evolve(slot("s1", 1, number=2), node="uno@uno", wanted=False),
-            attrs.evolve(slot("s1", 1, number=1), node="dos@dos"),
-            attrs.evolve(slot("unknown", 1), node="uno@uno"),
-        ],
+    view = view_of(
+        holding(UNO, 1, 1, 1, 0),
+        holding(DOS, 1, 1, 2),
+        standing("s2"),
+        standing("s1", attrs.evolve(WEB, cpus=0.5)),
+        standing("s0", None),
+        placed(UNO, uid="s1"),
+        placed(UNO, 2, uid="s1", wanted=False),
+        placed(DOS, 1, uid="s1"),
+        placed(UNO, uid="unknown"),
+        decision(DOS, 1, drained=True, votes=True),
+        decision(TRES, 1, votes=True),
     )
-    assert [c.name for c in view.containers()] == ["c", "a", "b"]
-    assert [c.name for c in view.containers("nobody")] == []
-    assert view.container("uno@uno", "a") == container("uno@uno", "a")
-    assert view.container("uno@uno", "c") is view.container("nobody", "c") is None
+    assert [c.slot for c in view.containers()] == [2, 0, 1]
+    assert [c.slot for c in view.instances("a")] == [2, 0, 1]
+    assert list(view.containers("nobody")) == view.instances("nothing") == []
+    assert view.container(UNO, named(0)) == container(UNO, uid="a")
+    assert view.container(DOS, named(0)) is view.container("nobody", named(0)) is None
     assert [r.uid for r in view.services()] == ["s1", "s2"]
+    assert [r.uid for r in view.tombstones()] == ["s0"]
     assert [s.slot for s in view.slots("s1")] == [0, 1, 2]
-    assert [(s.uid, s.slot) for s in view.assigned("uno@uno")] == [("s1", 0)]
-    assert view.head("uno@uno") == document("uno@uno", 1, 1)
-    assert view.head("nobody") is None
+    assert view.slot("s1", 1) == placed(DOS, 1, uid="s1")
+    assert [(s.uid, s.slot) for s in view.assigned(UNO)] == [("s1", 0)]
+    assert view.reserved(UNO) == Room(cpus=0.5)
+    assert view.account(DOS).instances["web"] == 1
+    assert view.head(UNO) == document(UNO)
+    assert (view.head("nobody"), view.node_record(UNO)) == (None, None)
+    assert view.record("x") is None
     assert (view.service("nothing"), view.spec("nothing")) == (None, None)
-    whole = view.document("uno@uno")
-    assert {c.name for c in whole.containers} == {"a", "b"}
+    assert {c.slot for c in view.document(UNO).containers} == {0, 1}
+    assert (view.is_drained(DOS), view.is_drained(UNO)) == (True, False)
+    assert view.voters() == [DOS]  # the other one is not known
+    assert view.record("slot/s1/1") == placed(DOS, 1, uid="s1")
 
 
 def test_a_role_is_what_an_operator_assigned_else_the_files() -> None:
-    view = apply(View(), [document("uno@uno", 1, 1)])
-    assert (view.role("uno@uno"), view.role("nobody")) == ("file", "")
-    record = NodeRecord(node="uno@uno", revision=1, writer="dos@dos")
-    view.merge_record(record)
-    assert view.role("uno@uno") == "file"  # decided on, but not about its role
-    view.merge_record(attrs.evolve(record, revision=2, role="edge"))
-    assert view.role("uno@uno") == "edge"
+    view = view_of(document(UNO, role="file"))
+    assert (view.role(UNO), view.role("nobody")) == ("file", "")
+    view.merge_record(decision(UNO, 1))
+    assert view.role(UNO) == "file"  # decided on, but not about its role
+    view.merge_record(decision(UNO, 2, role="edge"))
+    assert view.role(UNO) == "edge"
+
+
+def test_a_container_that_moves_to_another_service_is_counted_there_alone() -> None:
+    """A node's name for a container is all that a document promises to be unique."""
+    view = view_of(holding(UNO, 1, 1, 0))
+    moved = container(UNO, uid="b", name=named(0))
+    view.merge_document(document(UNO, version=2, containers=(moved,)))
+    assert (view.instances("a"), view.instances("b")) == ([], [moved])
+
+
+# Who has been told what
+
+
+def test_it_tells_which_services_were_touched_until_it_is_settled() -> None:
+    view = view_of(holding(UNO, 1, 1, 0), standing("b"), placed(UNO, uid="c"))
+    assert view.touched == {"a", "b", "c"}
+    view.settle()
+    view.merge_delta(delta(UNO, 1, gone=(named(0),)))
+    assert view.touched == {"a"}
+    view.settle()
+    view.merge_record(standing("b"))  # known
+    view.merge_record(decision(UNO, 1))
+    assert view.touched == set()
+
+
+@pytest.mark.parametrize(
+    ("item", "shifts"),
+    [
+        (document(DOS), True),
+        (document(UNO, version=2), False),
+        (document(UNO, version=2, engine_lost="away"), True),
+        (document(UNO, version=2, role="edge"), True),
+        (document(UNO, version=2, disk_id="another"), True),
+        (delta(UNO, 1, 0), False),
+        (delta(UNO, 1, engine_lost="away"), True),
+        (decision(UNO, 1, drained=True), True),
+        (standing(), False),
+        (placed(UNO), False),
+    ],
+    ids=str,
+)
+def test_an_epoch_ends_when_what_placement_looks_at_changes(
+    item: Item, shifts: bool
+) -> None:
+    view = view_of(document(UNO))
+    before = view.epoch
+    apply(view, [item])
+    assert (view.epoch != before) is shifts
+
+
+# Removed nodes
+
+
+def test_a_removed_node_is_forgotten_and_another_disk_of_that_name_is_not() -> None:
+    view = view_of(document(DOS), holding(DOS, 1, 2, 0))
+    old = document(DOS, version=3)
+    view.merge_record(decision(DOS, 1, removed=old.disk_id))
+    assert (view.head(DOS), list(view.containers())) == (None, [])
+    assert view.dropped == {DOS}
+    assert view.digest == view_of(decision(DOS, 1)).digest
+    assert not view.merge_document(old)
+    assert view.merge_delta(delta(DOS, 2, 1)) is Merged.GAP
+    assert view.merge_document(document(DOS, disk_id="fresh"))
+    assert view.dropped == set()  # it is to be kept again
+    view.merge_record(decision(DOS, 2, removed=old.disk_id, role="edge"))
+    assert view.head(DOS) is not None
+
+
+def test_a_node_of_protocol_1_is_removed_by_its_boot() -> None:
+    old = document(DOS, disk_id="", protocol=1)
+    view = view_of(decision(DOS, 1, removed=old.boot_id))
+    assert not view.merge_document(old)
+    assert view.merge_document(attrs.evolve(old, boot_id="another"))
+
+
+def test_forgetting_a_node_that_is_not_known_is_nothing() -> None:
+    view = view_of(document(UNO))
+    epoch = view.epoch
+    view.forget_node(DOS)
+    assert (view.epoch, view.dropped) == (epoch, set())
+
+
+# Tombstones
+
+
+def test_a_tombstone_that_is_forgotten_is_gone_and_its_service_stays_so() -> None:
+    view = view_of(standing("a"), placed(UNO, uid="a"), service("a", 3, UNO, None))
+    assert view.dropped == {"slot/a/0"}
+    assert view.forget("a")
+    assert list(view.records()) == []
+    assert view.dropped == {"slot/a/0", "service/a"}
+    assert view.digest == View().digest
+    late: list[Record] = [standing("a"), placed(UNO, uid="a")]
+    late.append(service("a", 9, DOS, None))
+    assert [view.merge_record(record) for record in late] == [False] * 3
+    assert view.forget("a")  # the word of that was doubled
+    assert view.revision == 9  # what is written next is above all that was seen
+
+
+def test_what_stands_is_not_forgotten() -> None:
+    view = view_of(standing("a"))
+    assert not view.forget("a")
+    assert view.spec("a") == WEB
+
+
+def test_only_so_many_are_remembered_as_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(view_module, "FORGOTTEN", 2)
+    view = View()
+    for uid in ("a", "b", "c"):
+        view.forget(uid)
+    assert view.merge_record(standing("a"))  # too long ago
+    assert not view.merge_record(standing("b"))
 
 
 # Pages
 
 
-@pytest.mark.parametrize("pull_first", [True, False], ids=["stale asks", "stale asked"])
+@pytest.mark.parametrize("protocol", [1, 2])
+@pytest.mark.parametrize("stale_first", [True, False], ids=["stale asks", "is asked"])
 def test_pages_end_though_one_holds_what_the_other_has_buried(
-    pull_first: bool,
+    stale_first: bool, protocol: int
 ) -> None:
     """Slots of a removed service are of no use to who knows that it is removed."""
-    stale = apply(View(), [service("a", 1, "uno@uno")])
-    apply(stale, (slot("a", 1, number=n) for n in range(9000)))
-    fresh = apply(View(), [service("a", 1, "uno@uno", None)])
-    settle(*((stale, fresh) if pull_first else (fresh, stale)))
+    stale = view_of(standing("a"), *(placed(UNO, n, uid="a") for n in range(9000)))
+    fresh = view_of(standing("a", None))
+    settle(*((stale, fresh) if stale_first else (fresh, stale)), protocol)
     assert content(stale) == content(fresh)
     assert stale.slots("a") == []
 
 
-def test_large_views_come_in_pages_that_fit_a_frame() -> None:
+def test_a_slot_alone_is_met_by_the_tombstone_of_its_service() -> None:
+    """Its node heard neither of the service nor of its end."""
+    stale = view_of(placed(UNO, uid="a"))
+    fresh = view_of(standing("a", None))
+    settle(stale, fresh)
+    assert stale.slots("a") == []
+    assert stale.digest == fresh.digest
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_large_views_come_in_pages_that_fit_a_frame(protocol: int) -> None:
     large = attrs.evolve(WEB, environment=("A=" + "x" * 250_000,))
-    one = apply(View(), (service(f"s{n}", 1, "uno@uno", large) for n in range(12)))
-    names = [f"c{n}" for n in range(1500)]
-    apply(one, [document("uno@uno", 1, 1, *names), document("dos@dos", 1, 1, *names)])
+    one = view_of(*(standing(f"s{n}", large) for n in range(12)))
+    apply(one, [holding(UNO, 1, 1, *range(1200)), holding(DOS, 1, 1, *range(1200))])
     other = View()
-    answer = one.difference(other.pull())
+    answer = one.difference(other.pull(protocol))
     assert answer.more
     assert 1 < len(answer.records) < 12
-    settle(one, other)
+    assert settle(one, other, protocol) > 4
     assert content(one) == content(other)
 
 
+def test_pages_go_on_though_what_they_are_of_changes_meanwhile() -> None:
+    one, other = view_of(*(standing(f"s{n}") for n in range(30))), View()
+    first = one.difference(other.pull(2), page_bytes=1)
+    apply(other, first.records)
+    apply(one, [standing("new"), service("s0", 5, UNO, None)])
+    after, more = first.after, True
+    while more:
+        answer = one.difference(other.pull(2, after), page_bytes=1)
+        apply(other, answer.records)
+        after, more = answer.after, answer.more
+    settle(one, other)
+    assert living(one) == living(other)
+
+
 def test_records_are_sorted_by_kind_and_counted() -> None:
-    view = apply(View(), [service("a", 1, "x"), slot("b", 1)])
+    view = view_of(standing("a"), placed(UNO, uid="b"))
     records = Records.of(view.records())
     assert len(records) == len(list(records)) == 2

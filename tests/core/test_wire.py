@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from typing import Any, get_args
 
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veo_shell.core import wire
+from tests import old_wire
+from veo_shell.core import model, wire
 from veo_shell.core.model import (
     Container,
     Cpu,
@@ -21,11 +23,13 @@ from veo_shell.core.model import (
     Health,
     HealthCheck,
     HealthKind,
+    JournalEntry,
     Memory,
     Mount,
     MountKind,
     NodeDocument,
     NodeRecord,
+    OnPartition,
     Port,
     Resources,
     Restart,
@@ -84,6 +88,8 @@ containers = st.builds(
 )
 services = st.builds(
     Service,
+    replicas=naturals,
+    on_partition=st.sampled_from(OnPartition),
     name=words,
     image=words,
     restart=st.sampled_from(Restart),
@@ -122,6 +128,8 @@ documents = st.builds(
         disk=st.builds(Disk, total_bytes=naturals, free_bytes=naturals),
     ),
     role=words,
+    disk_id=words,
+    protocol=naturals,
     containers=tuples(containers),
 )
 written = {"revision": naturals, "writer": words}
@@ -131,6 +139,7 @@ service_records = st.builds(
     service=st.none() | services,
     replicas=naturals,
     previous=tuples(services),
+    operations=tuples(words),
     **written,
 )
 slot_records = st.builds(
@@ -140,14 +149,37 @@ slot_records = st.builds(
     generation=naturals,
     node=st.none() | words,
     wanted=st.booleans(),
+    operation=words,
+    made=naturals,
+    ends=tuples(words),
+    handover=st.booleans(),
+    cause=words,
     **written,
 )
-node_records = st.builds(NodeRecord, node=words, role=st.none() | words, **written)
+node_records = st.builds(
+    NodeRecord,
+    node=words,
+    role=st.none() | words,
+    drained=st.booleans(),
+    removed=words,
+    votes=st.booleans(),
+    **written,
+)
 records = st.builds(
     Records,
     services=tuples(service_records),
     slots=tuples(slot_records),
     nodes=tuples(node_records),
+)
+entries = st.builds(
+    JournalEntry,
+    id=words,
+    node=words,
+    kind=words,
+    text=words,
+    at_s=seconds,
+    slot=st.integers(-1, 2**63),
+    cause=words,
 )
 origin = {"node": words, "boot_id": words}
 version = {"incarnation": naturals, "version": naturals}
@@ -157,6 +189,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
         digest=naturals,
         lag_s=seconds,
         silences=st.dictionaries(words, seconds, max_size=3),
+        refused=tuples(words),
+        strain=naturals,
         **origin,
         **version,
     ),
@@ -166,24 +200,33 @@ messages: st.SearchStrategy[Message] = st.one_of(
         containers=tuples(containers),
         gone=tuples(words),
         records=records,
+        engine_lost=words,
         **origin,
         **version,
     ),
+    st.builds(wire.Forget, uids=tuples(words), **origin),
+    st.builds(wire.Noted, entries=tuples(entries), **origin),
+    st.builds(wire.Keep, records=records, **origin),
+    st.just(wire.Who()),
+    st.builds(wire.Me, **origin),
     st.builds(wire.Join, document=documents, cluster=words),
     st.builds(wire.Welcome, members=tuples(documents)),
-    st.builds(wire.Refused, reason=words),
+    st.builds(wire.Refused, reason=words, removed=st.booleans()),
     st.builds(
         wire.Pull,
         documents=st.dictionaries(words, st.tuples(naturals, naturals), max_size=3),
         records=st.dictionaries(
             words, st.tuples(st.booleans(), naturals, words), max_size=3
         ),
+        buckets=tuples(naturals),
+        after=words,
     ),
     st.builds(
         wire.Difference,
         documents=tuples(documents),
         records=records,
         more=st.booleans(),
+        after=words,
     ),
     st.builds(
         wire.Call,
@@ -191,6 +234,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         verb=words,
         args=st.lists(plain, max_size=3),
         kwargs=st.dictionaries(words, plain, max_size=3),
+        target=words,
     ),
     st.builds(wire.Reply, value=plain),
     st.builds(
@@ -212,7 +256,7 @@ BEAT = Heartbeat(
     lag_s=0.25,
     silences={"dos@dos": 1.5},
 )
-BODY = attrs.asdict(BEAT)
+BODY = attrs.asdict(BEAT) | {"refused": []}  # a tuple is an array
 
 
 def frame(*parts: object) -> bytes:
@@ -231,9 +275,11 @@ def test_any_bytes_are_a_message_or_a_peer_error(garbage: bytes) -> None:
     assert decodes_or_refuses(garbage)
 
 
-@given(st.sampled_from([*wire._KINDS.values(), "?"]), plain)
-def test_any_body_is_a_message_or_a_peer_error(kind: str, body: object) -> None:
-    assert decodes_or_refuses(frame(1, kind, body))
+@given(st.integers(0, 3), st.sampled_from([*wire._KINDS.values(), "?"]), plain)
+def test_any_body_is_a_message_or_a_peer_error(
+    protocol: int, kind: str, body: object
+) -> None:
+    assert decodes_or_refuses(frame(protocol, kind, body))
 
 
 @given(messages, st.data())
@@ -262,12 +308,15 @@ def test_every_message_has_a_kind_of_its_own() -> None:
 
 
 def test_the_frame_is_what_other_releases_expect() -> None:
-    assert msgspec.msgpack.decode(encode(BEAT)) == [1, "heartbeat", BODY]
-    assert encode(Ack()) == b"\x93\x01\xa3ack\x80"
+    assert msgspec.msgpack.decode(encode(BEAT)) == [2, "heartbeat", BODY]
+    assert encode(Ack()) == b"\x93\x02\xa3ack\x80"
+    assert encode(Ack(), protocol=1) == b"\x93\x01\xa3ack\x80"
 
 
 def test_what_a_newer_node_adds_is_ignored() -> None:
-    assert decode(frame(1, "heartbeat", BODY | {"mood": ["fine"]}, "trailer")) == BEAT
+    for protocol in wire.ACCEPTED:
+        newer = frame(protocol, "heartbeat", BODY | {"mood": ["fine"]}, "trailer")
+        assert decode(newer) == BEAT
 
 
 def without(name: str) -> dict[str, object]:
@@ -291,7 +340,7 @@ def without(name: str) -> dict[str, object]:
 )
 def test_a_field_that_does_not_fit_is_named(body: object, complaint: str) -> None:
     with pytest.raises(PeerError) as raised:
-        decode(frame(1, "heartbeat", body))
+        decode(frame(2, "heartbeat", body))
     assert complaint in str(raised.value)
 
 
@@ -301,7 +350,7 @@ def test_a_field_that_does_not_fit_is_named(body: object, complaint: str) -> Non
         pytest.param(b"", "not a VEO message", id="empty"),
         pytest.param(frame(1, "ack", {}) + b"\x00", "trailing", id="trailing"),
         pytest.param(frame(1, "ack"), "at least length 3", id="short"),
-        pytest.param(frame(2, "ack", {}), "protocol 2 is not understood", id="newer"),
+        pytest.param(frame(3, "ack", {}), "protocol 3 is not understood", id="newer"),
         pytest.param(frame(0, "ack", {}), "protocol 0 is not understood", id="older"),
         pytest.param(
             frame(1, "nack", {}), "unknown kind of message: 'nack'", id="kind"
@@ -343,3 +392,72 @@ def test_the_size_is_checked_first_on_both_sides() -> None:
 def test_records_are_sorted_by_kind_and_none_is_lost(records: Records) -> None:
     assert Records.of(records) == records
     assert len(list(records)) == len(records.all()) == len(records)
+
+
+# The protocol before, by the frozen copy of it.
+
+
+def with_defaults(value: Any) -> Any:
+    """Return a value with the default in every field that protocol 1 does not have."""
+    if isinstance(value, tuple):
+        return tuple(with_defaults(item) for item in value)
+    if not attrs.has(type(value)):
+        return value
+    old = getattr(old_wire, type(value).__name__)
+    fields = {name: with_defaults(getattr(value, name)) for name in names(old)}
+    return type(value)(**fields)
+
+
+def names(cls: type[Any]) -> list[str]:
+    return [field.name for field in attrs.fields(cls)]
+
+
+old_messages = messages.filter(old_wire.knows)
+
+
+@given(old_messages)
+def test_an_old_node_reads_what_it_knows_of(message: Message) -> None:
+    read = old_wire.from_new(encode(message, protocol=1))
+    assert read == old_wire.narrow(message)
+
+
+@given(old_messages)
+def test_what_an_old_node_sends_is_read_with_defaults(message: Message) -> None:
+    assert decode(old_wire.to_old(message)) == with_defaults(message)
+    assert old_wire.to_new(old_wire.narrow(message)) == with_defaults(message)
+
+
+@given(messages)
+def test_an_old_node_drops_what_it_does_not_know(message: Message) -> None:
+    with pytest.raises(PeerError, match="protocol 2 is not understood"):
+        old_wire.from_new(encode(message))
+    if not old_wire.knows(message):
+        with pytest.raises(PeerError, match="an unknown kind of message"):
+            old_wire.from_new(encode(message, protocol=1))
+        with pytest.raises(ValueError, match="protocol 1 has no"):
+            old_wire.to_old(message)
+
+
+@given(st.binary(max_size=200))
+def test_the_old_decoder_fails_as_the_old_node_did(garbage: bytes) -> None:
+    with pytest.raises(PeerError):
+        old_wire.from_new(garbage)
+
+
+OLD_CLASSES = [cls for cls in vars(old_wire).values() if isinstance(cls, type)]
+
+
+@pytest.mark.parametrize("old", [cls for cls in OLD_CLASSES if attrs.has(cls)])
+def test_fields_are_only_added_and_with_defaults(old: type[Any]) -> None:
+    new = getattr(wire, old.__name__, None) or getattr(model, old.__name__)
+    added = [field for field in attrs.fields(new) if field.name not in names(old)]
+    assert set(names(old)) <= set(names(new))
+    assert all(field.default is not attrs.NOTHING for field in added)
+
+
+@pytest.mark.parametrize(
+    "old", [cls for cls in OLD_CLASSES if issubclass(cls, enum.Enum)]
+)
+def test_no_word_is_added_that_an_old_node_would_refuse(old: type[enum.Enum]) -> None:
+    new = getattr(model, old.__name__)
+    assert {word.value for word in new} == {word.value for word in old}

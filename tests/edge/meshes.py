@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from veo_shell.core.protocols import Mesh
 from veo_shell.edge.cookie import derive_keys
+from veo_shell.edge.zmq_guard import Keys
 from veo_shell.edge.zmq_mesh import ZmqMesh
 
-KEYS = derive_keys("the cookie of the tests", "veo")
-UNO, DOS, TRES = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+KEYS = Keys(*derive_keys("the cookie of the tests", "veo"))
+UNO, DOS, TRES, CUATRO = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
 PATIENCE_S = 20.0
 
 M = TypeVar("M", bound=Mesh)
@@ -26,7 +27,9 @@ def listener(address: str, port: int) -> socket.socket:
     return socket.create_server((address, port), family=family)
 
 
-def free_ports(addresses: tuple[str, ...] = (UNO, DOS, TRES)) -> tuple[int, int]:
+def free_ports(
+    addresses: tuple[str, ...] = (UNO, DOS, TRES, CUATRO),
+) -> tuple[int, int]:
     """Return two ports that are free at every one of the addresses."""
     while True:
         ports: list[int] = []
@@ -113,7 +116,7 @@ async def is_heard(speaker: Mesh, *hearers: list[bytes]) -> None:
 
 
 def new_zmq_mesh(address: str, mesh_port: int, pub_port: int) -> Mesh:
-    return ZmqMesh(address, mesh_port, pub_port, *KEYS)
+    return ZmqMesh(address, mesh_port, pub_port, KEYS)
 
 
 async def ask(mesh: Mesh, party: Party, frame: bytes) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.edge.meshes import DOS, PATIENCE_S, UNO, Party, ask, is_heard, until
+from veo_shell.core.model import Knock
 from veo_shell.core.protocols import Mesh
 from veo_shell.edge.fake_mesh import FakeNetwork
 from veo_shell.errors import PeerUnreachable
@@ -65,6 +66,32 @@ async def test_a_cut_may_be_one_way(network: FakeNetwork, party: Party) -> None:
         await ask(uno, party, b"a")
     with pytest.raises(PeerUnreachable, match="did not answer"):
         await dos.request(UNO, party.ports[0], b"a", PATIENCE_S)
+
+
+@pytest.mark.parametrize("ends", [(UNO, DOS), (DOS, UNO)])
+async def test_a_knock_needs_both_ways_and_is_not_lost_as_messages_are(
+    network: FakeNetwork, party: Party, ends: tuple[str, str]
+) -> None:
+    uno, _ = await party.start(UNO)
+    dos, _ = await party.start(DOS)
+
+    network.cut(*ends, one_way=True)
+    assert await uno.knock(DOS, party.ports[0], 1.0) is Knock.SILENT
+    network.mend(*ends)
+    network.lose_next(1)
+    assert await uno.knock(DOS, party.ports[0], 1.0) is Knock.OPEN
+    await dos.stop()
+    network.cut(*ends)
+    assert await uno.knock(DOS, party.ports[0], 1.0) is Knock.SILENT
+
+
+async def test_where_no_host_ever_was_is_silence(
+    network: FakeNetwork, party: Party
+) -> None:
+    uno, _ = await party.start(UNO)
+    assert await uno.knock(DOS, party.ports[0], 1.0) is Knock.SILENT
+    network.open_port(DOS, 80)
+    assert await uno.knock(DOS, party.ports[0], 1.0) is Knock.REFUSED
 
 
 async def test_as_many_messages_are_lost_as_were_asked_for(

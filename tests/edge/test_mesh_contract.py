@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -18,19 +19,47 @@ from tests.edge.meshes import (
     ask,
     echo,
     is_heard,
+    listener,
     new_zmq_mesh,
     until,
 )
+from veo_shell.core.model import Knock
 from veo_shell.core.wire import MAX_FRAME_BYTES
 from veo_shell.edge.fake_mesh import FakeNetwork
 from veo_shell.errors import PeerUnreachable, StartError
 
 
 @pytest.fixture(params=["fake", "zmq"])
-async def party(request: pytest.FixtureRequest) -> AsyncIterator[Party]:
-    make: Make = FakeNetwork().join if request.param == "fake" else new_zmq_mesh
+def network(request: pytest.FixtureRequest) -> FakeNetwork | None:
+    return FakeNetwork() if request.param == "fake" else None
+
+
+@pytest.fixture
+async def party(network: FakeNetwork | None) -> AsyncIterator[Party]:
+    make: Make = new_zmq_mesh if network is None else network.join
     async with Party(make) as party:
         yield party
+
+
+@pytest.fixture
+def listening(
+    network: FakeNetwork | None,
+) -> Callable[[str], contextlib.AbstractContextManager[int]]:
+    """Return what has a program that is no mesh listen at an address, on some port."""
+
+    @contextlib.contextmanager
+    def on_fake(address: str) -> Iterator[int]:
+        assert network is not None
+        network.open_port(address, 8080)
+        yield 8080
+        network.close_port(address, 8080)
+
+    @contextlib.contextmanager
+    def on_host(address: str) -> Iterator[int]:
+        with listener(address, 0) as server:
+            yield server.getsockname()[1]
+
+    return on_host if network is None else on_fake
 
 
 async def test_a_burst_is_heard_in_order(party: Party) -> None:
@@ -300,3 +329,31 @@ async def test_stopping_ends_what_is_under_way(party: Party) -> None:
     await uno.stop()
     [failure] = await asked
     assert isinstance(failure, PeerUnreachable)
+
+
+async def test_a_knock_tells_who_listens_from_who_refuses(party: Party) -> None:
+    uno, _ = await party.start(UNO)
+    dos, heard = await party.start(DOS)
+    dos.connect(UNO, *party.ports)
+    await is_heard(uno, heard)
+    for port in party.ports:
+        assert await uno.knock(DOS, port, PATIENCE_S) is Knock.OPEN
+        assert await uno.knock(UNO, port, PATIENCE_S) is Knock.OPEN
+
+    await dos.stop()
+    for port in party.ports:
+        assert await uno.knock(DOS, port, PATIENCE_S) is Knock.REFUSED
+
+    await party.start(DOS)
+    for port in party.ports:
+        assert await uno.knock(DOS, port, PATIENCE_S) is Knock.OPEN
+
+
+async def test_a_knock_tells_of_other_programs_too(
+    party: Party, listening: Callable[[str], contextlib.AbstractContextManager[int]]
+) -> None:
+    uno, _ = await party.start(UNO)
+    party.new(DOS)
+    with listening(DOS) as port:
+        assert await uno.knock(DOS, port, PATIENCE_S) is Knock.OPEN
+    assert await uno.knock(DOS, port, PATIENCE_S) is Knock.REFUSED

@@ -31,11 +31,12 @@ from veo_shell.core.protocols import Mesh
 from veo_shell.core.wire import MAX_FRAME_BYTES
 from veo_shell.edge import zmq_link, zmq_mesh
 from veo_shell.edge.cookie import derive_keys
+from veo_shell.edge.zmq_guard import Keys
 from veo_shell.edge.zmq_link import configure
-from veo_shell.edge.zmq_mesh import MAX_REQUESTS, ZmqMesh
+from veo_shell.edge.zmq_mesh import MAX_REQUESTS, MAX_REQUESTS_OF_ONE, ZmqMesh
 from veo_shell.errors import PeerUnreachable, StartError
 
-OTHER_KEYS = derive_keys("another cookie, as long as it is", "veo")
+OTHER_KEYS = Keys(*derive_keys("another cookie, as long as it is", "veo"))
 REFUSED = "refused: another cookie, or not VEO"
 
 
@@ -52,10 +53,12 @@ class Bare:
         self._context = context
         self._stack = contextlib.ExitStack()
 
-    def client(self, kind: int, port: int, secret: str = KEYS[1]) -> zmq.Socket[bytes]:
+    def client(
+        self, kind: int, port: int, secret: str = KEYS.secret
+    ) -> zmq.Socket[bytes]:
         """Return a socket connected to uno, whose public key it knows."""
         bare = self._socket(kind)
-        bare.curve_serverkey = KEYS[0].encode()
+        bare.curve_serverkey = KEYS.public.encode()
         bare.curve_secretkey = secret.encode()
         bare.curve_publickey = zmq.curve_public(secret.encode())
         if kind == zmq.SUB:
@@ -67,7 +70,8 @@ class Bare:
         """Return a socket bound at dos."""
         bare = self._socket(kind)
         bare.curve_server = True
-        bare.curve_publickey, bare.curve_secretkey = (key.encode() for key in KEYS)
+        bare.curve_publickey = KEYS.public.encode()
+        bare.curve_secretkey = KEYS.secret.encode()
         bare.bind(f"tcp://{DOS}:{port}")
         return bare
 
@@ -98,10 +102,10 @@ async def test_another_cookie_gets_nothing_and_both_sides_say_so_once(
         asked.append(frame)
         return frame
 
-    uno, _ = await party.started(ZmqMesh(UNO, *party.ports, *KEYS), note)
-    tres, heard_by_tres = await party.started(ZmqMesh(TRES, *party.ports, *KEYS))
+    uno, _ = await party.started(ZmqMesh(UNO, *party.ports, KEYS), note)
+    tres, heard_by_tres = await party.started(ZmqMesh(TRES, *party.ports, KEYS))
     stranger, heard_by_stranger = await party.started(
-        ZmqMesh(DOS, *party.ports, *OTHER_KEYS)
+        ZmqMesh(DOS, *party.ports, OTHER_KEYS)
     )
     with caplog.at_level(logging.WARNING):
         tres.connect(UNO, *party.ports)
@@ -129,9 +133,9 @@ async def test_knowing_the_public_key_is_not_enough(party: Party, bare: Bare) ->
         return frame
 
     mesh_port, pub_port = party.ports
-    uno, _ = await party.started(ZmqMesh(UNO, *party.ports, *KEYS), note)
-    dealer = bare.client(zmq.DEALER, mesh_port, OTHER_KEYS[1])
-    hearer = bare.client(zmq.SUB, pub_port, OTHER_KEYS[1])
+    uno, _ = await party.started(ZmqMesh(UNO, *party.ports, KEYS), note)
+    dealer = bare.client(zmq.DEALER, mesh_port, OTHER_KEYS.secret)
+    hearer = bare.client(zmq.SUB, pub_port, OTHER_KEYS.secret)
     dealer.send_multipart([b"1", b"let me in"])
 
     await until(lambda: uno.refused >= 2)
@@ -194,7 +198,7 @@ async def throw(garbage: bytes, port: int) -> None:
 async def test_random_bytes_are_counted_and_logged_once(
     party: Party, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dos, _ = await party.started(ZmqMesh(DOS, *party.ports, *KEYS))
+    dos, _ = await party.started(ZmqMesh(DOS, *party.ports, KEYS))
     with caplog.at_level(logging.WARNING):
         for port in party.ports * 5:
             await throw(b"SSH-2.0-OpenSSH_9.2p1 and so on and on and on\r\n", port)
@@ -257,7 +261,7 @@ async def test_what_is_too_large_or_malformed_is_not_delivered(
         asked.append(frame)
         return frame
 
-    uno, heard = await party.started(ZmqMesh(UNO, *ports, *KEYS), note)
+    uno, heard = await party.started(ZmqMesh(UNO, *ports, KEYS), note)
     too_large = b"x" * (MAX_FRAME_BYTES + 5000)
     bare.client(zmq.DEALER, ports[0]).send_multipart([b"1", too_large])
     malformed = bare.client(zmq.DEALER, ports[0])
@@ -299,7 +303,7 @@ async def is_connected(speaker: ZmqMesh, hearer: zmq.Socket[bytes]) -> None:
 async def test_a_stuck_hearer_costs_the_others_nothing(
     party: Party, bare: Bare
 ) -> None:
-    uno, _ = await party.started(ZmqMesh(UNO, *party.ports, *KEYS))
+    uno, _ = await party.started(ZmqMesh(UNO, *party.ports, KEYS))
     dos, heard = await party.start(DOS)
     dos.connect(UNO, *party.ports)
     await is_heard(uno, heard)
@@ -317,7 +321,7 @@ async def test_a_stuck_hearer_costs_the_others_nothing(
     assert numbers == list(range(10_000))
 
 
-async def test_requests_beyond_the_limit_are_dropped_not_queued(
+async def test_requests_beyond_the_limits_are_dropped_not_queued(
     party: Party,
 ) -> None:
     gate = asyncio.Event()
@@ -329,20 +333,27 @@ async def test_requests_beyond_the_limit_are_dropped_not_queued(
         await gate.wait()
         return frame
 
-    uno, _ = await party.started(ZmqMesh(UNO, *party.ports, *KEYS), wait)
-    asked = asyncio.gather(
-        *(
-            uno.request(UNO, party.ports[0], b"%d" % number, 3.0)
-            for number in range(MAX_REQUESTS + 20)
-        ),
-        return_exceptions=True,
-    )
-    await until(lambda: started == MAX_REQUESTS and uno.dropped == 20)
+    def flood(mesh: Mesh) -> asyncio.Future[list[bytes | BaseException]]:
+        return asyncio.gather(
+            *(
+                mesh.request(UNO, party.ports[0], b"%d" % number, 2.0)
+                for number in range(MAX_REQUESTS_OF_ONE + 20)
+            ),
+            return_exceptions=True,
+        )
+
+    uno, _ = await party.started(ZmqMesh(UNO, *party.ports, KEYS), wait)
+    floods = [flood(uno)]
+    await until(lambda: started == MAX_REQUESTS_OF_ONE and uno.dropped == 20)
+    for address in (DOS, TRES):
+        mesh, _ = await party.start(address)
+        floods.append(flood(mesh))
+    await until(lambda: started == MAX_REQUESTS and uno.dropped == 188)
     gate.set()
-    outcomes = await asked
+    outcomes = [outcome for flood in floods for outcome in await flood]
 
     assert sum(isinstance(outcome, bytes) for outcome in outcomes) == MAX_REQUESTS
-    assert sum(isinstance(outcome, PeerUnreachable) for outcome in outcomes) == 20
+    assert sum(isinstance(outcome, PeerUnreachable) for outcome in outcomes) == 188
 
 
 async def test_no_reply_is_overlooked_between_sends(party: Party) -> None:
@@ -385,7 +396,7 @@ async def test_only_a_connected_peer_has_a_line_that_stays(
 
 
 async def test_an_address_of_another_host_is_one_clear_line() -> None:
-    mesh = ZmqMesh("192.0.2.1", *free_ports(), *KEYS)
+    mesh = ZmqMesh("192.0.2.1", *free_ports(), KEYS)
     with pytest.raises(StartError, match=r"192\.0\.2\.1:\d+: not an address of this"):
         await mesh.start(list[bytes]().append, echo)
     await mesh.stop()
@@ -394,7 +405,7 @@ async def test_an_address_of_another_host_is_one_clear_line() -> None:
 async def test_the_second_port_in_use_leaves_the_first_free(party: Party) -> None:
     mesh_port, pub_port = party.ports
     with socket.create_server((UNO, pub_port)):
-        mesh = ZmqMesh(UNO, mesh_port, pub_port, *KEYS)
+        mesh = ZmqMesh(UNO, mesh_port, pub_port, KEYS)
         with pytest.raises(StartError, match=f"{UNO}:{pub_port}: already in use"):
             await mesh.start(list[bytes]().append, echo)
     await party.start(UNO)
@@ -419,7 +430,7 @@ async def test_a_peer_without_an_ip_address_is_not_connected(
 
 async def test_nodes_may_speak_ipv6(party: Party) -> None:
     ports = free_ports(("::1",))
-    uno, heard = await party.started(ZmqMesh("::1", *ports, *KEYS))
+    uno, heard = await party.started(ZmqMesh("::1", *ports, KEYS))
     uno.connect("::1", *ports)
 
     await is_heard(uno, heard)
@@ -450,7 +461,7 @@ async def test_a_peer_may_be_disconnected_by_what_it_said(
     party: Party, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard: list[bytes] = []
-    uno = ZmqMesh(UNO, *party.ports, *KEYS)
+    uno = ZmqMesh(UNO, *party.ports, KEYS)
 
     def hear(frame: bytes) -> None:
         heard.append(frame)
@@ -470,10 +481,14 @@ async def test_a_peer_may_be_disconnected_by_what_it_said(
     await uno.stop()
 
 
+@pytest.mark.parametrize("limit", [14, 15, 16])  # each ends another kind of socket
 async def test_too_many_peers_are_logged_not_raised(
-    party: Party, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    party: Party,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    limit: int,
 ) -> None:
-    monkeypatch.setattr(zmq_mesh, "MAX_SOCKETS", 16)
+    monkeypatch.setattr(zmq_mesh, "MAX_SOCKETS", limit)
     uno, _ = await party.start(UNO)
 
     for number in range(2, 9):

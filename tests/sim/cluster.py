@@ -21,6 +21,8 @@ from veo_shell.core.model import (
     Cpu,
     Disk,
     Health,
+    JournalEntry,
+    Knock,
     Memory,
     NodeDocument,
     Observed,
@@ -28,11 +30,17 @@ from veo_shell.core.model import (
     Resources,
 )
 from veo_shell.core.wire import (
+    PROTOCOL,
+    Ack,
     Delta,
     Difference,
     Join,
+    Keep,
+    Me,
+    Records,
     Refused,
     Welcome,
+    Who,
     decode,
     encode,
 )
@@ -58,8 +66,10 @@ class SimEngine:
 class SimDisk:
     """What a node saved."""
 
+    id: str
     documents: dict[str, NodeDocument] = attrs.field(factory=dict)
     records: dict[str, Record] = attrs.field(factory=dict)
+    full: str = ""
 
 
 class SimNode:
@@ -71,10 +81,14 @@ class SimNode:
         self.address = f"10.0.0.{number}"
         self.boots = 0
         self.engine = SimEngine()
-        self.disk = SimDisk()
-        self.up = False
+        self.disk = SimDisk(id=f"disk of {name}")
+        self.up = self.is_powered = False
         self.answers: dict[str, Any] = {}
+        self.copies: dict[str, int] = {}
+        self.journal: list[JournalEntry] = []
         self.reports: list[str] = []
+        self.ended = ""
+        self._asked: dict[str, Callable[[Any], None]] = {}
         self.published = 0  # deltas
         self.heard: set[str] = set()
         self.boot(alone)
@@ -82,8 +96,9 @@ class SimNode:
     def boot(self, alone: bool = False) -> None:
         """Start the process: state from disk, containers from the engine."""
         self.boots += 1
-        self.up = True
+        self.up = self.is_powered = True
         self.heard = set()
+        self._asked = {}
         document = NodeDocument(
             node=self.name,
             boot_id=f"{self.name}#{self.boots}",
@@ -95,6 +110,8 @@ class SimNode:
             dns_port=53,
             resources=RESOURCES,
             role="master",
+            disk_id=self.disk.id,
+            protocol=PROTOCOL,
         )
         self.machine = Machine(document, "sim", Timing(), self.world.now, alone=alone)
         documents = list(self.disk.documents.values())
@@ -108,6 +125,10 @@ class SimNode:
         """End the process without a word; its containers keep running."""
         self.up = False
 
+    def lose_host(self) -> None:
+        """Take the power off: the process ends, and nothing there answers at all."""
+        self.up = self.is_powered = False
+
     def list_engine(self) -> None:
         """Tell the core what the engine holds."""
         self.feed(ev.EngineListed(containers=tuple(self.engine.containers.values())))
@@ -119,15 +140,20 @@ class SimNode:
 
     def ask(self, event: Any) -> Any:
         """Give the core a verb; return its answer or raise its error."""
+        self.answers.pop(event.operation, None)
         self.feed(event)
+        self.world.run_until(lambda: event.operation in self.answers)
         answer = self.answers[event.operation]
         if isinstance(answer, VeoError):
             raise answer
         return answer
 
     def join(self, other: SimNode) -> None:
-        """Ask another node to take this one in."""
-        self._introduce(cmd.Introduce(address=other.address, mesh_port=8087))
+        """Ask another node to take this one in; return when it was answered."""
+        answered: list[Any] = []
+        order = cmd.Introduce(address=other.address, mesh_port=8087)
+        self._introduce(order, answered.append)
+        self.world.run_until(lambda: answered)
 
     def exit(self, container: Container, code: int) -> None:
         """End a container's process."""
@@ -227,8 +253,17 @@ class SimNode:
                 )
 
     def _do_save(self, order: cmd.Save) -> None:
+        if self.disk.full:
+            failed = ev.SaveFailed(reason=self.disk.full)
+            self._later(0.001, lambda: failed)
+            self._after(1.0, lambda: self._do_save(order))
+            return
+        for key in order.dropped:
+            self.disk.documents.pop(key, None)
+            self.disk.records.pop(key, None)
         self.disk.documents.update((d.node, d) for d in order.documents)
         self.disk.records.update((r.key, r) for r in order.records)
+        self._later(0.001, lambda: ev.Saved(ticket=order.ticket))
 
     def _do_connect(self, order: cmd.Connect) -> None:
         self.heard.add(order.node)
@@ -237,46 +272,99 @@ class SimNode:
         self.heard.discard(order.node)
 
     def _do_introduce(self, order: cmd.Introduce) -> None:
-        self._later_call(lambda: self._introduce(order))
+        self._after(self.world.delay_s, lambda: self._introduce(order))
 
     def _do_askdifference(self, order: cmd.AskDifference) -> None:
-        self._later_call(lambda: self._pull(order))
+        def told(reply: Any) -> None:
+            answer = reply if isinstance(reply, Difference) else None
+            self.feed(ev.DifferenceHeard(peer=order.peer, answer=answer))
+
+        self._request_later(order.address, order.pull, told)
+
+    def _do_askcopy(self, order: cmd.AskCopy) -> None:
+        def told(reply: Any) -> None:
+            kept = isinstance(reply, Ack)
+            self.feed(
+                ev.CopyAnswered(operation=order.operation, peer=order.peer, kept=kept)
+            )
+
+        own = self.machine.own
+        records = Records.of(order.records)
+        keep = Keep(node=own.node, boot_id=own.boot_id, records=records)
+        self._request_later(order.address, keep, told)
+
+    def _do_askwho(self, order: cmd.AskWho) -> None:
+        def told(reply: Any) -> None:
+            boot_id = reply.boot_id if isinstance(reply, Me) else ""
+            self.feed(ev.Recognized(node=order.node, boot_id=boot_id))
+
+        self._request_later(order.address, Who(), told)
+
+    def _do_tryport(self, order: cmd.TryPort) -> None:
+        knock = self.world.knock(self, order.address, order.port)
+        tried = ev.Tried(node=order.node, container=order.container, knock=knock)
+        self._later(self.world.delay_s, lambda: tried)
 
     def _do_answer(self, order: cmd.Answer) -> None:
-        self.answers[order.operation] = order.value
+        self.copies[order.operation] = order.copies
+        if (told := self._asked.pop(order.operation, None)) is not None:
+            told(order.value)
+        else:
+            self.answers[order.operation] = order.value
 
     def _do_refuse(self, order: cmd.Refuse) -> None:
         self.answers[order.operation] = order.error
 
-    def _do_report(self, order: cmd.Report) -> None:
-        self.reports.append(order.text)
+    def _do_note(self, order: cmd.Note) -> None:
+        self.journal.append(order.entry)
+        self.reports.append(order.entry.text)
 
-    def _later_call(self, work: Callable[[], None]) -> None:
-        self.world.after(self.world.delay_s, work)
+    def _do_end(self, order: cmd.End) -> None:
+        self.ended = order.reason
+        self.up = False
 
-    def request(self, address: str, message: Any) -> Any:
-        """Ask the node at an address; None where there is no way to it."""
+    def _after(self, delay_s: float, work: Callable[[], None]) -> None:
+        """Do something later, if this process still runs then."""
+        boot = self.boots
+
+        def due() -> None:
+            if self.up and boot == self.boots:
+                work()
+
+        self.world.after(delay_s, due)
+
+    def _request_later(
+        self, address: str, message: Any, told: Callable[[Any], None]
+    ) -> None:
+        self._after(self.world.delay_s, lambda: self.request(address, message, told))
+
+    def request(self, address: str, message: Any, told: Callable[[Any], None]) -> None:
+        """Ask the node at an address; it is told None where there is no way to it."""
         for other in self.world.nodes.values():
             if other.address == address and other.up and self.world.linked(self, other):
                 operation = f"request-{next(self.world.ids)}"
                 asked = decode(encode(message))
+                other._asked[operation] = lambda reply: told(decode(encode(reply)))
                 other.feed(ev.Asked(operation=operation, message=asked))  # type: ignore[arg-type]
-                return decode(encode(other.answers.pop(operation)))
-        return None
+                return
+        told(None)
 
-    def _introduce(self, order: cmd.Introduce) -> None:
+    def _introduce(
+        self, order: cmd.Introduce, done: Callable[[Any], None] = lambda reply: None
+    ) -> None:
+        def told(reply: Any) -> None:
+            if isinstance(reply, Welcome):
+                self.feed(
+                    ev.Welcomed(address=order.address, mesh_port=8087, answer=reply)
+                )
+            elif isinstance(reply, Refused):
+                self.reports.append(f"refused: {reply.reason}")
+            done(reply or "")
+
         document = self.machine.view.head(self.name)
         assert document is not None
-        reply = self.request(order.address, Join(document=document, cluster="sim"))
-        if isinstance(reply, Welcome):
-            self.feed(ev.Welcomed(address=order.address, mesh_port=8087, answer=reply))
-        elif isinstance(reply, Refused):
-            self.reports.append(f"refused: {reply.reason}")
-
-    def _pull(self, order: cmd.AskDifference) -> None:
-        reply = self.request(order.address, self.machine.view.pull())
-        answer = reply if isinstance(reply, Difference) else None
-        self.feed(ev.DifferenceHeard(peer=order.peer, answer=answer))
+        join = Join(document=document, cluster="sim")
+        self.request(order.address, join, told)
 
 
 class World:
@@ -302,6 +390,22 @@ class World:
     def linked(self, one: SimNode, other: SimNode) -> bool:
         """Tell whether frames pass between two nodes."""
         return frozenset({one.name, other.name}) not in self.cut
+
+    def knock(self, one: SimNode, address: str, port: int) -> Knock:
+        """Tell what comes of a connection to a host's port."""
+        for other in self.nodes.values():
+            if other.address == address:
+                if not other.is_powered or not self.linked(one, other):
+                    return Knock.SILENT
+                published = {
+                    held.host_port
+                    for container in other.engine.containers.values()
+                    if container.running
+                    for held in container.ports
+                }
+                is_open = other.up if port == 8087 else port in published
+                return Knock.OPEN if is_open else Knock.REFUSED
+        return Knock.SILENT
 
     def after(self, delay_s: float, work: Callable[[], None]) -> None:
         """Let something happen later."""

@@ -48,6 +48,7 @@ def banner(about: dict[str, Any]) -> str:
         f"VEO {about['version']}, node {about.get('node', '?')}, "
         f"cluster {about.get('cluster', '?')}",
         *namespace.words_lines(),
+        *namespace.shortcuts_lines(),
         "Ctrl-D leaves, Ctrl-C cancels; the node runs on. help() tells more.",
     ]
     return "\n".join(lines) + "\n"

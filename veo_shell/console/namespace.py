@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 WORDS = {
     "settings": "what a cluster file says: nodes and services",
     "container_builder": "what Docker is told for a service, and what it tells back",
-    "container_sup": "start, stop, count and list containers",
+    "container_sup": "start, scale, stop and list containers; what if a node is lost",
     "container_monitor": "the life of each container: restarts and health",
     "container_storage": "the containers as this node keeps them on disk",
     "dns_registry": "the names that the cluster answers",
-    "node_monitor": "the nodes: what they have, what is free, where a service fits",
+    "node_monitor": "the nodes: who lives, what they have, what fits; drain, remove",
 }
+
+
+SHORTCUTS = {"why": "journal", "history": "journal"}
+"""Verbs that are called without a word before them, and the word that has them."""
 
 
 class NoSuchVerb(UsageError, AttributeError):
@@ -52,6 +56,7 @@ def build(client: Client) -> dict[str, Any]:
         "__name__": "__main__",
         "__builtins__": builtins,
         **words,
+        **{name: Shortcut(listing, word, name) for name, word in SHORTCUTS.items()},
         "errors": importlib.import_module("veo_shell.errors"),
         "model": Local("model", "veo_shell.core.model"),
         "help": Help(words),
@@ -95,13 +100,41 @@ class Verb:
         return parse_signature(self.signature)
 
 
+class Shortcut:
+    """A verb under a name of its own: `why("nginx")`."""
+
+    def __init__(self, listing: Listing, word: str, name: str) -> None:
+        self._listing = listing
+        self._word = word
+        self.__name__ = self.__qualname__ = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._verb()(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        verb = self._verb()
+        return f"{self.__name__}{verb.signature}\n  {first_line(verb.__doc__)}"
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        return self._verb().__doc__ or ""
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return self._verb().__signature__
+
+    def _verb(self) -> Verb:
+        verb: Verb = getattr(Facade(self._word, self._listing), self.__name__)
+        return verb
+
+
 class Facade:
     """One of the seven words; its attributes are the verbs that the node has for it."""
 
     def __init__(self, word: str, listing: Listing) -> None:
         self._word = word
         self._listing = listing
-        self.__doc__ = WORDS[word]
+        self.__doc__ = WORDS.get(word, "")
 
     def __getattr__(self, name: str) -> Verb:
         if name.startswith("_"):
@@ -231,10 +264,14 @@ class Help:
         match about:
             case ():
                 yield from words_lines()
+                yield from shortcuts_lines()
                 yield "help(container_sup) lists the verbs of a word, help(verb) tells"
                 yield "what it does. Ctrl-D leaves; the node runs on."
             case (Facade() | Local() as word,):
                 yield repr(word)
+            case (Shortcut() as shortcut,):
+                yield repr(shortcut).partition("\n")[0]
+                yield from (f"  {line}" for line in shortcut.__doc__.splitlines())
             case (Verb() as verb,):
                 yield f"{verb.name}{verb.signature}"
                 yield from (f"  {line}" for line in (verb.__doc__ or "").splitlines())
@@ -249,6 +286,14 @@ class Help:
 def words_lines() -> list[str]:
     """Return one line for each of the seven words."""
     return [f"  {name:<18} {line}" for name, line in WORDS.items()]
+
+
+def shortcuts_lines() -> list[str]:
+    """Return one line for each verb that is called without a word."""
+    return [
+        "  why(x)             what led to what a service, a container or a node is",
+        "  history()          what was decided and seen in the cluster, the last 50",
+    ]
 
 
 def describe(name: str, about: str, rows: Mapping[str, str]) -> str:

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
+from veo_shell.console.cells import IF_ANY, columns, fields
 from veo_shell.core.verbs import is_record
 
-Cell = Callable[[Any], str]
-
 GOOD = frozenset({"running", "healthy", "alive", "yes"})
-VERDICTS = frozenset({"state", "status", "health", "fits"})
+VERDICTS = frozenset({"state", "status", "health", "fits", "hears"})
 BAD = frozenset({"failed", "dead", "unhealthy", "exited", "no"})
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def show(value: object, stream: TextIO | None = None) -> None:
@@ -27,6 +24,12 @@ def show(value: object, stream: TextIO | None = None) -> None:
     stream = stream or sys.stdout
     if not stream.isatty() or is_dumb():
         stream.write(f"{text(value)}\n")
+    elif (made_of := parts(value)) is not None:
+        for part in made_of:
+            if isinstance(part, str):
+                stream.write(f"{part}\n")
+            else:
+                _print_rich(part, stream)
     elif is_tabular(value):
         _print_rich(value, stream)
     else:
@@ -47,6 +50,8 @@ def spread(value: object, width: int) -> str:
 
 def text(value: object) -> str:
     """Return what `show` prints where there is no terminal."""
+    if (made_of := parts(value)) is not None:
+        return "\n".join(p if isinstance(p, str) else text(p) for p in made_of)
     if not is_tabular(value):
         return repr(value)
     head, rows = table(value)
@@ -54,6 +59,12 @@ def text(value: object) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     body = "\n".join(_aligned(line, widths) for line in lines)
     return body if head else f"{type(value).__name__}\n{body}"
+
+
+def parts(value: Any) -> list[Any] | None:
+    """Return the lines and tables that a record is shown as, None for most."""
+    shown = PARTS.get(type(value).__name__) if is_record(value) else None
+    return shown(value) if shown else None
 
 
 def is_tabular(value: object) -> bool:
@@ -70,146 +81,80 @@ def table(value: Any) -> tuple[list[str], list[list[str]]]:
     something.
     """
     if is_record(value):
-        return [], _fields(value)
-    columns = _columns(value[0])
-    rows = [[cell(record) for cell in columns.values()] for record in value]
+        return [], fields(value)
+    cells = columns(value[0])
+    rows = [[cell(record) for cell in cells.values()] for record in value]
+    if type(value[0]).__name__ == "JournalEntry":
+        _draw_tree(value, rows)
     shown = [
         index
-        for index, name in enumerate(columns)
+        for index, name in enumerate(cells)
         if name not in IF_ANY or any(row[index] for row in rows)
     ]
     return (
-        [list(columns)[index] for index in shown],
+        [list(cells)[index] for index in shown],
         [[row[index] or "-" for index in shown] for row in rows],
     )
 
 
-def _fields(record: Any) -> list[list[str]]:
-    listed = _columns(record)
-    rows = []
-    for field in type(record).__attrs_attrs__:
-        value = getattr(record, field.name)
-        always = _title(field.name) in listed and field.name not in IF_ANY
-        if always or value != field.default:
-            rows.append([_title(field.name), _cell(field.name, value) or "-"])
-    return rows
+def _draw_tree(entries: Sequence[Any], rows: list[list[str]]) -> None:
+    """Indent what follows from an entry above it, if the list is of such chains.
+
+    The steps of one thing's life stand below each other.
+    """
+    path: list[tuple[Any, int]] = []
+    depths: list[int] = []
+    above: set[str] = set()
+    for entry in entries:
+        while path and path[-1][0].id != entry.cause:
+            path.pop()
+        if not path and entry.cause in above:
+            return  # a history: one chain is told between the steps of another
+        cause, depth = path[-1] if path else (None, -1)
+        depths.append(depth + (cause is None or _step(cause) != _step(entry)))
+        path.append((entry, depths[-1]))
+        above.add(entry.id)
+    for row, depth in zip(rows, depths, strict=True):
+        row[-1] = "  " * (depth - 1) + "└ " * (depth > 0) + row[-1]
 
 
-def _columns(record: Any) -> Mapping[str, Cell]:
-    own = COLUMNS.get(type(record).__name__)
-    return own or _every_field(record)
+def _step(entry: Any) -> tuple[str, ...]:
+    return entry.kind, entry.uid, entry.container, entry.about
 
 
-def _every_field(record: Any) -> Mapping[str, Cell]:
-    names = [field.name for field in type(record).__attrs_attrs__]
-    return {_title(name): _field(name) for name in names}
+def _written(record: Any) -> list[Any]:
+    return [_with_copies(record), *_listed(record.containers), *_warned(record)]
 
 
-def _field(name: str) -> Cell:
-    return lambda record: _cell(name, getattr(record, name))
+def _with_copies(record: Any) -> str:
+    kept = f" (kept on {record.copies} disks)" if record.copies > 1 else ""
+    return f"{record.what}{kept}"
 
 
-def _title(name: str) -> str:
-    return name.removesuffix("_bytes").removesuffix("_ns")
+def _added(record: Any) -> list[Any]:
+    return [[record], *_warned(record)]
 
 
-def _cell(name: str, value: Any) -> str:
-    """Return a field's value in the unit that its name tells."""
-    if value is None:
-        return ""
-    if name.endswith("_bytes"):
-        return _size(value)
-    if name.endswith("_ns"):
-        return f"{value / 1e9:g}s"
-    return " ".join(_word(value).splitlines())
+def _warned(record: Any) -> list[Any]:
+    return [f"warning: {record.warning}"] if record.warning else []
 
 
-def _word(value: Any) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case Enum():
-            return str(value.value)
-        case float():
-            return f"{value:g}"
-        case list() | tuple():
-            return ", ".join(map(_word, value))
-        case _ if type(value).__name__ in SHORT:
-            return SHORT[type(value).__name__](value)
-        case _ if is_record(value):
-            return " ".join(f"{name}={word}" for name, word in _fields(value))
-    return str(value)
+def _listed(records: Sequence[Any]) -> list[Any]:
+    return [records] if records else []
 
 
-def _size(size_bytes: int) -> str:
-    size, unit = float(size_bytes), 0
-    while abs(size) >= 1024 and unit < len(UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    return (
-        f"{size:.3g} {UNITS[unit]}" if abs(size) < 1000 else f"{size:.0f} {UNITS[unit]}"
-    )
+def _loss(record: Any) -> list[Any]:
+    moves = _listed(record.moves) or ["nothing of it would move"]
+    dns = ["what DNS would answer:", record.dns] if record.dns else []
+    return [f"if {record.node} were lost:", *moves, *dns]
 
 
-def _port(port: Any) -> str:
-    host = port.host_port or "*"  # "*": chosen by Docker when it starts
-    return f"{port.name}:{host}->{port.container_port}/{port.protocol.value}"
-
-
-def _mount(mount: Any) -> str:
-    parts = [mount.source or mount.kind.value, mount.target]
-    return ":".join([*parts, "ro"] if mount.read_only else parts)
-
-
-def _network(service: Any) -> str:
-    return service.network_mode or "default"
-
-
-def _same(*names: str) -> dict[str, Cell]:
-    return {_title(name): _field(name) for name in names}
-
-
-COLUMNS: dict[str, dict[str, Cell]] = {
-    "Container": _same(
-        "name",
-        "service",
-        "node",
-        "address",
-        "state",
-        "health",
-        "ports",
-        "restarts",
-        "reason",
-    ),
-    "Service": {
-        **_same("name", "image"),
-        "network": _network,
-        "ports": lambda service: _word(service.ports),
-        **_same("restart"),
-    },
-    "NodeInfo": _same(
-        "node",
-        "status",
-        "address",
-        "role",
-        "containers",
-        "cpus",
-        "memory_bytes",
-        "disk_bytes",
-        "evidence",
-    ),
+PARTS: dict[str, Callable[[Any], list[Any]]] = {
+    "Written": _written,
+    "Added": _added,
+    "Loss": _loss,
 }
-"""What an operator wants to see of each class in a list. Others show every field."""
-
-IF_ANY = frozenset({"reason", "evidence"})
-"""Columns that are left out where no row has anything in them."""
-
-SHORT: dict[str, Cell] = {
-    "Port": _port,
-    "Mount": _mount,
-    "Container": lambda container: str(container.name),
-    "Service": lambda service: str(service.name),
-}
-"""Records that have a short form of their own inside a cell."""
+"""Records that are shown as lines and tables when they stand alone."""
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,16 +10,36 @@ import attrs
 
 from veo_shell.core import events as ev
 from veo_shell.core.lifecycle import Found, Life, LifeEvent, Unwanted, Wanted, on_event
+from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import (
     Container,
     Identity,
     Observed,
+    OnPartition,
     Restart,
     Service,
+    SlotRecord,
     State,
+    Status,
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.view import View
+
+
+class Fate(enum.Enum):
+    """What the table says of a container of this node.
+
+    CONTESTED: its slot names another one, and no decision yet that this one ends. ENDED
+    by a decision about its slot, REMOVED with its slot or service, BANNED because this
+    node may run nothing of its kind just now.
+    """
+
+    WANTED = "wanted"
+    CONTESTED = "contested"
+    ENDED = "ended"
+    REMOVED = "removed"
+    BANNED = "banned"
+    UNKNOWN = "unknown"
 
 
 class Care:
@@ -29,29 +50,45 @@ class Care:
         node: str,
         address: str,
         cluster: str,
-        stop_timeout_s: float,
         view: View,
+        members: Membership,
         out: Outbox,
     ) -> None:
         self.lives: dict[str, Life] = {}
         self._node = node
         self._address = address
         self._cluster = cluster
-        self._stop_timeout_s = stop_timeout_s
+        self._timing = members.timing
         self._view = view
+        self._members = members
         self._out = out
         self._remembered: dict[str, Container] = {}
+        self._strangers: dict[str, Observed] = {}
+        self._entries: dict[str, str] = {}
+        self._again: set[str] = set()
         self._listed = False
+        self._banned = False
+        self._banned_before = False
+        self._may_start_majority = False
+        self._could_start = False
         self.engine_lost = ""
+        self.is_leaving = False
 
     @property
     def knows_its_own(self) -> bool:
         """Tell whether the engine was asked what it holds, or does not answer."""
         return self._listed or bool(self.engine_lost)
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing of ours is left on this node's engine."""
+        return self._listed and not self.lives
+
     def remember(self, containers: Iterable[Container]) -> None:
         """Take back from disk how often they were restarted, and which had ended."""
         self._remembered = {container.name: container for container in containers}
+
+    # What the engine says
 
     def on_listed(self, event: ev.EngineListed, now: float) -> None:
         """Compare with all that the engine holds; adopt what is ours."""
@@ -59,14 +96,17 @@ class Care:
         seen = {o.identity.container_name: o for o in event.containers}
         for name in list(self.lives):
             self._live(name, Found(observed=seen.get(name), anew=anew), now)
-        for name, observed in seen.items():
-            if name not in self.lives:
-                self._adopt(name, observed, now)
+        self._strangers = {
+            name: observed for name, observed in seen.items() if name not in self.lives
+        }
+        self._adopt_known(now)
 
     def on_engine_lost(self, event: ev.EngineLost, now: float) -> None:
         """Note that the engine is away."""
         self.engine_lost = event.reason or "it does not answer"
-        self._out.report(f"the engine is away: {event.reason}")
+        self._out.note(
+            "engine", f"the engine is away: {event.reason}", about=self._node
+        )
 
     def on_named(self, event: Any, now: float) -> None:
         """Pass an answer of the engine, or a timer, to the container it is about."""
@@ -78,6 +118,8 @@ class Care:
         name = event.observed.identity.container_name
         if name in self.lives:
             self._live(name, event, now)
+        elif name in self._strangers:
+            self._strangers[name] = event.observed
 
     def on_container(self, event: Any, now: float) -> None:
         """Pass a fact of the event stream to the container with that id."""
@@ -86,6 +128,22 @@ class Care:
                 self._live(name, event, now)
                 return
 
+    def on_tick(self, now: float) -> None:
+        """Look whether this node may run what wants a majority of the nodes.
+
+        It begins nothing of that kind before it holds what the majority holds: its own
+        table may be from before they decided without it.
+        """
+        voters = self._view.voters()
+        self._banned = self._members.has_lost_majority(voters, now)
+        if not self._members.sees_majority(voters, now):
+            self._may_start_majority = False
+        elif not self._may_start_majority:
+            agreeing = self._members.agreeing(voters, self._view.digest)
+            self._may_start_majority = agreeing > len(voters) / 2 or not voters
+
+    # What the table says
+
     def follow_table(self, may_start: bool, now: float) -> None:
         """Run exactly what the slots assign to this node; nothing before a listing.
 
@@ -93,48 +151,135 @@ class Care:
         """
         if not self._listed:
             return
-        wanted = self._wanted()
-        for name in [n for n in self.lives if n not in wanted]:
-            if self.lives[name].wanted:
-                self._live(name, Unwanted(), now)
-        if may_start:
-            for name in [n for n in wanted if n not in self.lives]:
-                life = self._life(*wanted[name])
-                self._keep(name, life)
-                if life.container.state is State.PENDING:
-                    self._live(name, Wanted(), now)
+        banned = self._banned
+        changed = banned != self._banned_before or may_start != self._could_start
+        self._banned_before, self._could_start = banned, may_start
+        uids = self._view.touched | self._again
+        if not (uids or changed or self.is_leaving):
+            return
+        self._again = set()
+        everything = changed or self.is_leaving
+        if self._strangers:
+            self._adopt_known(now)
+        for name, life in list(self.lives.items()):
+            if everything or life.identity.uid in uids:
+                self._judge(name, life, banned, now)
+        if may_start and not self.is_leaving:
+            for slot in list(self._view.assigned(self._node)):
+                if everything or slot.uid in uids:
+                    self._begin(slot, now)
 
-    def _wanted(self) -> dict[str, tuple[Identity, Service]]:
-        wanted = {}
-        for slot in self._view.assigned(self._node):
-            service = self._view.spec(slot.uid)
-            assert service is not None
-            identity = Identity(
-                cluster=self._cluster,
-                node=self._node,
-                service=service.name,
-                uid=slot.uid,
-                slot=slot.slot,
-                generation=slot.generation,
-            )
-            wanted[identity.container_name] = identity, service
-        return wanted
+    def end_orphans(self, now: float) -> None:
+        """Stop what no member of the cluster knows: its service is long removed."""
+        for name in sorted(self._strangers):
+            observed = self._strangers.pop(name)
+            identity = observed.identity
+            self._note(name, identity, "stopped: nobody knows its service", "orphan")
+            service = Service(name=identity.service, image=observed.image)
+            self._take(name, observed, service, now)
+            self._live(name, Unwanted(), now)
 
-    def _adopt(self, name: str, observed: Observed, now: float) -> None:
-        """Take a container into care that carries our labels, if its service is known.
+    def _fate(self, identity: Identity, banned: bool) -> Fate:
+        if self.is_leaving:
+            return Fate.REMOVED
+        record = self._view.service(identity.uid)
+        if record is None:
+            return Fate.UNKNOWN
+        if record.service is None:
+            return Fate.REMOVED
+        slot = self._view.slot(identity.uid, identity.slot)
+        if slot is None:  # before this node has seen the others' table it may be there
+            return Fate.CONTESTED if self._could_start else Fate.UNKNOWN
+        if not slot.wanted:
+            return Fate.ENDED
+        if banned and record.service.on_partition is OnPartition.MAJORITY:
+            return Fate.BANNED
+        named = slot.node, slot.container_generation
+        if named == (self._node, identity.generation):
+            return Fate.WANTED
+        ended = identity.container_name in slot.ends
+        return Fate.ENDED if ended else Fate.CONTESTED
+
+    def _judge(self, name: str, life: Life, banned: bool, now: float) -> None:
+        """Have a container end that is to; one that is contested only if it is down."""
+        if not life.wanted:
+            return
+        fate = self._fate(life.identity, banned)
+        if fate is Fate.CONTESTED and not life.container.is_up:
+            self._live(name, Unwanted(), now)
+        elif fate is Fate.ENDED:
+            self._live(name, Unwanted(drain_s=self._timing.drain_s), now)
+        elif fate is Fate.REMOVED:
+            self._live(name, Unwanted(), now)
+        elif fate is Fate.BANNED:
+            self._live(name, Unwanted(kill=True), now)
+
+    def _begin(self, slot: SlotRecord, now: float) -> None:
+        """Make the container that a slot names, unless it is there."""
+        service = self._view.spec(slot.uid)
+        assert service is not None
+        identity = self._identity(slot, service)
+        if identity.container_name in self.lives:
+            return
+        if service.on_partition is OnPartition.MAJORITY and (
+            not self._may_start_majority or self._runs_elsewhere(slot, now)
+        ):
+            self._again.add(slot.uid)
+            return
+        life = self._life(identity, service)
+        self._keep(identity.container_name, life)
+        if life.container.state is State.PENDING:
+            self._live(identity.container_name, Wanted(), now)
+
+    def _runs_elsewhere(self, slot: SlotRecord, now: float) -> bool:
+        """Tell whether the slot is still filled by another: of majority services."""
+        return any(
+            c.state not in (State.EXITED, State.FAILED, State.BACKOFF)
+            and not self._is_over(c.node, now)
+            for c in self._view.in_slot(slot.uid, slot.slot)
+        )
+
+    def _is_over(self, node: str, now: float) -> bool:
+        """Tell whether a node has surely ended what wants a majority."""
+        status = self._members.status(node)
+        if status is Status.DEAD:  # it has the time to notice that it is alone
+            return self._members.lost_for_s(node, now) >= self._timing.majority_s
+        return status in GONE
+
+    def _identity(self, slot: SlotRecord, service: Service) -> Identity:
+        return Identity(
+            cluster=self._cluster,
+            node=self._node,
+            service=service.name,
+            uid=slot.uid,
+            slot=slot.slot,
+            generation=slot.container_generation,
+        )
+
+    # Lives
+
+    def _adopt_known(self, now: float) -> None:
+        """Take containers into care that carry our labels, if their service is known.
 
         One of an unknown service (this node lost its table) is left alone until a
         peer tells what it is.
         """
-        identity = observed.identity
-        if self._view.service(identity.uid) is None:
-            return
-        service = self._view.spec(identity.uid) or Service(
-            name=identity.service, image=observed.image
-        )
-        life = self._life(identity, service)
+        for name, observed in sorted(self._strangers.items()):
+            identity = observed.identity
+            if self._view.service(identity.uid) is not None:
+                del self._strangers[name]
+                service = self._view.spec(identity.uid) or Service(
+                    name=identity.service, image=observed.image
+                )
+                self._take(name, observed, service, now)
+
+    def _take(
+        self, name: str, observed: Observed, service: Service, now: float
+    ) -> None:
+        life = self._life(observed.identity, service)
         self._keep(name, attrs.evolve(life, changed_s=now))
         self._live(name, Found(observed=observed, anew=True), now)
+        self._again.add(observed.identity.uid)
 
     def _life(self, identity: Identity, service: Service) -> Life:
         container = Container(
@@ -152,7 +297,7 @@ class Care:
             container=_recalled(container, old, service) if old else container,
             identity=identity,
             service=service,
-            stop_timeout_s=self._stop_timeout_s,
+            stop_timeout_s=self._timing.stop_timeout_s,
         )
 
     def _live(self, name: str, event: LifeEvent, now: float) -> None:
@@ -161,12 +306,36 @@ class Care:
         self._out.order(*commands)
         self._keep(name, after)
         if after is None:
-            self._out.report(f"{name}: removed")
+            self._note(name, before.identity, "removed", "container")
+            self._entries.pop(name, None)
+            self._again.add(before.identity.uid)
         elif after.container.state is not before.container.state:
             container = after.container
-            self._out.report(
-                f"{name}: {container.state.value} {container.reason}".rstrip()
-            )
+            why = f": {container.reason}" if container.reason else ""
+            text = f"{container.state.value}{why}"
+            self._note(name, before.identity, text, "container")
+            self._again.add(before.identity.uid)
+
+    def _note(self, name: str, identity: Identity, text: str, kind: str) -> None:
+        """Note what became of a container; it follows from what became of it before.
+
+        Its first cause, and that of its end, is the decision about its slot.
+        """
+        slot = self._view.slot(identity.uid, identity.slot)
+        service = self._view.service(identity.uid)
+        decision = slot.cause if slot else (service.cause if service else "")
+        stops = text.startswith(State.STOPPING.value)
+        before = "" if stops else self._entries.get(name, "")
+        self._entries[name] = self._out.note(
+            kind,
+            f"{name}: {text}",
+            service=identity.service,
+            uid=identity.uid,
+            slot=identity.slot,
+            container=name,
+            about=self._node,
+            cause=before or decision,
+        )
 
     def _keep(self, name: str, life: Life | None) -> None:
         if life is None:

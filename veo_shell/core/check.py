@@ -69,6 +69,8 @@ def to_mapping(service: Service) -> dict[str, Any]:
     return {
         "name": service.name,
         "image": service.image,
+        "replicas": _number(service.replicas),
+        "on_partition": service.on_partition.value,
         "restart": service.restart.value,
         "restart_count": _number(service.restart_count),
         "privileged": service.privileged,

@@ -6,8 +6,14 @@ from typing import Any
 
 import attrs
 
-from veo_shell.core.model import Identity, NodeDocument, Record, Service
-from veo_shell.core.wire import Delta, Heartbeat
+from veo_shell.core.model import (
+    Identity,
+    JournalEntry,
+    NodeDocument,
+    Record,
+    Service,
+)
+from veo_shell.core.wire import Delta, Forget, Heartbeat, Pull
 from veo_shell.errors import VeoError
 
 
@@ -49,15 +55,21 @@ class After:
 class Publish:
     """Send a message to every peer."""
 
-    message: Heartbeat | Delta
+    message: Heartbeat | Delta | Forget
 
 
 @attrs.frozen(kw_only=True)
 class Save:
-    """Write documents and records to disk."""
+    """Write documents and records to disk, after what was ordered before.
 
+    Yields `Saved(ticket)` once it is there, `SaveFailed` while it cannot be; the order
+    stands until it is done. `dropped`: keys of records, names of nodes, to delete.
+    """
+
+    ticket: int = 0
     documents: tuple[NodeDocument, ...] = ()
     records: tuple[Record, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -90,19 +102,58 @@ class Introduce:
 
 @attrs.frozen(kw_only=True)
 class AskDifference:
-    """Pull from a peer what it knows more; yields `DifferenceHeard`."""
+    """Ask a peer what it knows more; yields `DifferenceHeard`."""
 
     peer: str
+    address: str
+    mesh_port: int
+    pull: Pull
+
+
+@attrs.frozen(kw_only=True)
+class AskCopy:
+    """Have a peer put records on its disk; yields `CopyAnswered`."""
+
+    operation: str
+    peer: str
+    address: str
+    mesh_port: int
+    records: tuple[Record, ...]
+
+
+@attrs.frozen(kw_only=True)
+class AskWho:
+    """Ask the process at an address for its name; yields `Recognized`."""
+
+    node: str
     address: str
     mesh_port: int
 
 
 @attrs.frozen(kw_only=True)
+class TryPort:
+    """Connect to a TCP port and hang up; yields `Tried`.
+
+    It is the mesh's of a node or, with `container`, one that this container publishes.
+    """
+
+    node: str
+    container: str
+    address: str
+    port: int
+
+
+@attrs.frozen(kw_only=True)
 class Answer:
-    """Answer the operation: a wire message for a peer, a value for a verb."""
+    """Answer the operation: a wire message for a peer, a value for a verb.
+
+    A message goes out when all that was ordered to be saved before is on disk.
+    `copies`: on how many disks the write is, 0 where nothing was written.
+    """
 
     operation: str
     value: Any
+    copies: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -114,10 +165,22 @@ class Refuse:
 
 
 @attrs.frozen(kw_only=True)
-class Report:
-    """Tell the operator, in one line, what was decided or seen."""
+class Note:
+    """Write to the log, to the journal and to the peers' journals; stamp the time."""
 
-    text: str
+    entry: JournalEntry
+
+
+@attrs.frozen(kw_only=True)
+class End:
+    """End this node's process. `clean`: as an operator wants it, else as an error.
+
+    `afresh`: set aside what is on its disk and begin again with nothing.
+    """
+
+    reason: str
+    clean: bool = False
+    afresh: bool = False
 
 
 Command = (
@@ -131,7 +194,11 @@ Command = (
     | Disconnect
     | Introduce
     | AskDifference
+    | AskCopy
+    | AskWho
+    | TryPort
     | Answer
     | Refuse
-    | Report
+    | Note
+    | End
 )

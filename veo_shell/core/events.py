@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import attrs
 
-from veo_shell.core.model import Health, Observed, Service
+from veo_shell.core.model import Health, Knock, Observed, Service
 from veo_shell.core.wire import (
     Delta,
     Difference,
     Farewell,
+    Forget,
     Heartbeat,
     Join,
+    Keep,
     Pull,
     Welcome,
+    Who,
 )
 
 
@@ -130,7 +133,7 @@ class HeartbeatDue:
 class Heard:
     """A publication of a peer arrived."""
 
-    message: Heartbeat | Delta
+    message: Heartbeat | Delta | Forget
 
 
 @attrs.frozen(kw_only=True)
@@ -138,7 +141,7 @@ class Asked:
     """A peer asks; the answer goes out as `Answer` with the same `operation`."""
 
     operation: str
-    message: Join | Pull | Farewell
+    message: Join | Pull | Farewell | Keep | Who
 
 
 @attrs.frozen(kw_only=True)
@@ -156,6 +159,59 @@ class DifferenceHeard:
 
     peer: str
     answer: Difference | None
+
+
+@attrs.frozen(kw_only=True)
+class RefusedEntry:
+    """The node at an address does not take this one in."""
+
+    reason: str
+    removed: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Saved:
+    """All that was ordered to be saved up to this ticket is on disk."""
+
+    ticket: int
+
+
+@attrs.frozen(kw_only=True)
+class SaveFailed:
+    """The disk does not take what is to be saved; it is tried again."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class CopyAnswered:
+    """A peer has (`kept`) an operation's records on disk, or did not answer."""
+
+    operation: str
+    peer: str
+    kept: bool
+
+
+@attrs.frozen(kw_only=True)
+class Recognized:
+    """The process at the address of a node told its boot id, "" if none answered."""
+
+    node: str
+    boot_id: str
+
+
+@attrs.frozen(kw_only=True)
+class Tried:
+    """What came of a `TryPort`."""
+
+    node: str
+    container: str
+    knock: Knock
+
+
+@attrs.frozen(kw_only=True)
+class Leaving:
+    """An operator tells this node to leave the cluster."""
 
 
 @attrs.frozen(kw_only=True)
@@ -195,6 +251,42 @@ class RoleAssigned:
     role: str
 
 
+@attrs.frozen(kw_only=True)
+class ScaleAsked:
+    """An operator sets how many instances of a service run."""
+
+    operation: str
+    uid: str
+    replicas: int
+
+
+@attrs.frozen(kw_only=True)
+class MoveAsked:
+    """An operator moves one slot to a node: there first, then away from here."""
+
+    operation: str
+    uid: str
+    slot: int
+    node: str
+
+
+@attrs.frozen(kw_only=True)
+class DrainAsked:
+    """An operator has a node's work move away, or (False) takes that back."""
+
+    operation: str
+    node: str
+    drained: bool
+
+
+@attrs.frozen(kw_only=True)
+class RemoveNodeAsked:
+    """An operator removes a node from the cluster."""
+
+    operation: str
+    node: str
+
+
 Event = (
     EngineEvent
     | ContainerCreated
@@ -207,9 +299,20 @@ Event = (
     | Heard
     | Asked
     | Welcomed
+    | RefusedEntry
     | DifferenceHeard
+    | Saved
+    | SaveFailed
+    | CopyAnswered
+    | Recognized
+    | Tried
+    | Leaving
     | AddAsked
     | RemoveAsked
     | StopAsked
+    | ScaleAsked
+    | MoveAsked
     | RoleAssigned
+    | DrainAsked
+    | RemoveNodeAsked
 )

@@ -6,8 +6,6 @@ digests show that it is missing.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from veo_shell.core import events as ev
@@ -18,22 +16,31 @@ from veo_shell.core.commands import (
     Disconnect,
     Introduce,
     Publish,
+    TryPort,
 )
+from veo_shell.core.identity import Names
 from veo_shell.core.membership import Changed, Membership
-from veo_shell.core.model import NodeDocument, Record, Status
+from veo_shell.core.model import NodeDocument, Record
 from veo_shell.core.outbox import Outbox
-from veo_shell.core.view import Merged, View
+from veo_shell.core.view import Merged, View, pair
 from veo_shell.core.wire import (
+    PROTOCOL,
     Ack,
     Delta,
     Farewell,
+    Forget,
     Heartbeat,
     Join,
+    Keep,
+    Message,
     Pull,
     Refused,
     Welcome,
+    Who,
 )
 
+RESTLESS = 10
+"""A digest that differs in so many heartbeats is pulled though it never rests."""
 PULL_S = 3.0
 """A pull that was not answered for so long is given up."""
 
@@ -54,36 +61,59 @@ class Exchange:
     ) -> None:
         self.own = own
         self.settled = alone
+        self.has_met = False
         self._cluster = cluster
         self._view = view
         self._members = members
         self._out = out
+        self._names = Names(self, members, out)
         self._peers: dict[str, Connect] = {}
-        self._digests: dict[str, int] = {}
+        self._met: dict[str, str] = {}  # the identity of each peer
+        self._digests: dict[str, tuple[int, int]] = {}
         self._pulling: tuple[str, float] | None = None
+        self._beats = 0
         self._born_s = now
         view.merge_document(own)
+
+    @property
+    def protocol(self) -> int:
+        """Return the protocol that all known members speak."""
+        return min(PROTOCOL, *(head.protocol for head in self._view.nodes), PROTOCOL)
+
+    @property
+    def names(self) -> Names:
+        """Return who looks after this node's name, and the names of newcomers."""
+        return self._names
 
     def restore(self, document: NodeDocument, now: float) -> None:
         """Take back a document from disk; its node is unknown until heard."""
         if document.node == self.own.node:
-            self._rise_above(document.incarnation)
+            self.rise_above(document.incarnation)
             return
-        self._view.merge_document(document)
-        self._meet(document, now)
-        self.settled = False
+        if self._view.merge_document(document):
+            self._meet(document, now)
+            self.settled = False
 
     def on_tick(self, event: ev.Ticked, now: float) -> None:
         """Judge silences; stop waiting for what does not come."""
         for change in self._members.tick(now):
             self._tell(change)
+        for node in self._members.to_try(now):
+            line = self._peers[node]
+            self._out.order(
+                TryPort(
+                    node=node, container="", address=line.address, port=line.mesh_port
+                )
+            )
         if now - self._born_s >= self._members.timing.boot_grace_s:
             self.settled = True
         if self._pulling is not None and now - self._pulling[1] > PULL_S:
             self._pulling = None
+        self._leave_removed()
 
     def on_heartbeat_due(self, event: ev.HeartbeatDue, now: float) -> None:
         """Tell the peers that this node lives, and what it holds."""
+        self._beats += 1
         heartbeat = Heartbeat(
             node=self.own.node,
             boot_id=self.own.boot_id,
@@ -92,20 +122,28 @@ class Exchange:
             digest=self._view.digest,
             lag_s=event.lag_s,
             silences=self._members.silences(now),
+            refused=self._members.refused(now),
+            strain=self._members.strain,
+            count=self._beats,
         )
         self._out.order(Publish(message=heartbeat))
 
     def on_heard(self, event: ev.Heard, now: float) -> None:
-        """Take what a peer published; strangers are not listened to."""
+        """Take what a peer published; strangers are not listened to.
+
+        Neither is what was long on its way: it is no sign of life.
+        """
         message = event.message
-        if message.node not in self._peers:
+        if message.node not in self._peers or isinstance(message, Forget):
             return
         self._greet_again(message.node, message.boot_id)
-        silences = message.silences if isinstance(message, Heartbeat) else None
-        self._tell(self._members.heard(message.node, message.boot_id, now, silences))
+        if self._is_late(message):
+            return
         if isinstance(message, Heartbeat):
+            self._tell(self._members.heard(message.node, message.boot_id, now, message))
             self._compare(message, now)
         else:
+            self._tell(self._members.heard(message.node, message.boot_id, now))
             self._apply(message, now)
 
     def on_difference(self, event: ev.DifferenceHeard, now: float) -> None:
@@ -118,17 +156,23 @@ class Exchange:
         for document in event.answer.documents:
             self._merge_document(document, now)
         if event.answer.more:
-            self._pull(event.peer, now)
+            self._pull(event.peer, now, event.answer.after)
         else:
-            self.settled = True
+            self.settled = self.has_met = True
 
     def on_asked(self, event: ev.Asked, now: float) -> None:
         """Answer a peer's request."""
         message = event.message
         if isinstance(message, Join):
-            reply: Any = self._joined(message, now)
-        elif isinstance(message, Pull):
+            self._names.on_join(event.operation, message, now)
+            return
+        reply: Message
+        if isinstance(message, Pull):
             reply = self._view.difference(message)
+        elif isinstance(message, Keep):
+            reply = self._keep(message)
+        elif isinstance(message, Who):
+            reply = self._names.me
         else:
             reply = self._bid_farewell(message, now)
         self._out.order(Answer(operation=event.operation, value=reply))
@@ -136,76 +180,32 @@ class Exchange:
     def on_welcomed(self, event: ev.Welcomed, now: float) -> None:
         """Meet the members that a node named; the one that spoke is alive."""
         for member in event.answer.members:
-            self._meet(member, now)
             if member.node == self.own.node:
-                if member.boot_id != self.own.boot_id:
-                    self._rise_above(member.incarnation)
-            elif (member.address, member.mesh_port) == (event.address, event.mesh_port):
+                self._names.on_own(member)
+                continue
+            at = member.address, member.mesh_port
+            spoke = at == (event.address, event.mesh_port)
+            if spoke or not self._is_outdated(member):
+                self._meet(member, now)
+            if spoke and member.node in self._peers:  # else it was removed
                 self._tell(self._members.heard(member.node, member.boot_id, now))
                 self._pull(member.node, now)
 
-    def _greet_again(self, node: str, boot_id: str) -> None:
-        """Introduce this node to a new process of a peer: it may have lost its disk."""
-        peer = self._members.peer(node)
-        if peer is not None and peer.boot_id not in ("", boot_id):
-            line = self._peers[node]
-            self._out.order(Introduce(address=line.address, mesh_port=line.mesh_port))
-
     def merge(self, record: Record) -> None:
         """Take a peer's record that outranks what stands here, and save it."""
+        old = self._view.record(record.key)
         if self._view.merge_record(record):
             self._out.learn(record)
+            if old is not None:
+                self._note_override(old, record)
 
-    def _compare(self, heartbeat: Heartbeat, now: float) -> None:
-        """Pull when the peer's digest differs and stood still for two heartbeats."""
-        before = self._digests.get(heartbeat.node)
-        self._digests[heartbeat.node] = heartbeat.digest
-        if heartbeat.digest != self._view.digest and before == heartbeat.digest:
-            self._pull(heartbeat.node, now)
-
-    def _apply(self, delta: Delta, now: float) -> None:
-        for record in delta.records:
-            self.merge(record)
-        merged = self._view.merge_delta(delta)
-        if merged is Merged.GAP:
-            self._pull(delta.node, now)
-        elif merged is Merged.APPLIED:
-            self._out.documents.add(delta.node)
-
-    def _pull(self, peer: str, now: float) -> None:
-        if self._pulling is not None or peer not in self._peers:
-            return
-        self._pulling = peer, now
-        line = self._peers[peer]
-        self._out.order(
-            AskDifference(peer=peer, address=line.address, mesh_port=line.mesh_port)
-        )
-
-    def _merge_document(self, document: NodeDocument, now: float) -> None:
-        if document.node == self.own.node:
-            if document.boot_id != self.own.boot_id:
-                self._rise_above(document.incarnation)
-        elif self._view.merge_document(document):
-            self._out.documents.add(document.node)
-            self._meet(document, now)
-
-    def _rise_above(self, incarnation: int) -> None:
-        """Publish under a higher incarnation than one that an earlier us had."""
-        if incarnation >= self.own.incarnation:
-            self.own = attrs.evolve(self.own, incarnation=incarnation + 1)
-            held = tuple(self._view.containers(self.own.node))
-            self._view.merge_document(attrs.evolve(self.own, containers=held))
-            self._out.documents.add(self.own.node)
-
-    def _joined(self, join: Join, now: float) -> Welcome | Refused:
+    def let_in(self, join: Join, now: float) -> Welcome | Refused:
+        """Take a newcomer in, unless it was removed."""
         newcomer = join.document
-        if join.cluster != self._cluster:
+        if self._view.is_removed(newcomer):
             return Refused(
-                reason=f"this is a node of the cluster {self._cluster!r}, "
-                f"not of {join.cluster!r}"
+                reason=f"{newcomer.node} was removed from the cluster", removed=True
             )
-        if self._is_taken(newcomer, now):
-            return Refused(reason=f"a node named {newcomer.node} lives already")
         if newcomer.node == self.own.node:  # told to join itself
             return Welcome(members=tuple(self._view.nodes))
         self._meet(newcomer, now)
@@ -216,17 +216,121 @@ class Exchange:
         self._pull(newcomer.node, now)
         return Welcome(members=tuple(self._view.nodes))
 
-    def _is_taken(self, newcomer: NodeDocument, now: float) -> bool:
-        """Tell whether another process of that name was heard lately."""
-        if newcomer.node == self.own.node:
-            return newcomer.boot_id != self.own.boot_id
-        peer = self._members.peer(newcomer.node)
+    def foreign(self, join: Join) -> str:
+        """Return why a newcomer is none of this cluster's, "" if it is."""
+        if join.cluster == self._cluster:
+            return ""
         return (
-            peer is not None
-            and peer.status is Status.ALIVE
-            and peer.boot_id != newcomer.boot_id
-            and now - peer.heard_s < self._members.timing.suspect_s
+            f"this is a node of the cluster {self._cluster!r}, not of {join.cluster!r}"
         )
+
+    def rise_above(self, incarnation: int) -> None:
+        """Publish under a higher incarnation than one that an earlier us had."""
+        if incarnation >= self.own.incarnation:
+            self.own = attrs.evolve(self.own, incarnation=incarnation + 1)
+            held = tuple(self._view.containers(self.own.node))
+            self._view.merge_document(attrs.evolve(self.own, containers=held))
+            self._out.documents.add(self.own.node)
+
+    def line(self, node: str) -> Connect | None:
+        """Return where a peer is."""
+        return self._peers.get(node)
+
+    def _keep(self, keep: Keep) -> Ack | Refused:
+        """Put a member's records on disk; one that was removed holds stale ones."""
+        peer = self._members.peer(keep.node)
+        if peer is None or peer.boot_id != keep.boot_id:
+            return Refused(reason=f"{keep.node} is not a member that is known here")
+        for record in keep.records:
+            self.merge(record)
+            standing = self._view.record(record.key)
+            if standing is not None:  # it may be in memory alone
+                self._out.learn(standing)
+        return Ack()
+
+    def _is_late(self, message: Heartbeat | Delta) -> bool:
+        """Tell whether its sender has said something newer already."""
+        peer, head = self._members.peer(message.node), self._view.head(message.node)
+        if peer is None or head is None:
+            return False
+        if peer.boot_id != message.boot_id:  # of which process is it?
+            earlier = message.incarnation < head.incarnation
+            return earlier and message.boot_id != head.boot_id and peer.boot_id != ""
+        if isinstance(message, Heartbeat):
+            return 0 < message.count <= peer.count
+        said, known = (message.incarnation, message.version), pair(head)
+        # Protocol 1 does not count a delta that is of records alone.
+        return said < known or (said == known and message.base_version < said[1])
+
+    def _greet_again(self, node: str, boot_id: str) -> None:
+        """Introduce this node to a new process of a peer: it may have lost its disk."""
+        peer = self._members.peer(node)
+        if peer is not None and peer.boot_id not in ("", boot_id):
+            line = self._peers[node]
+            self._out.order(Introduce(address=line.address, mesh_port=line.mesh_port))
+
+    def _compare(self, heartbeat: Heartbeat, now: float) -> None:
+        """Pull when the peer's digest differs and stood still for two heartbeats."""
+        before, times = self._digests.get(heartbeat.node, (0, 0))
+        differs = heartbeat.digest != self._view.digest
+        self._digests[heartbeat.node] = heartbeat.digest, times + 1 if differs else 0
+        if differs and (before == heartbeat.digest or times >= RESTLESS):
+            self._pull(heartbeat.node, now)
+
+    def _apply(self, delta: Delta, now: float) -> None:
+        """Take a delta, unless it is older than what its sender said already.
+
+        Its records too: what was on its way for long may be about a service that is
+        removed and forgotten since.
+        """
+        merged = self._view.merge_delta(delta)
+        head = self._view.head(delta.node)
+        # Protocol 1 does not count a delta that is of records alone.
+        uncounted = delta.base_version == delta.version
+        if merged is Merged.KNOWN and not (
+            uncounted and head is not None and head.version == delta.version
+        ):
+            return
+        for record in delta.records:
+            self.merge(record)
+        if merged is Merged.GAP:
+            self._pull(delta.node, now)
+        elif merged is Merged.APPLIED:
+            self._out.documents.add(delta.node)
+
+    def _pull(self, peer: str, now: float, after: str = "") -> None:
+        if self._pulling is not None or peer not in self._peers:
+            return
+        self._pulling = peer, now
+        line = self._peers[peer]
+        head = self._view.head(peer)
+        protocol = head.protocol if head else self.protocol
+        self._out.order(
+            AskDifference(
+                peer=peer,
+                address=line.address,
+                mesh_port=line.mesh_port,
+                pull=self._view.pull(protocol, after),
+            )
+        )
+
+    def _merge_document(self, document: NodeDocument, now: float) -> None:
+        if document.node == self.own.node:
+            self._names.on_own(document)
+        elif self._view.merge_document(document):
+            self._out.documents.add(document.node)
+            self._meet(document, now)
+
+    def _note_override(self, old: Record, new: Record) -> None:
+        """Tell of a write of this node's that another one's undoes unseen."""
+        if old.writer.startswith(f"{self.own.node}/") and new.revision <= old.revision:
+            self._out.note(
+                "overridden",
+                f"{old.key}: a write of {old.writer} at revision {old.revision} gave "
+                f"way to one of {new.writer} at the same time",
+                uid=getattr(old, "uid", ""),
+                about=getattr(old, "node", None) or "",
+            )
 
     def _meet(self, document: NodeDocument, now: float) -> None:
         """Listen to a peer from now on; a changed address is taken over."""
@@ -236,16 +340,47 @@ class Exchange:
             mesh_port=document.mesh_port,
             pub_port=document.pub_port,
         )
-        old = self._peers.get(document.node)
-        if document.node == self.own.node or old == line:
+        if document.node == self.own.node or self._view.is_removed(document):
             return
-        if old is not None:
-            self._out.order(Disconnect(**attrs.asdict(old)))
+        self._met[document.node] = document.identity
+        old = self._peers.get(document.node)
+        if old == line:
+            return
         self._peers[document.node] = line
+        if old is not None:
+            self._hang_up(old)
         self._members.learn(document.node, now)
         self._out.order(
             line, Introduce(address=document.address, mesh_port=document.mesh_port)
         )
+
+    def _is_outdated(self, document: NodeDocument) -> bool:
+        """Tell whether a later document of its node is known: it may have moved."""
+        head = self._view.head(document.node)
+        return head is not None and pair(document) < pair(head)
+
+    def _leave_removed(self) -> None:
+        """Have no more to do with peers that an operator removed."""
+        for node in [n for n in self._peers if self._is_out(n)]:
+            line = self._peers.pop(node)
+            del self._met[node]
+            self._hang_up(line)
+            self._members.forget(node)
+            self._digests.pop(node, None)
+
+    def _hang_up(self, line: Connect) -> None:
+        """Stop hearing where a peer was, unless another one is there now."""
+        there = line.address, line.mesh_port, line.pub_port
+        taken = any(
+            (other.address, other.mesh_port, other.pub_port) == there
+            for other in self._peers.values()
+        )
+        if not taken:
+            self._out.order(Disconnect(**attrs.asdict(line)))
+
+    def _is_out(self, node: str) -> bool:
+        record = self._view.node_record(node)
+        return record is not None and record.removed == self._met[node]
 
     def _bid_farewell(self, message: Farewell, now: float) -> Ack:
         if message.node in self._peers:
@@ -257,5 +392,11 @@ class Exchange:
         return Ack()
 
     def _tell(self, change: Changed | None) -> None:
-        if change is not None:
-            self._out.report(f"{change.node}: {change.new.value}, {change.evidence}")
+        if change is None:
+            return
+        text = f"{change.node}: {change.new.value}, {change.evidence}"
+        peer = self._members.peer(change.node)
+        assert peer is not None
+        peer.entry = self._out.note(
+            "verdict", text, about=change.node, cause=peer.entry
+        )

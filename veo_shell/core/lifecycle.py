@@ -57,7 +57,14 @@ class Wanted:
 
 @attrs.frozen(kw_only=True)
 class Unwanted:
-    """The table does not want this container any more."""
+    """The table does not want this container any more.
+
+    It leaves DNS at once and is stopped after `drain_s`, when who knew it asks no more;
+    `kill`: without being asked to end.
+    """
+
+    drain_s: float = 0.0
+    kill: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +102,7 @@ class Life:
     good when the table gives the container up. `early_exit` is an end that the event
     stream told before the engine answered the order to start; `owed_exits`
     counts the reverse: ends known from an answer that the stream has yet to tell.
+    `is_discarding`: the engine was told to remove it and has not answered yet.
     `changed_s` is when the state changed last.
     """
 
@@ -107,6 +115,7 @@ class Life:
     wanted: bool = True
     early_exit: ContainerExited | None = None
     owed_exits: int = 0
+    is_discarding: bool = False
     changed_s: float = 0.0
 
     def to(self, state: State, **changes: Any) -> Life:
@@ -296,12 +305,32 @@ def _discard(life: Life, event: LifeEvent, now: float) -> Step:
         container_id=life.container.id,
         timeout_s=life.stop_timeout_s,
     )
-    return attrs.evolve(life, wanted=False).to(State.STOPPING), [order]
+    life = attrs.evolve(life, wanted=False, is_discarding=True)
+    return life.to(State.STOPPING), [order]
+
+
+def _time_to_discard(life: Life, event: LifeEvent, now: float) -> Step:
+    """Remove it after its drain or a failure; not twice, for an older timer."""
+    return (life, []) if life.is_discarding else _discard(life, event, now)
+
+
+def _unwanted(life: Life, event: LifeEvent, now: float) -> Step:
+    assert isinstance(event, Unwanted)
+    life = _sentenced(life, event)
+    if not event.drain_s or not life.container.is_up:
+        return _discard(life, event, now)
+    drained = attrs.evolve(life, wanted=False).to(State.STOPPING)
+    return drained, [After(name=life.container.name, delay_s=event.drain_s)]
 
 
 def _unwanted_later(life: Life, event: LifeEvent, now: float) -> Step:
     """Wait for the engine's answer: only then it is known what to remove."""
-    return attrs.evolve(life, wanted=False), []
+    assert isinstance(event, Unwanted)
+    return attrs.evolve(_sentenced(life, event), wanted=False), []
+
+
+def _sentenced(life: Life, event: Unwanted) -> Life:
+    return attrs.evolve(life, stop_timeout_s=0.0) if event.kill else life
 
 
 def _discarded(life: Life, event: LifeEvent, now: float) -> Step:
@@ -310,6 +339,7 @@ def _discarded(life: Life, event: LifeEvent, now: float) -> Step:
 
 def _discard_failed(life: Life, event: LifeEvent, now: float) -> Step:
     assert isinstance(event, EngineFailed)
+    life = attrs.evolve(life, is_discarding=False)
     return (
         life.to(State.STOPPING, reason=event.reason),
         [After(name=life.container.name, delay_s=RETRY_S)],
@@ -409,7 +439,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
             (state, ContainerExited): _exited,
             (state, ContainerGone): _vanished,
             (state, HealthChanged): _health,
-            (state, Unwanted): _discard,
+            (state, Unwanted): _unwanted,
             (state, Found): _found,
             (state, TimerDue): _ignore,
         }.items()
@@ -422,7 +452,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
             (state, ContainerExited): _exit_told,
             (state, ContainerGone): _gone,
             (state, HealthChanged): _ignore,
-            (state, Unwanted): _discard,
+            (state, Unwanted): _unwanted,
             (state, Found): _found_idle,
             (state, TimerDue): _ignore,
         }.items()
@@ -430,7 +460,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
     (S.BACKOFF, TimerDue): _again,
     (S.STOPPING, ContainerDiscarded): _discarded,
     (S.STOPPING, EngineFailed): _discard_failed,
-    (S.STOPPING, TimerDue): _discard,
+    (S.STOPPING, TimerDue): _time_to_discard,
     (S.STOPPING, ContainerStarted): _ignore,
     (S.STOPPING, ContainerExited): _ignore,
     (S.STOPPING, ContainerGone): _ignore,

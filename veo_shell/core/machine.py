@@ -13,16 +13,21 @@ from typing import Any
 import attrs
 
 from veo_shell.core import events as ev
-from veo_shell.core import reconcile
 from veo_shell.core.care import Care
-from veo_shell.core.commands import Command, Publish, Save
+from veo_shell.core.commands import Command, End, Publish, Save
+from veo_shell.core.copies import Copies
+from veo_shell.core.doors import Doors
 from veo_shell.core.exchange import Exchange
-from veo_shell.core.membership import GONE, Membership, Timing
-from veo_shell.core.model import Container, NodeDocument, Record
+from veo_shell.core.graves import Graves
+from veo_shell.core.membership import AWAY, GONE, Membership, Timing
+from veo_shell.core.model import Candidate, Container, NodeDocument, Record, Service
 from veo_shell.core.operations import Operations
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.reconcile import Reconciler
 from veo_shell.core.view import View
-from veo_shell.core.wire import Delta, Records
+from veo_shell.core.wire import Delta, Forget, Records
+
+LOOK_AGAIN_S = 1.0
 
 
 class Machine:
@@ -42,18 +47,29 @@ class Machine:
         self.cluster = cluster
         self.view = View()
         self.members = Membership(self.me, timing, now)
-        self._out = out = Outbox()
+        # With the boot in it: a process that was killed before it saved a write does
+        # not write another value under the same revision and writer.
+        boot = document.boot_id[:8]
+        self._writer = f"{self.me}/{boot}"
+        self._out = out = Outbox(node=self.me, boot=boot)
         self._exchange = Exchange(
             document, cluster, self.view, self.members, out, alone=alone, now=now
         )
         self._care = Care(
-            self.me, document.address, cluster, timing.stop_timeout_s, self.view, out
+            self.me, document.address, cluster, self.view, self.members, out
         )
-        # With the boot in it: a process that was killed before it saved a write does
-        # not write another value under the same revision and writer.
-        self._writer = f"{self.me}/{document.boot_id[:8]}"
-        self._operations = Operations(self._writer, self.view, self.members, out)
-        self._decided: tuple[int, int] | None = None
+        self._copies = Copies(self.view, self.members, out)
+        self._graves = Graves(document.boot_id, self.view, self.members, out)
+        self._doors = Doors(self.view, self.members, out)
+        self.reconciler = Reconciler(
+            self.me, self._writer, self.view, self.members, out
+        )
+        self._operations = Operations(
+            self._writer, self.view, self.reconciler, self._copies, out
+        )
+        self._born_s = now
+        self._looked_s = now
+        self._has_ended = False
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[[Any, float], None]]:
@@ -70,22 +86,48 @@ class Machine:
             ev.EngineFailed: care.on_named,
             ev.ContainerDiscarded: care.on_named,
             ev.TimerDue: care.on_named,
-            ev.Ticked: exchange.on_tick,
+            ev.Ticked: self._on_tick,
             ev.HeartbeatDue: exchange.on_heartbeat_due,
-            ev.Heard: exchange.on_heard,
+            ev.Heard: self._on_heard,
             ev.Asked: exchange.on_asked,
             ev.Welcomed: exchange.on_welcomed,
+            ev.RefusedEntry: self._on_refused_entry,
             ev.DifferenceHeard: exchange.on_difference,
-            ev.AddAsked: self._operations.on_asked,
-            ev.RemoveAsked: self._operations.on_asked,
-            ev.StopAsked: self._operations.on_asked,
-            ev.RoleAssigned: self._operations.on_asked,
+            ev.Recognized: exchange.names.on_recognized,
+            ev.Tried: self._on_tried,
+            ev.Saved: self._copies.on_saved,
+            ev.SaveFailed: self._copies.on_save_failed,
+            ev.CopyAnswered: self._on_copy_answered,
+            ev.Leaving: self._on_leaving,
+            **dict.fromkeys(
+                (
+                    ev.AddAsked,
+                    ev.RemoveAsked,
+                    ev.StopAsked,
+                    ev.ScaleAsked,
+                    ev.MoveAsked,
+                    ev.RoleAssigned,
+                    ev.DrainAsked,
+                    ev.RemoveNodeAsked,
+                ),
+                self._operations.on_asked,
+            ),
         }
 
     @property
     def own(self) -> NodeDocument:
         """Return this node's document, without its containers."""
         return self._exchange.own
+
+    @property
+    def protocol(self) -> int:
+        """Return the protocol that all known members speak."""
+        return self._exchange.protocol
+
+    @property
+    def heartbeat_s(self) -> float:
+        """Return the time until the next heartbeat, give or take."""
+        return self.members.heartbeat_s
 
     @property
     def is_settled(self) -> bool:
@@ -96,6 +138,15 @@ class Machine:
     def knows_its_own(self) -> bool:
         """Tell whether what it says of its own containers is what its engine says."""
         return self._care.knows_its_own
+
+    @property
+    def dns_key(self) -> tuple[int, int, int]:
+        """Return what changes whenever what DNS may answer does."""
+        return self.view.digest, self.members.revision, self._doors.revision
+
+    def candidates(self, service: Service, uid: str = "") -> list[Candidate]:
+        """Rank all nodes for one more instance of a service."""
+        return self.reconciler.candidates(service, uid)
 
     def restore(
         self, documents: list[NodeDocument], records: list[Record], now: float
@@ -111,9 +162,12 @@ class Machine:
 
     def handle(self, event: ev.Event, now: float) -> list[Command]:
         """Return what is to be done after the event, in order."""
+        self.reconciler.now = now
         self._handlers[type(event)](event, now)
-        self._decide()
+        if self.is_settled and not self._care.is_leaving:
+            self.reconciler.decide(now)
         self._care.follow_table(self.is_settled, now)
+        self._end_if_left()
         return self._flush()
 
     def answerable(self) -> list[Container]:
@@ -121,59 +175,141 @@ class Machine:
 
         Ready ones of services that stand, on nodes that are not dead and have their
         engine: a container whose service was removed is out at once, before its node
-        has stopped it, and one whose engine went away most likely went with it.
+        has stopped it, and one whose engine went away most likely went with it. On a
+        node whose daemon is away, only while its published port takes connections.
         """
         return [
             container
             for container in self.view.containers()
             if container.is_ready
             and self._stands(container)
-            and self._is_reached(container.node)
+            and self._is_reached(container)
         ]
 
-    def _is_reached(self, node: str) -> bool:
-        head = self.view.head(node)
-        engine = head is not None and not head.engine_lost
-        return engine and self.members.status(node) not in GONE
+    def _is_reached(self, container: Container) -> bool:
+        head = self.view.head(container.node)
+        if head is None or head.engine_lost:
+            return False
+        status = self.members.status(container.node)
+        if status in AWAY:
+            return not self._doors.is_closed(container)
+        return status not in GONE
 
     def _stands(self, container: Container) -> bool:
         record = self.view.service(container.uid)
-        return record is None or record.service is not None
+        if record is None:
+            return True
+        slot = self.view.slot(container.uid, container.slot)
+        ends = slot is not None and container.name in slot.ends
+        return record.service is not None and not ends
+
+    # Events that concern several parts
+
+    def _on_tick(self, event: ev.Ticked, now: float) -> None:
+        self._exchange.on_tick(event, now)
+        self._copies.on_tick(now)
+        self._graves.on_tick(now)
+        self._doors.on_tick(now)
+        self._care.on_tick(now)
+        if now - self._looked_s >= LOOK_AGAIN_S:
+            self._looked_s = now
+            self.reconciler.tick()
+        self._end_orphans(now)
+
+    def _on_heard(self, event: ev.Heard, now: float) -> None:
+        self._exchange.on_heard(event, now)
+        is_peer = self._exchange.line(event.message.node) is not None
+        if is_peer and isinstance(event.message, Forget):
+            self._graves.on_forget(event.message.uids)
+
+    def _on_tried(self, event: ev.Tried, now: float) -> None:
+        if event.container:
+            self._doors.on_tried(event, now)
+        else:
+            self.members.tried(event.node, event.knock, now)
+
+    def _on_copy_answered(self, event: ev.CopyAnswered, now: float) -> None:
+        self._copies.on_copy_answered(event, now)
+        self._graves.on_copy_answered(event, now)
+
+    def _on_refused_entry(self, event: ev.RefusedEntry, now: float) -> None:
+        if event.removed:
+            reason = f"{self.me} was removed from the cluster: it joins afresh"
+            self._out.order(End(reason=reason, afresh=True))
+        else:
+            self._out.order(End(reason=event.reason))
+
+    def _on_leaving(self, event: ev.Leaving, now: float) -> None:
+        self._out.note("leaves", f"{self.me} leaves the cluster", about=self.me)
+        self._care.is_leaving = True
+
+    def _end_orphans(self, now: float) -> None:
+        """End what no peer knows, once those that live were asked and had time to say.
+
+        A node that is alone may have lost its table: it leaves them alone.
+        """
+        grown_up = now - self._born_s >= self.members.timing.boot_grace_s
+        if grown_up and self._exchange.has_met and len(self.members.alive()) > 1:
+            self._care.end_orphans(now)
+
+    def _end_if_left(self) -> None:
+        """End this process once it is to leave and nothing of it runs any more."""
+        if self._has_ended:
+            return
+        if self.view.is_removed(self.own):
+            self._care.is_leaving = True
+        if self._care.is_leaving and (self._care.is_empty or self._care.engine_lost):
+            self._has_ended = True
+            if self._care.engine_lost:
+                text = "its engine is away: what runs there is left to itself"
+                self._out.note("leaves", text, about=self.me)
+            self._out.order(End(reason=f"{self.me} has left the cluster", clean=True))
+
+    # What is handed out
 
     def _flush(self) -> list[Command]:
-        """Hand the commands over; what changed is published before all else."""
-        out = self._out
+        """Hand the commands over; what changed is published before all else.
+
+        What this node's own containers changed is looked at with the next event.
+        """
+        out, view = self._out, self.view
+        view.settle()
         first: list[Command] = []
-        if out.changed or out.gone or out.records or self._engine_changed():
+        if out.is_own_news or self._engine_changed():
             first.append(Publish(message=self._delta()))
-        records = tuple({**out.learned, **out.records}.values())
-        if records or out.documents:
-            documents = tuple(self.view.document(n) for n in sorted(out.documents))
-            first.append(Save(documents=documents, records=records))
+        if out.records or out.learned or out.documents or view.dropped:
+            first.append(self._save())
         commands = first + out.commands
         out.clear()
         return commands
 
-    def _decide(self) -> None:
-        """Reconcile, unless all that it depends on is as it was the last time."""
-        seen = self.view.digest, self.members.revision
-        if not self.is_settled or seen == self._decided:
-            return
-        for record in reconcile.decide(self.view, self.members, self.me, self._writer):
-            self._out.write(record)
-        self._decided = seen
+    def _save(self) -> Save:
+        out, view = self._out, self.view
+        known = {head.node for head in view.nodes}
+        records = {**out.learned, **out.records}
+        save = Save(
+            ticket=out.ticket,
+            documents=tuple(view.document(n) for n in sorted(out.documents & known)),
+            records=tuple(records[k] for k in records if k not in view.dropped),
+            dropped=tuple(sorted(view.dropped)),
+        )
+        view.dropped = set()
+        out.ticket += 1
+        return save
 
     def _engine_changed(self) -> bool:
         return self.own.engine_lost != self._care.engine_lost
 
     def _delta(self) -> Delta:
-        """Return what changed since the last delta; a new version of the document."""
+        """Return what changed since the last delta, as a new version of the document.
+
+        Also for records alone: the version tells a delta that was long on its way.
+        """
         own, out = self.own, self._out
-        if out.changed or out.gone or self._engine_changed():
-            self._exchange.own = attrs.evolve(
-                own, version=own.version + 1, engine_lost=self._care.engine_lost
-            )
-            out.documents.add(self.me)
+        self._exchange.own = attrs.evolve(
+            own, version=own.version + 1, engine_lost=self._care.engine_lost
+        )
+        out.documents.add(self.me)
         delta = Delta(
             node=self.me,
             boot_id=own.boot_id,

@@ -6,37 +6,66 @@ that we hear has heard it either; while somebody does, only our link to it is br
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 
 import attrs
 
-from veo_shell.core.model import Status
+from veo_shell.core.model import Knock, Status
+from veo_shell.core.wire import Heartbeat
 
 GONE = frozenset({Status.DEAD, Status.LEFT})
 """What runs on such a node is to run elsewhere; DNS does not answer it."""
+AWAY = frozenset({Status.DOWN, Status.PAUSED})
+"""The containers of such a node may run on while its daemon does not."""
+COORDINATING = frozenset({Status.ALIVE, Status.SUSPECT})
+
+MAX_STRAIN = 7
+"""Time-outs are stretched by at most one more than this (Lifeguard, section IV-A)."""
+CALM_TICKS = 8
+"""So many ticks in time take one off the strain."""
 
 
 @attrs.frozen(kw_only=True)
 class Timing:
-    """Every time-out of a node, in seconds, with the defaults of the design."""
+    """Every time-out of a node, in seconds, with the defaults of the design.
+
+    `heartbeats_per_s` is how many a node receives at most: with more peers than make
+    that many, they beat more slowly, and the time-outs grow alike. `majority_s` is how
+    long after a node's death its instances of majority services are started elsewhere,
+    `steady_s` how long the same nodes have to be alive before duplicates are ended.
+    """
 
     heartbeat_s: float = 0.5
+    heartbeats_per_s: float = 200.0
     suspect_s: float = 1.5
     dead_s: float = 2.5
+    down_s: float = 10.0
+    engine_s: float = 10.0
     pause_s: float = 60.0
     boot_grace_s: float = 15.0
     lag_s: float = 0.5
+    try_s: float = 0.5
+    majority_s: float = 3.0
+    steady_s: float = 1.0
+    drain_s: float = 2.0
+    copy_s: float = 3.0
+    grave_s: float = 30.0
     stop_timeout_s: float = 10.0
     rejoin_s: float = 2.0
     name_retry_s: float = 0.5
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Peer:
     """One peer: the verdict, since when and why, and the evidence for it.
 
-    `heard_s` is when it last spoke, or when this node began to listen for it.
-    `silences` is what it said last about whom it does not hear.
+    Written by `Membership` alone. `heard_s` is when it last spoke, or when this node
+    began to listen for it. `silences` and `refused` are what it said last about whom
+    it does not hear, and whose host refuses it, `digest` and `told` what it said of
+    its view and of its own document, (incarnation, version). `refused_s` is when its
+    own host refused us last. `witness` still hears it while we do not. `entry` is the
+    journal's id of the verdict.
     """
 
     node: str
@@ -46,7 +75,16 @@ class Peer:
     heard_s: float
     boot_id: str = ""
     silences: Mapping[str, float] = attrs.field(factory=dict)
+    refused: Collection[str] = ()
+    digest: int = 0
+    told: tuple[int, int] | None = None
+    count: int = 0
+    refused_s: float = -math.inf
+    tried_s: float = -math.inf
     paused_until_s: float = 0.0
+    witness: str = ""
+    strain: int = 0
+    entry: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,17 +98,24 @@ class Changed:
 
 
 class Membership:
-    """The peers of one node. `heard`, `farewell` and `tick` alone change a verdict."""
+    """The peers of one node. The methods under "Evidence" alone change a verdict."""
 
     def __init__(self, me: str, timing: Timing, now: float) -> None:
         self._me = me
         self.timing = timing
         self._peers: dict[str, Peer] = {}
+        self._born_s = now
         self._ticked_s = now
+        self._calm_ticks = 0
+        self.strain = 0
         self.revision = 0  # grows with every verdict that changes
+        self.steady_since_s = now
+        self.lagged_s = -math.inf
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._peers.values())
+
+    # Reading
 
     def peer(self, node: str) -> Peer | None:
         """Return what is known of a peer; None for strangers and for this node."""
@@ -88,10 +133,107 @@ class Membership:
         living = [p.node for p in self if p.status is Status.ALIVE]
         return sorted([self._me, *living])
 
+    def coordinators(self) -> list[str]:
+        """Return the nodes among which the coordinator of a service is.
+
+        Suspects too: while nodes disagree on one, they agree on who decides.
+        """
+        living = [p.node for p in self if p.status in COORDINATING]
+        return sorted([self._me, *living])
+
+    def lost_for_s(self, node: str, now: float) -> float:
+        """Return for how long the present verdict on a peer has stood."""
+        peer = self._peers.get(node)
+        return now - peer.since_s if peer else math.inf
+
+    def entry(self, node: str) -> str:
+        """Return the journal's id of the verdict on a peer, "" if there is none."""
+        peer = self._peers.get(node)
+        return peer.entry if peer else ""
+
     def silences(self, now: float) -> dict[str, float]:
         """Return the peers not heard directly, with the age of their silence."""
-        ages = {peer.node: now - peer.heard_s for peer in self}
-        return {n: age for n, age in ages.items() if age >= self.timing.suspect_s}
+        ages = {peer.node: self._silence_s(peer, now) for peer in self}
+        least_s = self.timing.suspect_s * self.crowd
+        return {n: age for n, age in ages.items() if age >= least_s}
+
+    def refused(self, now: float) -> tuple[str, ...]:
+        """Return the peers whose hosts refuse a connection to the mesh's port."""
+        return tuple(p.node for p in self if self._refuses(p, now))
+
+    def is_mutual(self, node: str) -> bool:
+        """Tell whether a peer is alive, heard directly, and hears this node."""
+        if node == self._me:
+            return True
+        peer = self._peers.get(node)
+        return (
+            peer is not None
+            and peer.status is Status.ALIVE
+            and not peer.witness
+            and self._me not in peer.silences
+        )
+
+    def sees_majority(self, voters: Collection[str], now: float) -> bool:
+        """Tell whether more than half of the voters and this node hear each other.
+
+        Both ways: one that hears everybody and is heard by nobody is alone. No strain
+        stretches it: the other side counts on it.
+        """
+        return self._are_most([self._mutual_age_s(node, now) for node in voters])
+
+    def has_lost_majority(self, voters: Collection[str], now: float) -> bool:
+        """Tell whether this node has seen no majority for the time of a death.
+
+        One that has just started has not had the time to hear anybody, and what the
+        others say of its silence is of the process before it.
+        """
+        if now - self._born_s < self._mutual_s:
+            return False
+        ages = []
+        for node in voters:
+            peer = self._peers.get(node)
+            is_new = peer is not None and peer.status is Status.UNKNOWN
+            age_s = now - peer.heard_s if peer is not None and is_new else None
+            ages.append(self._mutual_age_s(node, now) if age_s is None else age_s)
+        return not self._are_most(ages)
+
+    def agreeing(self, nodes: Collection[str], digest: int) -> int:
+        """Return how many of these nodes, this one too, said last to hold this view."""
+        peers = (self._peers.get(node) for node in nodes if self.is_mutual(node))
+        others = sum(1 for peer in peers if peer is not None and peer.digest == digest)
+        return others + (self._me in nodes)
+
+    def is_current(self, node: str, pair: tuple[int, int], digest: int) -> bool:
+        """Tell whether a document, (incarnation, version), is what its node says now.
+
+        Of a node that others hear for us, whether our whole view is as theirs.
+        """
+        peer = self._peers.get(node)
+        if peer is None:
+            return node == self._me
+        if peer.witness:
+            other = self._peers.get(peer.witness)
+            return other is not None and other.digest == digest
+        return peer.told is not None and peer.told <= pair
+
+    @property
+    def heartbeat_s(self) -> float:
+        """Return the time between two heartbeats of this node."""
+        return max(
+            self.timing.heartbeat_s, len(self._peers) / self.timing.heartbeats_per_s
+        )
+
+    @property
+    def crowd(self) -> float:
+        """Return by how much so many peers stretch time-outs, on every node alike."""
+        return self.heartbeat_s / self.timing.heartbeat_s
+
+    @property
+    def stretch(self) -> float:
+        """Return by how much time-outs are longer than set."""
+        return self.crowd * (1 + self.strain)
+
+    # Evidence
 
     def learn(self, node: str, now: float) -> None:
         """Begin to listen for a peer; it is unknown until heard."""
@@ -103,13 +245,19 @@ class Membership:
                 evidence="not heard yet",
                 heard_s=now,
             )
+            self.revision += 1
+
+    def forget(self, node: str) -> None:
+        """Have no peer of that name any more."""
+        if self._peers.pop(node, None) is not None:
+            self.revision += 1
 
     def heard(
         self,
         node: str,
         boot_id: str,
         now: float,
-        silences: Mapping[str, float] | None = None,
+        said: Heartbeat | None = None,
     ) -> Changed | None:
         """Note that a peer spoke: it is alive whatever was believed before.
 
@@ -120,8 +268,19 @@ class Membership:
         peer = self._peers[node]
         if peer.status in (Status.PAUSED, Status.LEFT) and peer.boot_id == boot_id:
             return None
-        said = peer.silences if silences is None else silences
-        peer = attrs.evolve(peer, boot_id=boot_id, heard_s=now, silences=said)
+        was_lost = peer.status is not Status.ALIVE or bool(peer.witness)
+        if peer.boot_id != boot_id:
+            peer.boot_id, peer.count = boot_id, 0
+        peer.heard_s = now
+        peer.witness = ""
+        peer.refused_s = -math.inf
+        if said is not None:
+            peer.silences, peer.refused = said.silences, said.refused
+            peer.strain, peer.digest = said.strain, said.digest
+            peer.told = said.incarnation, said.version
+            peer.count = said.count
+        elif was_lost:  # what it said before is of before
+            peer.told, peer.digest = None, 0
         return self._judge(peer, Status.ALIVE, "heartbeats arrive", now)
 
     def farewell(
@@ -129,24 +288,55 @@ class Membership:
     ) -> Changed | None:
         """Note that a peer said it pauses (for a time) or leaves."""
         self.learn(node, now)
-        peer = attrs.evolve(
-            self._peers[node], boot_id=boot_id, paused_until_s=now + for_s
-        )
+        peer = self._peers[node]
+        peer.boot_id = boot_id
+        peer.paused_until_s = now + for_s
         if left:
             return self._judge(peer, Status.LEFT, "it said that it leaves", now)
         return self._judge(
             peer, Status.PAUSED, f"it said that it pauses for {for_s:g} s", now
         )
 
+    def tried(self, node: str, knock: Knock, now: float) -> None:
+        """Note how the host of a silent peer answered on the mesh's port."""
+        peer = self._peers.get(node)
+        if peer is not None and knock is Knock.REFUSED:
+            peer.refused_s = now
+
+    def to_try(self, now: float) -> list[str]:
+        """Return the silent peers whose hosts are to be tried now."""
+        timing, due = self.timing, []
+        for peer in self:
+            silent = now - peer.heard_s >= timing.suspect_s * self.crowd
+            judged = peer.status in (Status.ALIVE, Status.SUSPECT, Status.DOWN)
+            if silent and judged and now - peer.tried_s >= timing.try_s:
+                peer.tried_s = now
+                due.append(peer.node)
+        return due
+
     def tick(self, now: float) -> list[Changed]:
         """Judge every silence; after a lag of our own all silences start afresh."""
         lag_s, self._ticked_s = now - self._ticked_s, now
+        self._feel(lag_s)
         if lag_s > self.timing.lag_s:
-            for peer in list(self):
-                self._peers[peer.node] = attrs.evolve(peer, heard_s=now)
+            self.lagged_s = now
+            for peer in self:
+                if peer.status not in GONE:
+                    peer.heard_s = now
             return []
         changes = [self._tick_peer(peer, now) for peer in list(self)]
         return [change for change in changes if change is not None]
+
+    def _feel(self, lag_s: float) -> None:
+        """Suspect this node itself as long as its loop lags (Lifeguard)."""
+        if lag_s > self.timing.lag_s:
+            self.strain = min(self.strain + 1, MAX_STRAIN)
+            self._calm_ticks = 0
+        elif self.strain:
+            self._calm_ticks += 1
+            if self._calm_ticks >= CALM_TICKS:
+                self.strain -= 1
+                self._calm_ticks = 0
 
     def _tick_peer(self, peer: Peer, now: float) -> Changed | None:
         silence_s = now - peer.heard_s
@@ -156,19 +346,23 @@ class Membership:
         elif peer.status is Status.UNKNOWN:
             if silence_s >= self.timing.boot_grace_s:
                 return self._judge(peer, Status.DEAD, "not heard in the grace", now)
-        elif peer.status in (Status.ALIVE, Status.SUSPECT):
+        elif peer.status not in GONE:
             return self._judge_silence(peer, silence_s, now)
         return None
 
     def _judge_silence(
         self, peer: Peer, silence_s: float, now: float
     ) -> Changed | None:
-        if silence_s < self.timing.suspect_s:
+        timing, stretch = self.timing, self.stretch
+        if silence_s < timing.suspect_s * stretch:
             return None
-        if witness := self._witness(peer.node, now):
-            text = f"link broken: {witness} hears it"
+        peer.witness = self._witness(peer.node, now)
+        if peer.witness:
+            text = f"link broken: {peer.witness} hears it"
             return self._judge(peer, Status.ALIVE, text, now)
-        if silence_s < self.timing.dead_s:
+        if self._is_refusing(peer, now):
+            return self._judge_refusal(peer, now)
+        if silence_s < timing.dead_s * stretch:
             return self._judge(
                 peer, Status.SUSPECT, f"silent for {silence_s:.1f} s", now
             )
@@ -176,26 +370,74 @@ class Membership:
             peer, Status.DEAD, f"nobody heard it for {silence_s:.1f} s", now
         )
 
-    def _witness(self, node: str, now: float) -> str | None:
+    def _judge_refusal(self, peer: Peer, now: float) -> Changed | None:
+        """Tell a daemon that is down from a host that is lost."""
+        if peer.status is Status.DOWN and now - peer.since_s >= self.timing.down_s:
+            text = f"its host has refused the mesh's port for {self.timing.down_s:g} s"
+            return self._judge(peer, Status.DEAD, text, now)
+        text = "its host answers and refuses the mesh's port"
+        return self._judge(peer, Status.DOWN, text, now)
+
+    def _refuses(self, peer: Peer, now: float) -> bool:
+        return now - peer.refused_s < self.timing.suspect_s
+
+    def _is_refusing(self, peer: Peer, now: float) -> bool:
+        """Tell whether the peer's host refused us lately, or one that we hear."""
+        return self._refuses(peer, now) or any(
+            peer.node in other.refused for other in self if self._is_heard(other, now)
+        )
+
+    def _is_heard(self, peer: Peer, now: float) -> bool:
+        fresh_s = self.timing.suspect_s * self.stretch
+        return peer.status is Status.ALIVE and now - peer.heard_s < fresh_s
+
+    def _witness(self, node: str, now: float) -> str:
         """Name a peer that we hear and that heard `node` within the dead time."""
+        dead_s = self.timing.dead_s * self.stretch
         for other in self:
-            heard_us = now - other.heard_s < self.timing.suspect_s
-            if other.node == node or other.status is not Status.ALIVE or not heard_us:
+            if other.node == node or not self._is_heard(other, now):
                 continue
             said_s = other.silences.get(node)
-            if said_s is None or said_s + now - other.heard_s < self.timing.dead_s:
+            if said_s is None or said_s + now - other.heard_s < dead_s:
                 return other.node
-        return None
+        return ""
+
+    def _silence_s(self, peer: Peer, now: float) -> float:
+        """Return the age of a silence; of one not heard at all, that of the dead."""
+        silence_s = now - peer.heard_s
+        if peer.status is Status.UNKNOWN or peer.status in GONE:
+            return max(silence_s, self.timing.dead_s)
+        return silence_s
+
+    def _are_most(self, ages_s: list[float]) -> bool:
+        """Tell whether more than half of these are younger than a death."""
+        needed = len(ages_s) // 2 + 1
+        return not ages_s or sorted(ages_s)[needed - 1] < self._mutual_s
+
+    @property
+    def _mutual_s(self) -> float:
+        """Return how long ago two nodes that see each other heard each other."""
+        return self.timing.dead_s * self.crowd
+
+    def _mutual_age_s(self, node: str, now: float) -> float:
+        """Return how long ago this node and another last heard each other."""
+        if node == self._me:
+            return 0.0
+        peer = self._peers.get(node)
+        if peer is None or peer.status is Status.UNKNOWN or peer.status in GONE:
+            return math.inf
+        age_s = now - peer.heard_s
+        return age_s + peer.silences.get(self._me, 0.0)
 
     def _judge(
         self, peer: Peer, status: Status, evidence: str, now: float
     ) -> Changed | None:
-        old = self._peers.get(peer.node, peer)
-        if old.status is status:
-            self._peers[peer.node] = attrs.evolve(peer, evidence=evidence)
+        peer.evidence = evidence
+        if peer.status is status:
             return None
+        old, peer.status = peer.status, status
+        peer.since_s = now
         self.revision += 1
-        self._peers[peer.node] = attrs.evolve(
-            peer, status=status, since_s=now, evidence=evidence
-        )
-        return Changed(node=peer.node, old=old.status, new=status, evidence=evidence)
+        if Status.ALIVE in (old, status):
+            self.steady_since_s = now
+        return Changed(node=peer.node, old=old, new=status, evidence=evidence)

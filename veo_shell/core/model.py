@@ -55,6 +55,22 @@ class GroupPolicy(enum.Enum):
     ONE_FOR_ONE = "one_for_one"
 
 
+class OnPartition(enum.Enum):
+    """What becomes of a service's instances on nodes that are not seen any more."""
+
+    AVAILABLE = "available"
+    MAJORITY = "majority"
+    KEEP = "keep"
+
+
+class Knock(enum.Enum):
+    """What a TCP connection to a host's port came to."""
+
+    OPEN = "open"
+    REFUSED = "refused"
+    SILENT = "silent"
+
+
 class State(enum.Enum):
     """Where a container is in its life (design: `core/lifecycle.py` has the table)."""
 
@@ -84,6 +100,7 @@ class Status(enum.Enum):
     UNKNOWN = "unknown"
     ALIVE = "alive"
     SUSPECT = "suspect"
+    DOWN = "down"
     PAUSED = "paused"
     DEAD = "dead"
     LEFT = "left"
@@ -127,11 +144,14 @@ class Service:
     """What an operator asks for: a spec under a name.
 
     `environment` and `labels` hold `KEY=value` strings in the order given. `cpus`,
-    `memory_bytes` and `disk_bytes` of 0 mean no limit and no reservation.
+    `memory_bytes` and `disk_bytes` of 0 mean no limit and no reservation. `replicas` is
+    how many instances it begins with; `scale` changes the number that stands.
     """
 
     name: str
     image: str
+    replicas: int = 1
+    on_partition: OnPartition = OnPartition.AVAILABLE
     restart: Restart = Restart.NEVER
     restart_count: int = 0
     privileged: bool = False
@@ -199,12 +219,41 @@ class Container:
     reason: str = ""
 
     @property
+    def is_up(self) -> bool:
+        """Tell whether its process runs, healthy or not."""
+        return self.state in (State.RUNNING, State.UNHEALTHY)
+
+    @property
     def is_ready(self) -> bool:
         """Tell whether it may be answered by DNS: running and not known unhealthy."""
         return self.state is State.RUNNING and self.health in (
             Health.NONE,
             Health.HEALTHY,
         )
+
+
+@attrs.frozen(kw_only=True)
+class Added(Container):
+    """The container of a service that was added, and on how many disks the write is.
+
+    `warning` says why there are fewer copies than two.
+    """
+
+    copies: int
+    warning: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Written:
+    """What a verb changed, on how many disks that is, and what it was about.
+
+    `warning` says why there are fewer copies than two, or what is left to be done.
+    """
+
+    what: str
+    copies: int
+    warning: str = ""
+    containers: tuple[Container, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -288,12 +337,22 @@ class NodeDocument:
     resources: Resources
     role: str = ""
     engine_lost: str = ""
+    disk_id: str = ""
+    protocol: int = 1
     containers: tuple[Container, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """Return what `NodeRecord.removed` names; of protocol 1, that boot alone."""
+        return self.disk_id or self.boot_id
 
 
 @attrs.frozen(kw_only=True)
 class ServiceRecord:
-    """Table record: a service that should run. `service` None is a tombstone."""
+    """Table record: a service that should run. `service` None is a tombstone.
+
+    `operations` are the last that changed it: asked again, they are not done again.
+    """
 
     uid: str
     revision: int
@@ -301,6 +360,8 @@ class ServiceRecord:
     service: Service | None
     replicas: int = 1
     previous: tuple[Service, ...] = ()
+    operations: tuple[str, ...] = ()
+    cause: str = ""
 
     @property
     def key(self) -> str:
@@ -312,9 +373,14 @@ class ServiceRecord:
 class SlotRecord:
     """Table record: where one instance of a service should run. None = nowhere yet.
 
-    `wanted` False: the slot was given up (stopped, scaled away); its number may be
-    filled again under a higher generation. `operation` is the one that asked for it
-    last: asked again of another coordinator, it is answered from here.
+    `generation` grows with every decision about the slot. `made` is the generation in
+    the name of the container that fills it, 0 for the same one: a decision may keep a
+    container that was made under an earlier one. `ends` names the containers of this
+    slot that are to stop; any other that runs stays until a decision names it.
+    `handover`: the container named takes over as soon as it is ready. `wanted` False:
+    the slot was given up (stopped, scaled away); its number may be filled again.
+    `operation` is the one that asked for it last: asked again of another coordinator,
+    it is answered from here. `cause` is the journal's id of the decision.
     """
 
     uid: str
@@ -325,21 +391,38 @@ class SlotRecord:
     node: str | None
     wanted: bool = True
     operation: str = ""
+    made: int = 0
+    ends: tuple[str, ...] = ()
+    handover: bool = False
+    cause: str = ""
 
     @property
     def key(self) -> str:
         """Return the record's key in the table."""
         return f"slot/{self.uid}/{self.slot}"
 
+    @property
+    def container_generation(self) -> int:
+        """Return the generation in the name of the container that fills it."""
+        return self.made or self.generation
+
 
 @attrs.frozen(kw_only=True)
 class NodeRecord:
-    """Table record: what operators decided about a node. None = not decided."""
+    """Table record: what operators decided about a node. None = not decided.
+
+    `removed` is the disk id of the state that must not come back; a node of that name
+    joins with a fresh one. `votes`: it counts where a majority is asked for.
+    """
 
     node: str
     revision: int
     writer: str
     role: str | None = None
+    drained: bool = False
+    removed: str = ""
+    votes: bool = False
+    cause: str = ""
 
     @property
     def key(self) -> str:
@@ -348,6 +431,28 @@ class NodeRecord:
 
 
 Record = ServiceRecord | SlotRecord | NodeRecord
+
+
+@attrs.frozen(kw_only=True)
+class JournalEntry:
+    """Something decided or seen, and by `cause` the entry that it follows from.
+
+    `id` is `node/boot/number`, unique in the cluster. `at_s` is in seconds since 1970,
+    by the clock of the node that wrote it. `about` is a node; `slot` is -1 where the
+    entry is not about one.
+    """
+
+    id: str
+    node: str
+    kind: str
+    text: str
+    at_s: float = 0.0
+    service: str = ""
+    uid: str = ""
+    slot: int = -1
+    container: str = ""
+    about: str = ""
+    cause: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -363,6 +468,53 @@ class NodeInfo:
     memory_bytes: int
     disk_bytes: int
     evidence: str = ""
+    since_s: float = 0.0
+    drained: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class NodeLink:
+    """One row of `node_monitor.links()`: whether a node hears another directly.
+
+    `silent_s` is for how long it has not, 0 while it does. What `node` says itself is
+    known from its heartbeats: it is None where `node` is not heard.
+    """
+
+    node: str
+    peer: str
+    hears: bool | None
+    silent_s: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Move:
+    """What becomes of one slot. `target` None: it waits, or is lost, for `reason`."""
+
+    service: str
+    uid: str
+    slot: int
+    source: str
+    target: str | None
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class DnsChange:
+    """An RRset that would be answered otherwise; () is no answer."""
+
+    name: str
+    type: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Loss:
+    """What `container_sup.if_lost()` foresees: nothing of it is done."""
+
+    node: str
+    moves: tuple[Move, ...]
+    dns: tuple[DnsChange, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -378,7 +530,7 @@ class NodeRoom:
 
 @attrs.frozen(kw_only=True)
 class Accepted:
-    """A service that the cluster took: the slot that was made for it, and where."""
+    """A slot made for a service that the cluster took, and where it is."""
 
     uid: str
     slot: int

@@ -1,28 +1,29 @@
 """The operators' writes, as the node performs them that decides about them.
 
-Every one carries an operation id; a repeated id is answered, not repeated.
+Every one carries an operation id; a repeated id is answered, not repeated, by the node
+that did it and by the next one that decides. It is answered once it is on this node's
+disk and on another's (`core/copies.py`).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 
 from veo_shell.core import events as ev
-from veo_shell.core import reconcile
-from veo_shell.core.commands import Answer, Refuse
-from veo_shell.core.membership import Membership
+from veo_shell.core.copies import Copies
 from veo_shell.core.model import (
     Accepted,
     NodeRecord,
     Record,
+    Service,
     ServiceRecord,
     SlotRecord,
 )
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.reconcile import Reconciler, given_up, missing_slots
 from veo_shell.core.view import View
 from veo_shell.errors import (
     NoSuitableNode,
@@ -32,136 +33,239 @@ from veo_shell.errors import (
     VeoError,
 )
 
-REMEMBERED = 10_000
+OPERATIONS_KEPT = 10
 
 
 class Operations:
-    """Performs writes on the view and answers them."""
+    """Performs writes on the view and has them answered."""
 
     def __init__(
-        self, writer: str, view: View, members: Membership, out: Outbox
+        self,
+        writer: str,
+        view: View,
+        reconciler: Reconciler,
+        copies: Copies,
+        out: Outbox,
     ) -> None:
         self._writer = writer
         self._view = view
-        self._members = members
+        self._reconciler = reconciler
+        self._copies = copies
         self._out = out
-        self._answers: OrderedDict[str, Answer | Refuse] = OrderedDict()
+        self._written: dict[str, Record] = {}
 
     def on_asked(self, event: Operation, now: float) -> None:
         """Perform an operation, once, and answer it."""
-        known = self._answers.get(event.operation)
-        if known is None:
-            known = self._perform(event)
-            self._answers[event.operation] = known
-            if len(self._answers) > REMEMBERED:
-                self._answers.popitem(last=False)
-        self._out.order(known)
-
-    def _perform(self, event: Operation) -> Answer | Refuse:
+        if self._copies.repeat(event.operation):
+            return
+        self._written = {}
         try:
+            self._copies.check_disk()
             value = _OPERATIONS[type(event)](self, event)
         except VeoError as error:
-            return Refuse(operation=event.operation, error=error)
-        return Answer(operation=event.operation, value=value)
+            self._copies.refuse(event.operation, error)
+            return
+        self._copies.answer(event.operation, value, tuple(self._written.values()), now)
 
-    def _add(self, event: ev.AddAsked) -> Accepted:
+    # Services
+
+    def _add(self, event: ev.AddAsked) -> list[Accepted]:
         found = [r for r in self._view.services() if r.service == event.service]
         old = found[0] if found else None
         uid = old.uid if old else event.uid
-        for slot in self._view.slots(uid):
-            if slot.operation == event.operation:  # asked before, elsewhere
-                return _accepted(slot)
-        if self._view.service(uid) != old:  # it is asked again, of another coordinator
+        slots = self._view.slots(uid)
+        done = [s for s in slots if s.operation == event.operation]
+        was_done = old is not None and event.operation in old.operations
+        if was_done and not done:  # and its slots were moved since
+            done = [s for s in slots if s.wanted]
+        if done:  # asked before, elsewhere
+            self._confirm(self._view.service(uid), *done)
+            return [_accepted(slot) for slot in done]
+        if was_done or self._view.service(uid) != old:
             raise ServiceError(
                 f"{event.service.name} was removed while it was being added"
             )
-        ranked = reconcile.candidates(self._view, self._members, event.service, uid)
+        ranked = self._reconciler.candidates(event.service, uid)
         if not event.queue and not any(c.fits for c in ranked):
             refusals = [(c.node, c.reason) for c in ranked]
             raise NoSuitableNode(service=event.service.name, refusals=refusals)
-        slot = self._fill_one_more(uid, event)
-        where = f"on {slot.node}" if slot.node else "waits: no node fits"
-        self._out.report(f"{event.service.name}: slot {slot.slot} {where}")
-        return _accepted(slot)
+        cause = self._note("added", "added by an operator", event.service, uid)
+        return [_accepted(slot) for slot in self._fill(old, uid, event, cause)]
 
-    def _fill_one_more(self, uid: str, event: ev.AddAsked) -> SlotRecord:
-        old = self._view.service(uid)
+    def _fill(
+        self, old: ServiceRecord | None, uid: str, event: ev.AddAsked, cause: str
+    ) -> list[SlotRecord]:
+        """Add what a spec begins with, or one more of what stands; return the slots."""
         wanted = sum(1 for slot in self._view.slots(uid) if slot.wanted)
-        record = ServiceRecord(
-            uid=uid,
-            revision=self._view.revision + 1,
-            writer=self._writer,
-            service=event.service,
-            # After a merge more slots can stand than replicas.
-            replicas=max(old.replicas if old else 0, wanted) + 1,
+        # After a merge more slots can stand than replicas.
+        before = max(old.replicas if old else 0, wanted)
+        record = self._changed(
+            old or ServiceRecord(uid=uid, revision=0, writer="", service=event.service),
+            event.operation,
+            replicas=before + (1 if old else event.service.replicas),
+            cause=cause,
         )
-        number = reconcile.missing_slots(record, self._view.slots(uid))[-1]
+        missing = missing_slots(record, self._view.slots(uid))
         self._write(record)
-        slot = reconcile.place(self._view, self._members, self._writer, uid, number)
-        assert slot is not None
-        slot = attrs.evolve(slot, operation=event.operation)
-        self._write(slot)
-        return slot
+        slots = []
+        for number in missing if old is None else missing[-1:]:
+            slot = self._reconciler.place(uid, number, cause, event.operation)
+            assert slot is not None
+            self._written[slot.key] = slot
+            slots.append(slot)
+        return slots
 
     def _remove(self, event: ev.RemoveAsked) -> None:
         record = self._view.service(event.uid)
         if record is None:
             raise UnknownService(f"no service has the uid {event.uid}")
-        if record.service is not None:
-            self._bury(record)
+        if record.service is None:
+            self._confirm(record)
+        else:
+            self._bury(record, event.operation)
 
-    def _bury(self, record: ServiceRecord) -> None:
+    def _bury(self, record: ServiceRecord, operation: str) -> None:
         assert record.service is not None
-        self._write(
-            attrs.evolve(
-                record,
-                service=None,
-                revision=self._view.revision + 1,
-                writer=self._writer,
-            )
+        cause = self._note(
+            "removed", "removed by an operator", record.service, record.uid
         )
-        self._out.report(f"{record.service.name}: removed by an operator")
+        self._write(self._changed(record, operation, service=None, cause=cause))
 
     def _stop(self, event: ev.StopAsked) -> None:
         record = self._view.service(event.uid)
         slots = {s.slot: s for s in self._view.slots(event.uid) if s.wanted}
         slot = slots.get(event.slot)
-        if record is None or not slot or slot.generation != event.generation:
+        if record is None or record.service is None:
+            return
+        if event.operation in record.operations:
+            self._confirm(record)
+            return
+        if not slot or slot.container_generation != event.generation:
             return
         if len(slots) == 1:
-            self._bury(record)
-        else:
-            self._give_up(record, slot)
-
-    def _give_up(self, record: ServiceRecord, slot: SlotRecord) -> None:
-        revision = self._view.revision + 1
-        fewer = record.replicas - 1
+            self._bury(record, event.operation)
+            return
+        text = f"slot {slot.slot} stopped by an operator"
+        cause = self._note("stopped", text, record.service, record.uid, slot.slot)
+        fewer = max(record.replicas - 1, 0)
+        self._write(self._changed(record, event.operation, replicas=fewer, cause=cause))
         self._write(
-            attrs.evolve(record, replicas=fewer, revision=revision, writer=self._writer)
+            attrs.evolve(
+                given_up(slot, cause),
+                revision=self._view.revision + 1,
+                writer=self._writer,
+            )
+        )
+
+    def _scale(self, event: ev.ScaleAsked) -> int:
+        record = self._view.service(event.uid)
+        if record is None or record.service is None:
+            raise UnknownService(f"no service has the uid {event.uid}")
+        if event.operation in record.operations:
+            self._confirm(record)
+            return record.replicas
+        text = f"scaled from {record.replicas} to {event.replicas} by an operator"
+        cause = self._note("scaled", text, record.service, record.uid)
+        self._write(
+            self._changed(record, event.operation, replicas=event.replicas, cause=cause)
+        )
+        return event.replicas
+
+    def _move(self, event: ev.MoveAsked) -> bool:
+        """Begin to move a slot; tell whether it was, or is, placed there."""
+        slot = self._view.slot(event.uid, event.slot)
+        service = self._view.spec(event.uid)
+        if slot is None or not slot.wanted or service is None:
+            raise UnknownService(f"no slot {event.slot} of {event.uid} is wanted")
+        if slot.operation == event.operation or slot.node == event.node:
+            self._confirm(slot)
+            return True
+        text = f"slot {slot.slot} moves to {event.node}: the nodes are rebalanced"
+        cause = self._note("rebalanced", text, service, event.uid, slot.slot)
+        moved = self._reconciler.move(slot, event.node, cause, event.operation)
+        if moved is not None:
+            self._written[moved.key] = moved
+        return moved is not None
+
+    # Nodes
+
+    def _assign_role(self, event: ev.RoleAssigned) -> None:
+        text = f"{event.node}: role {event.role}, by an operator"
+        self._change_node(event.node, "role", text, role=event.role)
+
+    def _drain(self, event: ev.DrainAsked) -> None:
+        what = "is drained" if event.drained else "takes work again"
+        text = f"{event.node} {what}, by an operator"
+        self._change_node(event.node, "drained", text, drained=event.drained)
+
+    def _remove_node(self, event: ev.RemoveNodeAsked) -> None:
+        head = self._view.head(event.node)
+        if head is None:
+            old = self._view.node_record(event.node)
+            if old is None or not old.removed:
+                raise UnknownNode(f"no node is called {event.node}")
+            self._confirm(old)
+            return
+        text = f"{event.node} removed from the cluster by an operator"
+        self._change_node(
+            event.node,
+            "node removed",
+            text,
+            removed=head.identity,
+            votes=False,
+            drained=False,
+        )
+
+    def _change_node(self, node: str, kind: str, text: str, **changes: Any) -> None:
+        if self._view.head(node) is None:
+            raise UnknownNode(f"no node is called {node}")
+        cause = self._out.note(kind, text, about=node)
+        old = self._view.node_record(node) or NodeRecord(
+            node=node, revision=0, writer=""
         )
         self._write(
             attrs.evolve(
-                slot, wanted=False, node=None, revision=revision, writer=self._writer
+                old,
+                **changes,
+                cause=cause,
+                revision=self._view.revision + 1,
+                writer=self._writer,
             )
         )
 
-    def _assign_role(self, event: ev.RoleAssigned) -> None:
-        if self._view.head(event.node) is None:
-            raise UnknownNode(f"no node is called {event.node}")
-        self._write(
-            NodeRecord(
-                node=event.node,
-                revision=self._view.revision + 1,
-                writer=self._writer,
-                role=event.role,
-            )
+    # Writing
+
+    def _changed(
+        self, record: ServiceRecord, operation: str, **changes: Any
+    ) -> ServiceRecord:
+        operations = (*record.operations, operation)[-OPERATIONS_KEPT:]
+        return attrs.evolve(
+            record,
+            **changes,
+            operations=operations,
+            revision=self._view.revision + 1,
+            writer=self._writer,
         )
-        self._out.report(f"{event.node}: role {event.role}")
+
+    def _note(
+        self, kind: str, text: str, service: Service, uid: str, slot: int = -1
+    ) -> str:
+        return self._out.note(
+            kind, f"{service.name}: {text}", service=service.name, uid=uid, slot=slot
+        )
 
     def _write(self, record: Record) -> None:
         taken = self._view.merge_record(record)
         assert taken, f"{record.key}: a write outranks all that stands"
         self._out.write(record)
+        self._written[record.key] = record
+
+    def _confirm(self, *records: Record | None) -> None:
+        """Have what an earlier coordinator wrote for this operation kept twice."""
+        for record in records:
+            if record is not None:
+                self._out.learn(record)
+                self._written[record.key] = record
 
 
 def _accepted(slot: SlotRecord) -> Accepted:
@@ -170,11 +274,24 @@ def _accepted(slot: SlotRecord) -> Accepted:
     )
 
 
-Operation = ev.AddAsked | ev.RemoveAsked | ev.StopAsked | ev.RoleAssigned
+Operation = (
+    ev.AddAsked
+    | ev.RemoveAsked
+    | ev.StopAsked
+    | ev.ScaleAsked
+    | ev.MoveAsked
+    | ev.RoleAssigned
+    | ev.DrainAsked
+    | ev.RemoveNodeAsked
+)
 
 _OPERATIONS: dict[type, Callable[[Operations, Any], Any]] = {
     ev.AddAsked: Operations._add,
     ev.RemoveAsked: Operations._remove,
     ev.StopAsked: Operations._stop,
+    ev.ScaleAsked: Operations._scale,
+    ev.MoveAsked: Operations._move,
     ev.RoleAssigned: Operations._assign_role,
+    ev.DrainAsked: Operations._drain,
+    ev.RemoveNodeAsked: Operations._remove_node,
 }

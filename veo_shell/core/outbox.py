@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from veo_shell.core.commands import Command, Report
-from veo_shell.core.model import Container, Record
+from veo_shell.core.commands import Command, Note
+from veo_shell.core.model import Container, JournalEntry, Record
 
 
 @attrs.define
@@ -14,23 +14,58 @@ class Outbox:
 
     `records` are this node's own writes, `learned` those that came from peers: only
     the first are published. `changed` and `gone` are this node's containers,
-    `documents` the nodes whose documents are to be saved.
+    `documents` the nodes whose documents are to be saved. `ticket` is the number of
+    the next order to save. `cause` is the journal's id of what the event at hand was
+    about.
     """
 
+    node: str
+    boot: str
     commands: list[Command] = attrs.field(factory=list)
     records: dict[str, Record] = attrs.field(factory=dict)
     learned: dict[str, Record] = attrs.field(factory=dict)
     changed: dict[str, Container] = attrs.field(factory=dict)
     gone: set[str] = attrs.field(factory=set)
     documents: set[str] = attrs.field(factory=set)
+    ticket: int = 1
+    cause: str = ""
+    _noted: int = 0
 
     def order(self, *commands: Command) -> None:
         """Have commands performed after what was ordered before."""
         self.commands += commands
 
-    def report(self, text: str) -> None:
-        """Tell the operator, in one line."""
-        self.order(Report(text=text))
+    def note(
+        self,
+        kind: str,
+        text: str,
+        *,
+        service: str = "",
+        uid: str = "",
+        slot: int = -1,
+        container: str = "",
+        about: str = "",
+        cause: str | None = None,
+    ) -> str:
+        """Write to the journal, in one line; return the entry's id, a cause of others.
+
+        Without a `cause` it is what the event at hand was about.
+        """
+        self._noted += 1
+        entry = JournalEntry(
+            id=f"{self.node}/{self.boot}/{self._noted}",
+            node=self.node,
+            kind=kind,
+            text=text,
+            service=service,
+            uid=uid,
+            slot=slot,
+            container=container,
+            about=about,
+            cause=self.cause if cause is None else cause,
+        )
+        self.order(Note(entry=entry))
+        return entry.id
 
     def write(self, record: Record) -> None:
         """Publish and save a record."""
@@ -50,7 +85,15 @@ class Outbox:
         self.changed.pop(name, None)
         self.gone.add(name)
 
+    @property
+    def is_own_news(self) -> bool:
+        """Tell whether there is something of this node's own to publish."""
+        return bool(self.changed or self.gone or self.records)
+
     def clear(self) -> None:
         """Begin anew, once everything was handed over."""
-        self.commands, self.records, self.learned = [], {}, {}
-        self.changed, self.gone, self.documents = {}, set(), set()
+        self.commands = []
+        self.cause = ""
+        if self.is_own_news or self.learned or self.documents:
+            self.records, self.learned, self.changed = {}, {}, {}
+            self.gone, self.documents = set(), set()

@@ -30,6 +30,7 @@ from veo_shell.core.model import (
     HealthKind,
     Mount,
     NodeEntry,
+    OnPartition,
     Service,
 )
 from veo_shell.core.parse_ports import ports
@@ -276,6 +277,8 @@ HEALTH_CHECK: Fields = {
 }
 SERVICE: Fields = {
     "image": ("image", scalar(scalars.image)),
+    "replicas": ("replicas", scalar(scalars.replicas)),
+    "on_partition": ("on_partition", scalar(one_of({p.value: p for p in OnPartition}))),
     "restart": ("restart", scalar(scalars.restart)),
     "restart_count": ("restart_count", scalar(scalars.count)),
     "privileged": ("privileged", scalar(scalars.boolean)),

@@ -7,24 +7,21 @@ from collections.abc import Iterable
 
 import attrs
 
-from veo_shell.core.model import Candidate, Resources, Room, Service, Status
+from veo_shell.core.ledger import NANO, Account
+from veo_shell.core.model import Candidate, Resources, Service, Status
 
 
 @attrs.frozen(kw_only=True)
 class NodeState:
-    """A node as placement sees it.
-
-    `reserved` is what the instances placed there reserve together, `instances` how
-    many of them are of the service's name.
-    """
+    """A node as placement sees it. `account` is what is placed there, at any time."""
 
     node: str
     status: Status
     role: str
     resources: Resources
-    reserved: Room = attrs.field(factory=Room)
-    instances: int = 0
+    account: Account
     engine_lost: str = ""
+    drained: bool = False
 
 
 def rendezvous(uid: str, node: str) -> int:
@@ -47,9 +44,7 @@ def rank(service: Service, uid: str, nodes: Iterable[NodeState]) -> list[Candida
     states = list(nodes)
     refusals = {state.node: refusal(service, state) for state in states}
     fitting = [state for state in states if refusals[state.node] is None]
-    fitting.sort(
-        key=lambda s: (s.instances, _share(service, s), -rendezvous(uid, s.node))
-    )
+    fitting.sort(key=lambda s: (*_load(service, s), -rendezvous(uid, s.node)))
     refused = sorted((node, why) for node, why in refusals.items() if why is not None)
     return [
         *(Candidate(node=state.node, fits=True) for state in fitting),
@@ -57,48 +52,74 @@ def rank(service: Service, uid: str, nodes: Iterable[NodeState]) -> list[Candida
     ]
 
 
+def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
+    """Return the node that `rank` has first, None if no node fits.
+
+    `nodes` are such that `unfit` has nothing against. Made for speed: a plain pass.
+    """
+    least: tuple[int, float] | None = None
+    tied: list[str] = []
+    for state in nodes:
+        if _lack(service, state) is not None:
+            continue
+        load = _load(service, state)
+        if least is None or load < least:
+            least, tied = load, [state.node]
+        elif load == least:
+            tied.append(state.node)
+    return max(tied, key=lambda node: rendezvous(uid, node)) if tied else None
+
+
 def refusal(service: Service, state: NodeState) -> str | None:
     """Return why the node may not run the service, None if it may."""
+    return unfit(service, state) or _lack(service, state)
+
+
+def unfit(service: Service, state: NodeState) -> str | None:
+    """Return why the node may not run the service, however much room it has."""
     if state.status is not Status.ALIVE:
         return f"it is {state.status.value}"
     if state.engine_lost:
         return f"its engine is away: {state.engine_lost}"
+    if state.drained:
+        return "it is drained"
     if service.hosts and state.node not in service.hosts:
         return f"not one of the hosts {', '.join(service.hosts)}"
     if service.roles and state.role not in service.roles:
         wanted = " or ".join(service.roles)
         return f"its role is {state.role or 'not set'}, not {wanted}"
-    return _lack(service, state)
-
-
-def _lack(service: Service, state: NodeState) -> str | None:
-    rows: list[tuple[str, float, float, float]] = [
-        ("cpus", service.cpus, state.resources.cpu.count, state.reserved.cpus),
-        (
-            "bytes of memory",
-            service.memory_bytes,
-            state.resources.memory.total_bytes,
-            state.reserved.memory_bytes,
-        ),
-        (
-            "bytes of disk",
-            service.disk_bytes,
-            state.resources.disk.total_bytes,
-            state.reserved.disk_bytes,
-        ),
-    ]
-    for what, wanted, total, reserved in rows:
-        if wanted and wanted > total - reserved:
-            left = max(total - reserved, 0)
-            return f"wants {wanted:.12g} {what}, {left:.12g} left of {total:.12g}"
     return None
 
 
-def _share(service: Service, state: NodeState) -> float:
-    """Return the largest share of one resource that would be reserved."""
-    has, held = state.resources, state.reserved
-    return max(
-        (held.cpus + service.cpus) / max(has.cpu.count, 1e-9),
-        (held.memory_bytes + service.memory_bytes) / max(has.memory.total_bytes, 1),
-        (held.disk_bytes + service.disk_bytes) / max(has.disk.total_bytes, 1),
+def _lack(service: Service, state: NodeState) -> str | None:
+    has, held = state.resources, state.account
+    if service.cpus:
+        left = has.cpu.count - held.nano_cpus / NANO
+        if service.cpus > left:
+            return _too_little("cpus", service.cpus, left, has.cpu.count)
+    if service.memory_bytes:
+        left = has.memory.total_bytes - held.memory_bytes
+        if service.memory_bytes > left:
+            what, total = "bytes of memory", has.memory.total_bytes
+            return _too_little(what, service.memory_bytes, left, total)
+    if service.disk_bytes:
+        left = has.disk.total_bytes - held.disk_bytes
+        if service.disk_bytes > left:
+            what, total = "bytes of disk", has.disk.total_bytes
+            return _too_little(what, service.disk_bytes, left, total)
+    return None
+
+
+def _too_little(what: str, wanted: float, left: float, total: float) -> str:
+    return f"wants {wanted:.12g} {what}, {max(left, 0):.12g} left of {total:.12g}"
+
+
+def _load(service: Service, state: NodeState) -> tuple[int, float]:
+    """Return what less is better of: instances, then the largest share reserved."""
+    has, held = state.resources, state.account
+    cpus = held.nano_cpus / NANO + service.cpus
+    return held.instances.get(service.name, 0), max(
+        cpus / (has.cpu.count or 1e-9),
+        (held.memory_bytes + service.memory_bytes) / (has.memory.total_bytes or 1),
+        (held.disk_bytes + service.disk_bytes) / (has.disk.total_bytes or 1),
     )

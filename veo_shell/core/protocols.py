@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+import attrs
+
 from veo_shell.core.events import EngineEvent
-from veo_shell.core.model import NodeDocument, Observed, Record, Resources
+from veo_shell.core.model import (
+    JournalEntry,
+    Knock,
+    NodeDocument,
+    Observed,
+    Record,
+    Resources,
+)
 
 
 class Engine(Protocol):
@@ -71,20 +80,52 @@ class Mesh(Protocol):
     ) -> bytes:
         """Ask the node there and return its reply; raise `PeerUnreachable`."""
 
+    async def knock(self, address: str, port: int, timeout_s: float) -> Knock:
+        """Connect to a TCP port and hang up; tell what came of it."""
+
     async def stop(self) -> None:
         """Close the sockets; nothing is delivered afterwards."""
 
 
-class Store(Protocol):
-    """A node's state on disk. Raises `StoreError`."""
+@attrs.frozen(kw_only=True)
+class Held:
+    """What a store holds. `disk_id` was drawn by chance when the store was made."""
 
-    def load(self) -> tuple[list[NodeDocument], list[Record]]:
+    disk_id: str
+    documents: list[NodeDocument]
+    records: list[Record]
+
+
+class Store(Protocol):
+    """A node's state and journal on disk. Raises `StoreError`."""
+
+    def load(self) -> Held:
         """Return what was saved last."""
 
     async def save(
-        self, documents: Iterable[NodeDocument], records: Iterable[Record]
+        self,
+        documents: Iterable[NodeDocument],
+        records: Iterable[Record],
+        dropped: Iterable[str] = (),
     ) -> None:
-        """Write these over what stands; on disk (fsync) when it returns."""
+        """Write these over what stands; on disk (fsync) when it returns.
+
+        `dropped` are keys of records and names of nodes to delete.
+        """
+
+    async def note(self, entries: Iterable[JournalEntry]) -> None:
+        """Add to the journal what is new in it; the oldest make room."""
+
+    async def entries(
+        self,
+        *,
+        last: int,
+        ids: Iterable[str] = (),
+        service: str = "",
+        container: str = "",
+        about: str = "",
+    ) -> list[JournalEntry]:
+        """Return the last entries that match all that is given, oldest first."""
 
     async def close(self) -> None:
         """Close; what was saved before is on disk."""

@@ -17,6 +17,7 @@ INT32_MAX = 2**31 - 1
 SERVICE_NAME_MAX = 63  # RFC 1035: a DNS label
 PORT_NAME_MAX = 62  # RFC 2782 puts "_" before it
 SHOWN_MAX = 60
+REPLICAS_MOST = 1000
 
 # The counts of digits are bounded: Python refuses numbers of over 4,300 digits.
 NUMBER = r"(?:[0-9]{1,20}(?:\.[0-9]{0,25})?|\.[0-9]{1,25})"
@@ -117,6 +118,11 @@ def _whole(text: str, least: int, most: int, what: str) -> int:
 def count(text: str) -> int:
     """Read a number of times."""
     return _whole(text, 0, INT32_MAX, "a whole number")
+
+
+def replicas(text: str) -> int:
+    """Read how many instances there are to be."""
+    return _whole(text, 1, REPLICAS_MOST, "a number of replicas")
 
 
 def host_port(text: str) -> int:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import zlib
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 import attrs
 
+from veo_shell.core.ledger import Account, Ledger
 from veo_shell.core.model import (
     Container,
     NodeDocument,
     NodeRecord,
     Record,
+    Room,
     Service,
     ServiceRecord,
     SlotRecord,
@@ -33,6 +37,9 @@ from veo_shell.core.wire import (
 PAGE_BYTES = MAX_FRAME_BYTES // 2
 """A page of a difference ends with the item that reaches this: it fits a frame."""
 
+BUCKETS = 256
+FORGOTTEN = 10_000
+
 
 class Merged(enum.Enum):
     """What became of a delta."""
@@ -45,23 +52,44 @@ class Merged(enum.Enum):
 def rank(record: Record) -> tuple[bool, int, str]:
     """Return what decides between two records of one key: the higher one stands.
 
-    The tombstone of a service beats every concurrent write to it.
+    The tombstone of a service beats every concurrent write to it, as does the removal
+    of a node's state, which later decisions about the node repeat.
     """
-    gone = isinstance(record, ServiceRecord) and record.service is None
-    return gone, record.revision, record.writer
+    removes = isinstance(record, NodeRecord) and bool(record.removed)
+    return is_tombstone(record) or removes, record.revision, record.writer
+
+
+def is_tombstone(record: Record) -> bool:
+    """Tell whether a record says that its service is removed."""
+    return isinstance(record, ServiceRecord) and record.service is None
 
 
 class View:
-    """Documents by node, records by key; changed only by the merges below."""
+    """Documents by node, records by key; changed only by the merges below.
+
+    `digest` is of all documents and records but tombstones: those are only of use
+    where the record that they bury may still be. `touched` are the services that a
+    merge was about since the last `settle`, for who acts on changes; `epoch` grows
+    when one changed what placement looks at of a node. `dropped` are the keys of
+    records and the names of nodes that are no more: for who keeps the view on disk.
+    """
 
     def __init__(self) -> None:
         self._heads: dict[str, NodeDocument] = {}
         self._containers: dict[str, dict[str, Container]] = {}
+        self._instances: dict[str, dict[int, dict[str, Container]]] = {}
         self._records: dict[str, Record] = {}
         self._services: dict[str, ServiceRecord] = {}
-        self._slots: dict[str, dict[int, SlotRecord]] = {}
+        self._nodes: dict[str, NodeRecord] = {}
+        self._ledger = Ledger()
+        self._buckets: list[set[str]] = [set() for _ in range(BUCKETS)]
+        self._bucket_digests = [0] * BUCKETS
+        self._forgotten: OrderedDict[str, None] = OrderedDict()
         self.revision = 0
         self.digest = 0
+        self.touched: set[str] = set()
+        self.epoch = 0
+        self.dropped: set[str] = set()
 
     # Reading
 
@@ -89,6 +117,17 @@ class View:
         """Return one container by its node and name."""
         return self._containers.get(node, {}).get(name)
 
+    def instances(self, uid: str) -> list[Container]:
+        """Return the containers of a service, on every node, in order of name."""
+        slots = self._instances.get(uid, {}).values()
+        held = {name: c for slot in slots for name, c in slot.items()}
+        return [held[name] for name in sorted(held)]
+
+    def in_slot(self, uid: str, number: int) -> list[Container]:
+        """Return the containers of one slot, on every node, in order of name."""
+        held = self._instances.get(uid, {}).get(number, {})
+        return [held[name] for name in sorted(held)]
+
     def services(self) -> Iterator[ServiceRecord]:
         """Return the services that should run, in order of uid."""
         for uid in sorted(self._services):
@@ -99,6 +138,12 @@ class View:
         """Return the record of a service, its tombstone too."""
         return self._services.get(uid)
 
+    def tombstones(self) -> Iterator[ServiceRecord]:
+        """Return the records of removed services, in order of uid."""
+        for uid in sorted(self._services):
+            if self._services[uid].service is None:
+                yield self._services[uid]
+
     def spec(self, uid: str) -> Service | None:
         """Return what a service asks for; None if it is unknown or removed."""
         record = self._services.get(uid)
@@ -106,35 +151,80 @@ class View:
 
     def slots(self, uid: str) -> list[SlotRecord]:
         """Return a service's slots in order, those given up too."""
-        held = self._slots.get(uid, {})
-        return [held[slot] for slot in sorted(held)]
+        return self._ledger.slots(uid)
+
+    def slot(self, uid: str, number: int) -> SlotRecord | None:
+        """Return one slot of a service."""
+        return self._ledger.slot(uid, number)
 
     def assigned(self, node: str) -> Iterator[SlotRecord]:
-        """Return the wanted slots that are placed on a node."""
-        for uid, held in self._slots.items():
-            if self.spec(uid) is not None:
-                yield from (s for s in held.values() if s.wanted and s.node == node)
+        """Return the wanted slots that are placed on a node, of services that stand."""
+        return (s for s in self._ledger.assigned(node) if self.spec(s.uid) is not None)
+
+    def reserved(self, node: str) -> Room:
+        """Return what the slots placed on a node reserve together."""
+        return self._ledger.reserved(node)
+
+    def account(self, node: str) -> Account:
+        """Return what is placed on a node, now and from now on."""
+        return self._ledger.account(node)
+
+    def node_record(self, node: str) -> NodeRecord | None:
+        """Return what operators decided about a node."""
+        return self._nodes.get(node)
 
     def role(self, node: str) -> str:
         """Return a node's role: what an operator assigned, else its own file's."""
-        record = self._records.get(f"node/{node}")
-        if isinstance(record, NodeRecord) and record.role is not None:
+        record = self._nodes.get(node)
+        if record is not None and record.role is not None:
             return record.role
         head = self._heads.get(node)
         return head.role if head else ""
+
+    def is_drained(self, node: str) -> bool:
+        """Tell whether an operator wants a node without work."""
+        record = self._nodes.get(node)
+        return record is not None and record.drained
+
+    def is_removed(self, document: NodeDocument) -> bool:
+        """Tell whether an operator removed a node with the state that it now has."""
+        record = self._nodes.get(document.node)
+        return record is not None and record.removed == document.identity
+
+    def voters(self) -> list[str]:
+        """Return the nodes that count where a majority is asked for."""
+        return sorted(n for n, r in self._nodes.items() if r.votes and n in self._heads)
+
+    def record(self, key: str) -> Record | None:
+        """Return a record by its key."""
+        return self._records.get(key)
 
     def records(self) -> Iterable[Record]:
         """Return the whole table."""
         return self._records.values()
 
+    def settle(self) -> None:
+        """Note that whoever acts on changes has done so."""
+        self.touched.clear()
+
     # Merging
 
     def merge_document(self, document: NodeDocument) -> bool:
-        """Take a whole document if it is newer; tell whether it was."""
+        """Take a whole document if it is newer; tell whether it was.
+
+        That of a node which was removed with its state is none any more.
+        """
         old = self._heads.get(document.node)
-        if old is not None and _pair(old) >= _pair(document):
+        if old is not None and pair(old) >= pair(document):
             return False
-        self._containers[document.node] = {c.name: c for c in document.containers}
+        if self.is_removed(document):
+            return False
+        held = self._containers.setdefault(document.node, {})
+        now = {c.name: c for c in document.containers}
+        for name in [name for name in held if name not in now]:
+            self._set_container(document.node, name, None)
+        for name, container in now.items():
+            self._set_container(document.node, name, container)
         self._set_head(document)
         return True
 
@@ -146,14 +236,14 @@ class View:
         head = self._heads.get(delta.node)
         if head is None:
             return Merged.GAP
-        if (delta.incarnation, delta.version) <= _pair(head):
+        if (delta.incarnation, delta.version) <= pair(head):
             return Merged.KNOWN
-        if (delta.incarnation, delta.base_version) != _pair(head):
+        if (delta.incarnation, delta.base_version) != pair(head):
             return Merged.GAP
-        held = self._containers[delta.node]
         for name in delta.gone:
-            held.pop(name, None)
-        held.update((c.name, c) for c in delta.containers)
+            self._set_container(delta.node, name, None)
+        for container in delta.containers:
+            self._set_container(delta.node, container.name, container)
         lost = delta.engine_lost
         self._set_head(attrs.evolve(head, version=delta.version, engine_lost=lost))
         return Merged.APPLIED
@@ -161,76 +251,177 @@ class View:
     def merge_record(self, record: Record) -> bool:
         """Take a record if it outranks what stands; tell whether it did."""
         self.revision = max(self.revision, record.revision)
-        if isinstance(record, SlotRecord) and self._is_removed(record.uid):
+        if not isinstance(record, NodeRecord) and self._is_refused(record):
             return False
         old = self._records.get(record.key)
-        if old is not None:
-            if rank(old) >= rank(record):
-                return False
-            self.digest ^= _record_hash(old)
-        self._records[record.key] = record
-        self.digest ^= _record_hash(record)
+        if old is not None and rank(old) >= rank(record):
+            return False
+        self._put(old, record)
         if isinstance(record, ServiceRecord):
-            self._services[record.uid] = record
-            if record.service is None:
-                self._drop_slots(record.uid)
+            self._set_service(record)
         elif isinstance(record, SlotRecord):
-            self._slots.setdefault(record.uid, {})[record.slot] = record
+            self._ledger.set_slot(record)
+            self.touched.add(record.uid)
+        else:
+            self._set_node(record)
         return True
+
+    def forget(self, uid: str) -> bool:
+        """Drop a tombstone that every member has; tell whether that could be.
+
+        What still comes of that service is refused from then on. A node that has it
+        for alive has missed something, and is to bury it first.
+        """
+        record = self._services.get(uid)
+        if record is not None and record.service is not None:
+            return False
+        self._forgotten[uid] = None
+        if len(self._forgotten) > FORGOTTEN:
+            self._forgotten.popitem(last=False)
+        if record is not None:
+            self._drop(record)
+            del self._services[uid]
+        return True
+
+    def forget_node(self, node: str) -> None:
+        """Drop the document of a node that is no member any more."""
+        head = self._heads.pop(node, None)
+        if head is None:
+            return
+        self.digest ^= _document_hash(head)
+        self.dropped.add(node)
+        for name in list(self._containers[node]):
+            self._set_container(node, name, None)
+        del self._containers[node]
+        self.epoch += 1
 
     # Comparing
 
-    def pull(self) -> Pull:
+    def pull(self, protocol: int, after: str = "") -> Pull:
         """Return the question for what another view knows more."""
-        return Pull(
-            documents={node: _pair(head) for node, head in self._heads.items()},
-            records={key: rank(record) for key, record in self._records.items()},
-        )
+        documents = {node: pair(head) for node, head in self._heads.items()}
+        if protocol > 1:
+            buckets = tuple(self._bucket_digests)
+            return Pull(documents=documents, records={}, buckets=buckets, after=after)
+        ranks = {key: rank(record) for key, record in self._records.items()}
+        return Pull(documents=documents, records=ranks)
 
-    def difference(self, pull: Pull) -> Difference:
+    def difference(self, pull: Pull, page_bytes: int = PAGE_BYTES) -> Difference:
         """Return a page of what the asker lacks; `more` if another page is left."""
         documents: list[NodeDocument] = []
         records: list[Record] = []
         size_bytes = 0
-        more = False
-        for item in self._lacking(pull):
-            if more := size_bytes >= PAGE_BYTES:
+        more, after = False, pull.after
+        for where, item in self._lacking(pull):
+            if more := size_bytes >= page_bytes:
                 break
+            after = where
             size_bytes += packed_bytes(item)
             if isinstance(item, NodeDocument):
                 documents.append(item)
             else:
                 records.append(item)
         return Difference(
-            documents=tuple(documents), records=Records.of(records), more=more
+            documents=tuple(documents),
+            records=Records.of(records),
+            more=more,
+            after=after,
         )
 
-    def _lacking(self, pull: Pull) -> Iterator[NodeDocument | Record]:
-        for key in sorted(self._records):
-            record = self._records[key]
-            # The asker has no use for them: it would ask for the same page for ever.
-            if isinstance(record, SlotRecord) and _buries(pull, record.uid):
+    def _lacking(self, pull: Pull) -> Iterator[tuple[str, NodeDocument | Record]]:
+        """Yield what may be missing, each with its place in the order of pages."""
+        for number, keys in enumerate(self._buckets):
+            if pull.buckets[number : number + 1] == (self._bucket_digests[number],):
                 continue
-            if key not in pull.records or pull.records[key] < rank(record):
-                yield record
+            for key in sorted(keys):
+                place = f"bucket {number:03} {key}"
+                if place > pull.after and self._is_lacking(key, pull):
+                    yield place, self._records[key]
         for node in sorted(self._heads):
-            if pull.documents.get(node, (-1, -1)) < _pair(self._heads[node]):
-                yield self.document(node)
+            place = f"document {node}"
+            known = pull.documents.get(node, (-1, -1))
+            if place > pull.after and known < pair(self._heads[node]):
+                yield place, self.document(node)
+
+    def _is_lacking(self, key: str, pull: Pull) -> bool:
+        record = self._records[key]
+        # The asker has no use for them: it would ask for the same page for ever.
+        if isinstance(record, SlotRecord) and _buries(pull, record.uid):
+            return False
+        return key not in pull.records or pull.records[key] < rank(record)
+
+    # Keeping
+
+    def _is_refused(self, record: ServiceRecord | SlotRecord) -> bool:
+        if record.uid in self._forgotten:
+            return True
+        standing = self._services.get(record.uid)
+        buried = standing is not None and standing.service is None
+        return buried and isinstance(record, SlotRecord)
 
     def _set_head(self, document: NodeDocument) -> None:
         old = self._heads.get(document.node)
         if old is not None:
             self.digest ^= _document_hash(old)
-        self._heads[document.node] = attrs.evolve(document, containers=())
+        head = attrs.evolve(document, containers=())
+        self.dropped.discard(document.node)
+        self.epoch += old is None or _shifts(old, head)
+        self._heads[document.node] = head
         self.digest ^= _document_hash(document)
 
-    def _is_removed(self, uid: str) -> bool:
-        record = self._services.get(uid)
-        return record is not None and record.service is None
+    def _set_container(self, node: str, name: str, container: Container | None) -> None:
+        held = self._containers.setdefault(node, {})
+        old = held.pop(name, None)
+        if old is not None:
+            self._instances[old.uid][old.slot].pop(name, None)
+            self.touched.add(old.uid)
+        if container is not None:
+            held[name] = container
+            slots = self._instances.setdefault(container.uid, {})
+            slots.setdefault(container.slot, {})[name] = container
+            self.touched.add(container.uid)
 
-    def _drop_slots(self, uid: str) -> None:
-        for slot in self._slots.pop(uid, {}).values():
-            self.digest ^= _record_hash(self._records.pop(slot.key))
+    def _set_service(self, record: ServiceRecord) -> None:
+        self._services[record.uid] = record
+        self._ledger.set_service(record)
+        self.touched.add(record.uid)
+        if record.service is None:
+            for slot in self._ledger.drop(record.uid):
+                self._drop(slot)
+
+    def _set_node(self, record: NodeRecord) -> None:
+        self._nodes[record.node] = record
+        self.epoch += 1
+        head = self._heads.get(record.node)
+        if head is not None and self.is_removed(head):
+            self.forget_node(record.node)
+
+    def _put(self, old: Record | None, record: Record) -> None:
+        number = _bucket(record.key)
+        change = _record_hash(record) ^ (_record_hash(old) if old is not None else 0)
+        self._bucket_digests[number] ^= change
+        self.digest ^= change
+        self._buckets[number].add(record.key)
+        self.dropped.discard(record.key)
+        self._records[record.key] = record
+
+    def _drop(self, record: Record) -> None:
+        number = _bucket(record.key)
+        self._bucket_digests[number] ^= _record_hash(record)
+        self.digest ^= _record_hash(record)
+        self._buckets[number].discard(record.key)
+        self.dropped.add(record.key)
+        del self._records[record.key]
+
+
+def _shifts(old: NodeDocument, new: NodeDocument) -> bool:
+    """Tell whether what placement looks at is another."""
+    return (old.engine_lost, old.resources, old.role, old.identity) != (
+        new.engine_lost,
+        new.resources,
+        new.role,
+        new.identity,
+    )
 
 
 def _buries(pull: Pull, uid: str) -> bool:
@@ -238,8 +429,18 @@ def _buries(pull: Pull, uid: str) -> bool:
     return f"service/{uid}" in pull.records and pull.records[f"service/{uid}"][0]
 
 
-def _pair(document: NodeDocument) -> tuple[int, int]:
+def pair(document: NodeDocument) -> tuple[int, int]:
+    """Return what decides between two documents of a node: the higher one stands."""
     return document.incarnation, document.version
+
+
+def _bucket(key: str) -> int:
+    """Return a record's bucket, the same for a service and its slots.
+
+    Where one view has slots and the other the tombstone, which is in no digest, the
+    bucket differs, and the tombstone is told.
+    """
+    return zlib.crc32(key.split("/")[1].encode()) % BUCKETS
 
 
 def _hash(text: str) -> int:
@@ -251,4 +452,7 @@ def _document_hash(document: NodeDocument) -> int:
 
 
 def _record_hash(record: Record) -> int:
+    """Return a record's part of the digest; none of a tombstone."""
+    if is_tombstone(record):
+        return 0
     return _hash(f"{record.key} {record.revision} {record.writer}")

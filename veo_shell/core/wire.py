@@ -1,9 +1,10 @@
 """Messages between nodes, and how they become bytes and messages again.
 
 A frame is msgpack `[protocol, kind, body]`; the body is a map of the message's fields.
-Fields that this node does not know are ignored, so that a newer node may add some;
-a field that is missing or of another type makes the frame unusable. Nothing but the
-classes below can come out of `decode`, whatever the bytes are.
+Fields that this node does not know are ignored, so that a newer node may add some,
+with a default for what an older one sends. A field without one that is missing, or any
+of another type, makes the frame unusable. Nothing but the classes below can come out of
+`decode`, whatever the bytes are.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 
 from veo_shell.core.model import (
     Container,
+    JournalEntry,
     NodeDocument,
     NodeRecord,
     Record,
@@ -24,9 +26,13 @@ from veo_shell.core.model import (
 )
 from veo_shell.errors import PeerError
 
-PROTOCOL = 1
-ACCEPTED = frozenset({1})
-"""The protocols that are understood: this one and, from 2 on, the one before."""
+PROTOCOL = 2
+ACCEPTED = frozenset({PROTOCOL - 1, PROTOCOL})
+"""The protocols that are understood: this one and the one before.
+
+Protocol 2 only adds fields, each with a default, and kinds of messages. So frames for
+a node of protocol 1 differ by their number alone; it is not asked what it cannot know.
+"""
 
 MAX_FRAME_BYTES = 1024 * 1024
 
@@ -69,6 +75,9 @@ class Heartbeat:
     """Published: I live, and what I hold is at this version and digest.
 
     `silences`: peers that the sender does not hear directly, with for how long.
+    `refused`: those of them whose hosts refuse a connection to the mesh's port.
+    `strain`: by how much the sender stretches its time-outs, 0 for not at all.
+    `count` grows with every one of a process; of protocol 1 it is 0.
     """
 
     node: str
@@ -78,6 +87,9 @@ class Heartbeat:
     digest: Natural
     lag_s: Seconds
     silences: dict[str, Seconds]
+    refused: tuple[str, ...] = ()
+    strain: Natural = 0
+    count: Natural = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -116,43 +128,94 @@ class Welcome:
 
 @attrs.frozen(kw_only=True)
 class Refused:
-    """The asker is not taken in, and why."""
+    """The asker is not taken in, and why.
+
+    `removed`: an operator removed the node with the state that it has on its disk.
+    """
 
     reason: str
+    removed: bool = False
 
 
 @attrs.frozen(kw_only=True)
 class Pull:
     """Asked of a peer: tell me what differs from what I have.
 
-    `documents`: (incarnation, version) by node; `records`: `view.rank` by
-    key, (is it a tombstone, revision, writer).
+    `documents`: (incarnation, version) by node. `buckets`: the digest of each bucket
+    of the table (`view.BUCKETS` of them), or none. `records`, of protocol 1, which has
+    no buckets: `view.rank` by key, (is it a tombstone, revision, writer). `after`:
+    where the page before ended.
     """
 
     documents: dict[str, tuple[Natural, Natural]]
     records: dict[str, tuple[bool, Natural, str]]
+    buckets: tuple[Natural, ...] = ()
+    after: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Difference:
-    """What the answerer has newer than a `Pull` said; `more`: pull again."""
+    """What the answerer has newer than a `Pull` said; `more`: pull again, `after`."""
 
     documents: tuple[NodeDocument, ...]
     records: Records
     more: bool
+    after: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Keep:
+    """Asked of a peer: put these on your disk. Answered by `Ack` when they are."""
+
+    node: str
+    boot_id: str
+    records: Records
+
+
+@attrs.frozen(kw_only=True)
+class Who:
+    """Asked of whoever is at an address: which process are you?"""
+
+
+@attrs.frozen(kw_only=True)
+class Me:
+    """The answer to `Who`."""
+
+    node: str
+    boot_id: str
+
+
+@attrs.frozen(kw_only=True)
+class Forget:
+    """Published: every member has these tombstones on disk: drop them, by uid."""
+
+    node: str
+    boot_id: str
+    uids: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Noted:
+    """Published: entries of the sender's journal."""
+
+    node: str
+    boot_id: str
+    entries: tuple[JournalEntry, ...]
 
 
 @attrs.frozen(kw_only=True)
 class Call:
     """Asked of a peer: perform this verb. A repeated `operation` is not repeated.
 
-    Arguments are packed by `core/verbs.py`.
+    Arguments are packed by `core/verbs.py`. `target`: pass it on to that node, which
+    the asker cannot reach itself; "" for the one asked.
     """
 
     operation: str
     verb: str
     args: list[Any]
     kwargs: dict[str, Any]
+    target: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -186,9 +249,12 @@ class Ack:
     """Understood; nothing else to say."""
 
 
+Published = Heartbeat | Delta | Forget | Noted
 Message = (
-    Heartbeat
-    | Delta
+    Published
+    | Keep
+    | Who
+    | Me
     | Join
     | Welcome
     | Refused
@@ -215,11 +281,16 @@ def _refuse_extension(code: int, _data: memoryview) -> NoReturn:
 _CLASSES: tuple[type[Message], ...] = (
     Heartbeat,
     Delta,
+    Forget,
+    Noted,
     Join,
     Welcome,
     Refused,
     Pull,
     Difference,
+    Keep,
+    Who,
+    Me,
     Call,
     Reply,
     Failed,
@@ -235,9 +306,9 @@ _ENVELOPE = msgspec.msgpack.Decoder(_Envelope)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-def encode(message: Message) -> bytes:
+def encode(message: Message, protocol: int = PROTOCOL) -> bytes:
     """Return the frame of a message; raise `ValueError` if no peer would take it."""
-    frame = _ENCODER.encode([PROTOCOL, _KINDS[type(message)], message])
+    frame = _ENCODER.encode([protocol, _KINDS[type(message)], message])
     if len(frame) > MAX_FRAME_BYTES:
         raise ValueError(
             f"a {_KINDS[type(message)]} of {len(frame)} bytes does not fit a frame"

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from veo_shell.core.model import Knock
 from veo_shell.core.wire import MAX_FRAME_BYTES
 from veo_shell.errors import PeerError, PeerUnreachable, StartError
 
@@ -21,11 +22,17 @@ class FakeNetwork:
 
     def __init__(self) -> None:
         self._meshes: dict[tuple[str, int], FakeMesh] = {}
+        self._hosts: set[str] = set()
+        self._open: set[tuple[str, int]] = set()
         self._cuts: set[tuple[str, str]] = set()
         self._to_lose = 0
 
     def join(self, address: str, mesh_port: int, pub_port: int) -> FakeMesh:
-        """Return a mesh for the node at this address; it is heard once started."""
+        """Return a mesh for the node at this address; it is heard once started.
+
+        The host at this address is there from now on, with or without a node.
+        """
+        self._hosts.add(address)
         return FakeMesh(self, address, mesh_port, pub_port)
 
     def cut(self, a: str, b: str, *, one_way: bool = False) -> None:
@@ -41,6 +48,15 @@ class FakeNetwork:
     def lose_next(self, count: int) -> None:
         """Lose the next messages, each publication per hearer, request or reply."""
         self._to_lose += count
+
+    def open_port(self, address: str, port: int) -> None:
+        """Have something that is no mesh listen there, as a container does."""
+        self._hosts.add(address)
+        self._open.add((address, port))
+
+    def close_port(self, address: str, port: int) -> None:
+        """Undo `open_port`: the host refuses."""
+        self._open.discard((address, port))
 
     def bind(self, mesh: FakeMesh, *ports: int) -> None:
         """Give a mesh its ports, unless one is taken."""
@@ -64,6 +80,15 @@ class FakeNetwork:
         """Return the mesh that listens there."""
         mesh = self._meshes.get((address, mesh_port))
         return mesh if mesh is not None and mesh.mesh_port == mesh_port else None
+
+    def knock(self, source: str, target: str, port: int) -> Knock:
+        """Return what a TCP connection comes to; it needs both ways."""
+        if target not in self._hosts or not self._cuts.isdisjoint(
+            {(source, target), (target, source)}
+        ):
+            return Knock.SILENT
+        is_open = (target, port) in self._open | self._meshes.keys()
+        return Knock.OPEN if is_open else Knock.REFUSED
 
     def carries(self, source: str, target: str) -> bool:
         """Tell whether the next message from source to target arrives."""
@@ -149,6 +174,11 @@ class FakeMesh:
         if answer is None or not self._network.carries(address, self.address):
             raise PeerUnreachable(f"{where} did not answer")
         return answer
+
+    async def knock(self, address: str, port: int, timeout_s: float) -> Knock:
+        """Connect to a TCP port and hang up; tell what came of it, at once."""
+        await asyncio.sleep(0)
+        return self._network.knock(self.address, address, port)
 
     async def stop(self) -> None:
         """Free the ports; nothing is delivered afterwards."""

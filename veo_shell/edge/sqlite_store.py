@@ -1,9 +1,11 @@
-"""A node's state on disk: one SQLite database in WAL mode, off the loop."""
+"""A node's state on disk, `veo.db`, and its journal beside it; off the loop."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+import uuid
+import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,178 +14,239 @@ from typing import TypeVar
 import msgspec
 
 from veo_shell.core.model import (
+    JournalEntry,
     NodeDocument,
     NodeRecord,
     Record,
     ServiceRecord,
     SlotRecord,
 )
+from veo_shell.core.protocols import Held
+from veo_shell.edge.sqlite_file import SpoiltFile, SqliteFile, one_line, set_aside
+from veo_shell.edge.sqlite_journal import Journal
 from veo_shell.errors import StoreError
 
-SCHEMA = 1
 APPLICATION_ID = 0x56454F31  # "VEO1": tells our files from foreign ones
+SCHEMA = 2
+ADVICE = "veo start --recover sets it aside (what other nodes know comes back)"
+JOURNAL = "journal.db"
+"""A file of its own: it may be damaged, and need not be synced for each entry."""
 
-_TABLES = """
-CREATE TABLE documents (node TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE records (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-"""
-_KINDS: dict[str, type[Record]] = {
+# `checksum`: the sum of those of all rows. SQLite sees that a page is no page, but not
+# that it has other rows, or other bytes in them, than were written.
+_TABLES = (
+    "CREATE TABLE meta (disk_id TEXT NOT NULL, checksum INTEGER NOT NULL)",
+    "CREATE TABLE held (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
+)
+_DOCUMENT = "document/"
+_KINDS: dict[str, type[NodeDocument | Record]] = {
+    "document": NodeDocument,
+    "node": NodeRecord,
     "service": ServiceRecord,
     "slot": SlotRecord,
-    "node": NodeRecord,
 }
+_WORD = 0xFFFF_FFFF
+
+Row = tuple[str, bytes]
 T = TypeVar("T")
-D = TypeVar("D")
-DISK = (
-    "SQLITE_BUSY",
-    "SQLITE_CANTOPEN",
-    "SQLITE_FULL",
-    "SQLITE_IOERR",
-    "SQLITE_LOCKED",
-    "SQLITE_NOMEM",
-    "SQLITE_PERM",
-    "SQLITE_READONLY",
-)
-MOVE_AWAY = "move it away to start afresh (what other nodes know comes back)"
 
 
 class SqliteStore:
-    """Documents and records in `veo.db`. One thread of its own does all the work."""
+    """Documents, records and the journal. One thread of its own does all the work."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._state = State(path)
+        self._journal = Journal(path.with_name(JOURNAL))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="veo-store")
-        self._db: sqlite3.Connection | None = None
 
-    def load(self) -> tuple[list[NodeDocument], list[Record]]:
-        """Open the database, made if it is not there, and return what it holds."""
-        return self._thread.submit(self._guard, self._load).result()
+    def load(self) -> Held:
+        """Open the files, made if they are not there; return what was saved last.
+
+        Raises `StoreError` for the state; a journal that cannot be used is logged.
+        """
+        held = self._thread.submit(self._state.load).result()
+        self._thread.submit(self._journal.open).result()
+        return held
 
     async def save(
-        self, documents: Iterable[NodeDocument], records: Iterable[Record]
+        self,
+        documents: Iterable[NodeDocument],
+        records: Iterable[Record],
+        dropped: Iterable[str] = (),
     ) -> None:
-        """Write these over what stands; on disk (fsync) when it returns."""
-        rows = [(d.node, msgspec.msgpack.encode(d)) for d in documents]
-        entries = [(r.key, msgspec.msgpack.encode(r)) for r in records]
-        await self._run(lambda: self._write(rows, entries))
+        """Write these over what stands; on disk (fsync) when it returns.
+
+        `dropped` are keys of records and names of nodes to delete. They go first: what
+        is written by the same call stands.
+        """
+        rows = [_row(_DOCUMENT + d.node, d) for d in documents]
+        rows += [_row(record.key, record) for record in records]
+        # A record's key has a "/" in it, and a node's name has none.
+        gone = [key if "/" in key else _DOCUMENT + key for key in dropped]
+        await self._run(lambda: self._state.write(rows, gone))
+
+    async def note(self, entries: Iterable[JournalEntry]) -> None:
+        """Add to the journal what is new in it; the oldest make room.
+
+        It is there after the end of the process, and soon survives power loss too.
+        """
+        new = list(entries)
+        await self._run(lambda: self._journal.add(new))
+
+    async def entries(
+        self,
+        *,
+        last: int,
+        ids: Iterable[str] = (),
+        service: str = "",
+        container: str = "",
+        about: str = "",
+    ) -> list[JournalEntry]:
+        """Return the last entries that match all that is given, oldest first.
+
+        That is the order in which this node learned of them. `ids`: any of these.
+        `service`: by its name or uid. `container`: by its name in full. `about`: a
+        node; an entry that is about no service, container or node is about its writer.
+        """
+        wanted = list(ids)
+        return await self._run(
+            lambda: self._journal.find(last, wanted, service, container, about)
+        )
 
     async def close(self) -> None:
-        """Close the database; what was saved before is on disk."""
+        """Close; what was saved before is on disk."""
         await self._run(self._close)
         self._thread.shutdown()
 
     async def _run(self, work: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._guard, work)
-
-    def _guard(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except (sqlite3.Error, OSError) as exc:
-            raise StoreError(f"{self._path}: {_one_line(exc)}{_advice(exc)}") from exc
-        except (
-            UnicodeDecodeError
-        ) as exc:  # by sqlite3, of what it says of a spoilt file
-            raise StoreError(f"{self._path}: damaged; {MOVE_AWAY}") from exc
-
-    def _load(self) -> tuple[list[NodeDocument], list[Record]]:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._db = sqlite3.connect(self._path)
-        self._prepare(self._db)
-        documents = self._rows("SELECT node, body FROM documents ORDER BY node")
-        records = self._rows("SELECT key, body FROM records ORDER BY key")
-        return (
-            [self._document(node, body) for node, body in documents],
-            [self._record(key, body) for key, body in records],
-        )
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        (application,) = db.execute("PRAGMA application_id").fetchone()
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if (application, version, tables) == (0, 0, 0):
-            # One transaction: a node that is killed here leaves all of it or nothing.
-            db.executescript(
-                f"BEGIN; PRAGMA application_id={APPLICATION_ID};"
-                f"PRAGMA user_version={SCHEMA};{_TABLES} COMMIT;"
-            )
-        elif application != APPLICATION_ID:
-            raise StoreError(
-                f"{self._path}: another program's database, not VEO's: "
-                "name another --data-dir"
-            )
-        elif version != SCHEMA:
-            raise StoreError(
-                f"{self._path}: written by another version of VEO "
-                f"(schema {version}, this one reads {SCHEMA})"
-            )
-        else:
-            self._check(db)
-        db.execute("PRAGMA journal_mode=WAL")
-        # FULL: a commit survives power loss, not only the end of the process.
-        db.execute("PRAGMA synchronous=FULL")
-
-    def _check(self, db: sqlite3.Connection) -> None:
-        """Refuse a file that was cut or scrambled: reading it may find rows still."""
-        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise StoreError(f"{self._path}: damaged ({_one_line(found)}); {MOVE_AWAY}")
-
-    def _rows(self, query: str) -> list[tuple[str, bytes]]:
-        assert self._db is not None
-        return self._db.execute(query).fetchall()
-
-    def _document(self, node: str, body: bytes) -> NodeDocument:
-        document = self._decoded(body, NodeDocument)
-        if document.node != node:
-            raise self._foreign(f"document of {node} names {document.node}")
-        return document
-
-    def _record(self, key: str, body: bytes) -> Record:
-        kind = _KINDS.get(key.partition("/")[0])
-        if kind is None:
-            raise self._foreign(f"record {key}")
-        record = self._decoded(body, kind)
-        if record.key != key:
-            raise self._foreign(f"record {key} names {record.key}")
-        return record
-
-    def _decoded(self, body: bytes, kind: type[D]) -> D:
-        try:
-            return msgspec.msgpack.decode(body, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as exc:
-            raise self._foreign(_one_line(exc)) from exc  # TypeError: it is no BLOB
-
-    def _foreign(self, what: str) -> StoreError:
-        return StoreError(
-            f"{self._path}: a row that is not VEO's ({what}); {MOVE_AWAY}"
-        )
-
-    def _write(
-        self, documents: list[tuple[str, bytes]], records: list[tuple[str, bytes]]
-    ) -> None:
-        assert self._db is not None
-        with self._db:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO documents VALUES (?, ?)", documents
-            )
-            self._db.executemany(
-                "INSERT OR REPLACE INTO records VALUES (?, ?)", records
-            )
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _close(self) -> None:
+        self._state.close()
+        self._journal.close()
+
+
+def recover(path: Path) -> str:
+    """Set a state file aside that cannot be loaded; return a line on what was done.
+
+    Raises `StoreError` where not the file is the trouble but its disk.
+    """
+    state = State(path)
+    try:
+        state.load()
+        return f"{path}: in order, so it is not set aside"
+    except SpoiltFile as exc:
+        why = exc.why
+    finally:
+        state.close()
+    return f"{why}: set aside as {set_aside(path).name}"
+
+
+class State:
+    """The documents and records of a file; for one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = SqliteFile(
+            path=path,
+            application_id=APPLICATION_ID,
+            schema=SCHEMA,
+            make=self._make,
+            migrate=self._migrate,
+            advice=ADVICE,
+        )
+        self._db: sqlite3.Connection | None = None
+
+    def load(self) -> Held:
+        """Open the file and return what it holds."""
+        self._db = self._file.open()
+        with self._file.guard():
+            meta = self._db.execute("SELECT disk_id, checksum FROM meta").fetchall()
+            rows = self._db.execute("SELECT key, body FROM held ORDER BY key")
+            found = rows.fetchall()
+        if [tuple(map(type, row)) for row in meta] != [(str, int)]:
+            raise self._foreign("what tells the file from others")
+        held = [self._read(key, body) for key, body in found]
+        [(disk_id, checksum)] = meta
+        if _sum(disk_id, found) != checksum:
+            raise self._file.spoilt("damaged (rows are lost, or not as written)")
+        return Held(
+            disk_id=disk_id,
+            documents=[one for one in held if isinstance(one, NodeDocument)],
+            records=[one for one in held if not isinstance(one, NodeDocument)],
+        )
+
+    def write(self, rows: list[Row], dropped: list[str]) -> None:
+        """Delete rows, then write these, all or nothing."""
+        assert self._db is not None
+        with self._file.guard(), self._db as db:
+            change = 0
+            for key in dropped:
+                change -= _stored(db, key)
+                db.execute("DELETE FROM held WHERE key = ?", (key,))
+            for key, body in rows:
+                change += _crc(key, body) - _stored(db, key)
+                db.execute("INSERT OR REPLACE INTO held VALUES (?, ?)", (key, body))
+            db.execute("UPDATE meta SET checksum = (checksum + ?) & ?", (change, _WORD))
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
         if self._db is not None:
             self._db.close()
             self._db = None
 
+    def _make(self, db: sqlite3.Connection) -> None:
+        for table in _TABLES:
+            db.execute(table)
+        disk_id = uuid.uuid4().hex
+        db.execute("INSERT INTO meta VALUES (?, ?)", (disk_id, _sum(disk_id, ())))
 
-def _advice(exc: Exception) -> str:
-    """Return what to do where the file itself is the trouble, and not its disk."""
-    is_disk = getattr(exc, "sqlite_errorname", "").startswith(DISK)
-    return "" if is_disk or isinstance(exc, OSError) else f"; {MOVE_AWAY}"
+    def _migrate(self, db: sqlite3.Connection, version: int) -> None:
+        """Take over a file of schema 1: two tables, no disk id, no checksum."""
+        assert version == 1
+        self._make(db)
+        rows = [
+            *db.execute("SELECT ? || node, body FROM documents", (_DOCUMENT,)),
+            *db.execute("SELECT key, body FROM records"),
+        ]
+        for key, body in rows:
+            self._read(key, body)
+        db.executemany("INSERT INTO held VALUES (?, ?)", rows)
+        [(disk_id,)] = db.execute("SELECT disk_id FROM meta")
+        db.execute("UPDATE meta SET checksum = ?", (_sum(disk_id, rows),))
+        db.execute("DROP TABLE documents")
+        db.execute("DROP TABLE records")
+
+    def _read(self, key: str, body: bytes) -> NodeDocument | Record:
+        kind = _KINDS.get(key.partition("/")[0])
+        if kind is None:
+            raise self._foreign(key)
+        try:
+            found = msgspec.msgpack.decode(body, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as exc:
+            raise self._foreign(one_line(exc)) from exc  # TypeError: it is no BLOB
+        own = _DOCUMENT + found.node if isinstance(found, NodeDocument) else found.key
+        if own != key:
+            raise self._foreign(f"{key} names {own}")
+        return found
+
+    def _foreign(self, what: str) -> StoreError:
+        return self._file.spoilt(f"a row that is not VEO's ({one_line(what)})")
 
 
-def _one_line(said: object) -> str:
-    """Return what SQLite says of a file, which it may quote, fit for a terminal."""
-    text = " ".join(str(said).split())
-    return "".join(c if c.isprintable() else "?" for c in text)
+def _row(key: str, value: NodeDocument | Record) -> Row:
+    return key, msgspec.msgpack.encode(value)
+
+
+def _stored(db: sqlite3.Connection, key: str) -> int:
+    """Return what the row of a key adds to the checksum, 0 if there is none."""
+    found = db.execute("SELECT body FROM held WHERE key = ?", (key,)).fetchone()
+    return _crc(key, found[0]) if found else 0
+
+
+def _sum(disk_id: str, rows: Iterable[Row]) -> int:
+    return sum((_crc(*row) for row in rows), _crc(disk_id, b"")) & _WORD
+
+
+def _crc(key: str, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(key.encode()))

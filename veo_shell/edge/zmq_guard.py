@@ -6,7 +6,7 @@ import errno
 import hmac
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 import zmq
@@ -18,19 +18,24 @@ logger = logging.getLogger(__name__)
 
 DOMAIN = "veo"
 LOG_INTERVAL_S = 60.0
+PAUSES_S = (0.1, 0.2, 0.5, 1.0)
 
 
 @attrs.frozen
 class Keys:
-    """The one CURVE key pair that every node of a cluster has, as server and client."""
+    """The one CURVE key pair that every node of a cluster has, as server and client.
+
+    While the cookie is changed there are two. A node has one of them and lets in those
+    who show the same; whoever connects to it tries both.
+    """
 
     public: str
-    secret: str
+    secret: str = attrs.field(repr=False)
 
     def guard(self, socket: zmq.Socket[bytes]) -> None:
         """Make a socket that will be bound take only clients with this key.
 
-        Without ZAP's domain libzmq would let in any client that knows the server's.
+        Without ZAP's domain libzmq would let in any client that knows the server's key.
         """
         socket.curve_server = True
         socket.curve_publickey = self.public.encode()
@@ -64,10 +69,10 @@ class Gatekeeper:
 
     def _answer(self, parts: list[bytes]) -> None:
         _, request_id, domain, _, _, *credentials = parts
-        welcome = domain == DOMAIN.encode() and hmac.compare_digest(
+        is_welcome = domain == DOMAIN.encode() and hmac.compare_digest(
             b"".join(credentials), b"CURVE" + self._client_key
         )
-        verdict = [b"200", b"OK"] if welcome else [b"400", b"NO ACCESS"]
+        verdict = [b"200", b"OK"] if is_welcome else [b"400", b"NO ACCESS"]
         self._pump.send([b"1.0", request_id, *verdict, b"", b""])
 
 
@@ -91,7 +96,8 @@ class Inbound:
             case zmq.Event.HANDSHAKE_SUCCEEDED if self._shaking:
                 self._shaking.popitem()
             case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
-                self._hung_up = True  # the client left by itself, as port probes do
+                # The client left by itself, as port probes do, unless it kept silent.
+                self._hung_up = value != errno.EAGAIN
             case zmq.Event.DISCONNECTED:
                 hung_up, self._hung_up = self._hung_up, False
                 unfinished = value in self._shaking
@@ -101,30 +107,58 @@ class Inbound:
 
 
 class Outbound:
-    """Tells from a connecting socket's events whether the other side refuses us.
+    """Which keys to present to a peer, by what a connecting socket's events tell.
 
-    It hangs up without a word. A node that ends does so too, once; hence only the
-    second time in succession counts. Silence is a frozen node, not a refusal.
+    A refusing side hangs up without a word. So does a node that ends, once; hence the
+    peer counts as refusing only from the time that it hung up on every pair and then
+    on one more. Silence is a frozen node, not a refusal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, accepted: Sequence[Keys]) -> None:
+        self._accepted = accepted
+        self._turn = 0
         self._shaking = False
-        self.hung_up = 0
+        self._hung_up = 0
 
-    def is_refusal(self, event: zmq.Event, value: int) -> bool:
-        """Take in the next event."""
+    @property
+    def keys(self) -> Keys:
+        """Return the pair whose turn it is: the last that worked, then the others."""
+        return self._accepted[self._turn]
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether the other side hung up on every pair since it last let us in."""
+        return self._hung_up >= len(self._accepted)
+
+    @property
+    def is_certain(self) -> bool:
+        """Tell whether that was no coincidence."""
+        return self._hung_up > len(self._accepted)
+
+    @property
+    def pause_s(self) -> float:
+        """Return how long to wait before the next try: only after all had their turn.
+
+        libzmq would come back ten times a second for ever: the TCP connection works.
+        """
+        rounds, within = divmod(self._hung_up, len(self._accepted))
+        return 0.0 if within else PAUSES_S[min(rounds, len(PAUSES_S)) - 1]
+
+    def is_hang_up(self, event: zmq.Event, value: int) -> bool:
+        """Take in the next event; if the other side hung up, it is the next's turn."""
         match event:
             case zmq.Event.CONNECTED:
                 self._shaking = True
             case zmq.Event.HANDSHAKE_SUCCEEDED:
                 self._shaking = False
-                self.hung_up = 0
+                self._hung_up = 0
             case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
                 self._shaking = value in (errno.EPIPE, errno.ECONNRESET)
             case zmq.Event.DISCONNECTED if self._shaking:
                 self._shaking = False
-                self.hung_up += 1
-                return self.hung_up > 1
+                self._hung_up += 1
+                self._turn = (self._turn + 1) % len(self._accepted)
+                return True
         return False
 
 

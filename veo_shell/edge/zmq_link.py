@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import zmq
 
@@ -24,7 +24,9 @@ Socket = zmq.Socket[bytes]
 QUEUE_MESSAGES = 1000
 REVIVE_S = 1.0
 RETRY_MS = 100
-RETRY_MAX_MS = 5000
+RETRY_MAX_MS = 1000  # how long a peer that came back may go unheard
+HANDSHAKE_MS = 5000
+HEARTBEAT_MS = 2000
 HEADROOM_BYTES = 1024  # for what CURVE and request ids add to a frame
 
 
@@ -39,8 +41,10 @@ def configure(socket: Socket, address: str) -> None:
     socket.sndhwm = QUEUE_MESSAGES
     socket.rcvhwm = QUEUE_MESSAGES
     socket.maxmsgsize = MAX_FRAME_BYTES + HEADROOM_BYTES
+    # libzmq's own 100 are full of strangers in no time, and a peer waits a second more.
+    socket.backlog = 1024
     socket.ipv6 = ":" in address
-    socket.handshake_ivl = 5000
+    socket.handshake_ivl = HANDSHAKE_MS
     # Without these two, TCP's own back-off delays a link that was cut and mended.
     socket.tcp_maxrt = 4000
     socket.connect_timeout = 2000
@@ -62,7 +66,7 @@ class Link:
         port: int,
         *,
         context: Context,
-        keys: Keys,
+        keys: Sequence[Keys],
         on_message: Callable[[list[bytes]], None],
         on_refusal: Callable[[str], None],
         on_drained: Callable[[], None] | None = None,
@@ -72,20 +76,19 @@ class Link:
         self._address = address
         self._endpoint = endpoint(address, port)
         self._context = context
-        self._keys = keys
         self._on_message = on_message
         self._on_refusal = on_refusal
         self._on_drained = on_drained
         # Replies find the way back through a connection that replaced the asking one.
         self._routing_id = b"veo" + secrets.token_bytes(12)
-        self._outbound = Outbound()
+        self._outbound = Outbound(keys)
         self._revival: asyncio.TimerHandle | None = None
         self._open()
 
     @property
     def is_refused(self) -> bool:
-        """Tell whether the other side hung up on us when we connected last."""
-        return self._outbound.hung_up > 0
+        """Tell whether the other side refused all our keys when we connected last."""
+        return self._outbound.is_refused
 
     def send(self, parts: list[bytes]) -> bool:
         """Send; False, and nothing is queued, while there is no connection."""
@@ -113,15 +116,15 @@ class Link:
             undo.pop_all()
         self._monitor = monitor
         self._pump = Pump(socket, self._on_message, self._on_drained)
-        self._is_waiting = False
+        self._is_waiting = self._is_resting = False
 
     def _configure(self, socket: Socket) -> None:
         configure(socket, self._address)
-        self._keys.present(socket)
+        self._outbound.keys.present(socket)
         # The connecting side alone asks; the other side trusts it for the TTL.
-        socket.heartbeat_ivl = 2000
-        socket.heartbeat_timeout = 4000
-        socket.heartbeat_ttl = 6000
+        socket.heartbeat_ivl = HEARTBEAT_MS
+        socket.heartbeat_timeout = 2 * HEARTBEAT_MS
+        socket.heartbeat_ttl = 3 * HEARTBEAT_MS
         if self._kind == zmq.SUB:
             socket.subscribe(b"")
         else:
@@ -141,20 +144,31 @@ class Link:
         monitor.close()
         pump.close()
 
-    def _revive_soon(self) -> None:
+    def _revive_soon(self, in_s: float = REVIVE_S) -> None:
         self._stop_revival()
         loop = asyncio.get_running_loop()
-        self._revival = loop.call_later(REVIVE_S, self._reopen)
+        self._revival = loop.call_later(in_s, self._reopen)
 
     def _on_event(self, event: zmq.Event, value: int) -> None:
-        if self._outbound.is_refusal(event, value):
-            self._on_refusal(self.where)
-        if event is zmq.Event.DISCONNECTED:
+        if self._is_resting:
+            return
+        if self._outbound.is_hang_up(event, value):
+            self._rest()
+        elif event is zmq.Event.DISCONNECTED:
             self._revive_soon()
         elif event is zmq.Event.CONNECT_RETRIED:
             self._stop_revival()
         if event in _ATTEMPTS:
             self._is_waiting = event is zmq.Event.CONNECT_RETRIED
+
+    def _rest(self) -> None:
+        """Try no more with these keys; a new socket presents the next ones."""
+        if self._outbound.is_certain:
+            self._on_refusal(self.where)
+        with contextlib.suppress(zmq.ZMQError):  # libzmq may have given up before us
+            self._pump.socket.disconnect(self._endpoint)
+        self._is_waiting = self._is_resting = True
+        self._revive_soon(self._outbound.pause_s)
 
     def _stop_revival(self) -> None:
         if self._revival is not None:
@@ -182,7 +196,7 @@ class Line:
         port: int,
         *,
         context: Context,
-        keys: Keys,
+        keys: Sequence[Keys],
         on_refusal: Callable[[str], None],
     ) -> None:
         self._numbers = itertools.count()

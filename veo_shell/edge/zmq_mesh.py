@@ -8,11 +8,15 @@ import errno
 import ipaddress
 import logging
 import socket as sockets
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import zmq
 
+from veo_shell.core.model import Knock
 from veo_shell.core.wire import MAX_FRAME_BYTES
+from veo_shell.edge import zmq_knock
 from veo_shell.edge.zmq_guard import Gatekeeper, Inbound, Keys, Tally
 from veo_shell.edge.zmq_link import Context, Line, Link, Socket, configure, endpoint
 from veo_shell.edge.zmq_pump import Monitor, Pump
@@ -22,30 +26,43 @@ logger = logging.getLogger(__name__)
 
 MAX_SOCKETS = 16_384  # six for a peer: libzmq's own limit of 1,023 ends at 170 peers
 MAX_REQUESTS = 256
+MAX_REQUESTS_OF_ONE = 128  # so that no peer takes the others' places
 REFUSED = "refused: another cookie, or not VEO"
+REFUSED_DURING_CHANGE = (
+    "refused: another cookie (while it is changed, nodes try both), or not VEO"
+)
 
 
 class ZmqMesh:
-    """One node's sockets. `refused` and `dropped` count what had no effect."""
+    """One node's sockets. `refused` and `dropped` count what had no effect.
+
+    `also` are the keys of further cookies, for while the cluster's is changed: first
+    every node is given the new one besides its own, then the new one as its own and the
+    old one besides, then the new one alone. A node takes only who shows its own keys;
+    so it shows each peer, one after the other, all that it has. At each step any two
+    nodes can talk.
+    """
 
     def __init__(
         self,
         address: str,
         mesh_port: int,
         pub_port: int,
-        public_key: str,
-        secret_key: str,
+        keys: Keys,
+        also: Sequence[Keys] = (),
     ) -> None:
         self._address = address
         self._mesh_port = mesh_port
         self._pub_port = pub_port
-        self._keys = Keys(public_key, secret_key)
+        self._keys = keys
+        self._accepted = tuple(dict.fromkeys((keys, *also)))
         self._heard: dict[tuple[str, int], Link] = {}
         self._lines: dict[tuple[str, int], Line] = {}
         self._kept: set[tuple[str, int]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: Counter[bytes] = Counter()
         self._bound = contextlib.ExitStack()
-        self._refused_here = Tally(REFUSED)
+        self._refused_here = Tally(REFUSED_DURING_CHANGE if also else REFUSED)
         self._refused_there = Tally(REFUSED)
         self._dropped = Tally("a message that cannot be used was dropped")
         self._context: Context
@@ -134,6 +151,10 @@ class ZmqMesh:
                 del self._lines[key]
                 line.close("done")
 
+    async def knock(self, address: str, port: int, timeout_s: float) -> Knock:
+        """Connect to a TCP port and hang up; tell what came of it."""
+        return await zmq_knock.knock(address, port, timeout_s)
+
     async def stop(self) -> None:
         """Close the sockets; nothing is delivered afterwards."""
         tasks = list(self._tasks)
@@ -155,6 +176,8 @@ class ZmqMesh:
         self._keys.guard(socket)
         if kind == zmq.ROUTER:
             socket.router_handover = True
+            # Of each peer: frames may be a mebibyte, and more would be dropped anyway.
+            socket.sndhwm = socket.rcvhwm = 2 * MAX_REQUESTS_OF_ONE
         return socket
 
     def _listen(self, socket: Socket, port: int) -> None:
@@ -181,8 +204,8 @@ class ZmqMesh:
             address,
             pub_port,
             context=self._context,
-            keys=self._keys,
-            on_message=self._receive_publication,
+            keys=self._accepted,
+            on_message=partial(self._receive_publication, f"{address}:{pub_port}"),
             on_refusal=self._note_refusal,
         )
 
@@ -197,7 +220,7 @@ class ZmqMesh:
                 address,
                 mesh_port,
                 context=self._context,
-                keys=self._keys,
+                keys=self._accepted,
                 on_refusal=self._note_refusal,
             )
         return self._lines[key]
@@ -205,25 +228,39 @@ class ZmqMesh:
     def _note_refusal(self, where: str) -> None:
         self._refused_there.add(f"this node at {where}")
 
-    def _receive_publication(self, parts: list[bytes]) -> None:
+    def _receive_publication(self, where: str, parts: list[bytes]) -> None:
         match parts:
             case [frame]:
                 try:
                     self._on_publication(frame)
                 except PeerError as exc:
-                    self._dropped.add(f"published: {exc}")
+                    self._dropped.add(f"published by {where}: {exc}")
             case _:
-                self._dropped.add("published")
+                self._dropped.add(f"published by {where}")
 
     def _receive_request(self, parts: list[bytes]) -> None:
         match parts:
-            case [peer, number, frame] if len(self._tasks) < MAX_REQUESTS:
+            case [peer, number, frame] if self._has_room_for(peer):
                 loop = asyncio.get_running_loop()
                 task = loop.create_task(self._answer(peer, number, frame))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._asking[peer] += 1
+                task.add_done_callback(partial(self._is_answered, peer))
+            case [_, _, _]:
+                self._dropped.add("requested, more than is answered at once")
             case _:
                 self._dropped.add("requested")
+
+    def _has_room_for(self, peer: bytes) -> bool:
+        return (
+            len(self._tasks) < MAX_REQUESTS and self._asking[peer] < MAX_REQUESTS_OF_ONE
+        )
+
+    def _is_answered(self, peer: bytes, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._asking[peer] -= 1
+        if not self._asking[peer]:
+            del self._asking[peer]
 
     async def _answer(self, peer: bytes, number: bytes, frame: bytes) -> None:
         try:

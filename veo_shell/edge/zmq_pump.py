@@ -7,6 +7,7 @@ what a mesh receives are heartbeats, which come alone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Sequence
@@ -95,12 +96,17 @@ class Monitor:
         self._socket = socket
         self._on_event = on_event
         endpoint = f"inproc://monitor-{next(self._numbers)}"
-        socket.monitor(endpoint, zmq.EVENT_ALL)
+        # First, because it may fail: libzmq's own thread waits for ever to tell of a
+        # watched socket's end while nobody is there to be told.
         pair = context.socket(zmq.PAIR)
-        # Unbounded: libzmq's own thread, and all of the mesh, waits while this is full
-        # (seen: 1,000 connections of garbage while the loop was busy).
-        pair.rcvhwm = 0
-        pair.connect(endpoint)
+        with contextlib.ExitStack() as undo:
+            undo.callback(pair.close, linger=0)
+            # Unbounded: that thread, and all of the mesh, waits while this is full
+            # (seen: 1,000 connections of garbage while the loop was busy).
+            pair.rcvhwm = 0
+            socket.monitor(endpoint, zmq.EVENT_ALL)
+            pair.connect(endpoint)
+            undo.pop_all()
         self._pump = Pump(pair, self._receive)
 
     def close(self) -> None:

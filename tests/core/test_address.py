@@ -1,0 +1,47 @@
+"""Where a node is, as operators write it."""
+
+from __future__ import annotations
+
+import pytest
+
+from veo_shell.core.address import MESH_PORT, port_number, split
+from veo_shell.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("uno", "uno", MESH_PORT),
+        ("uno:9000", "uno", 9000),
+        ("10.0.0.1", "10.0.0.1", MESH_PORT),
+        ("10.0.0.1:1", "10.0.0.1", 1),
+        ("fd00::1", "fd00::1", MESH_PORT),
+        ("[fd00::1]", "fd00::1", MESH_PORT),
+        ("[fd00::1]:65535", "fd00::1", 65535),
+    ],
+)
+def test_what_is_an_address(text: str, host: str, port: int) -> None:
+    assert split(text, "--join") == (host, port)
+
+
+@pytest.mark.parametrize("text", ["", ":9000", "[]", "[]:9000"])
+def test_an_address_without_a_host_is_none(text: str) -> None:
+    with pytest.raises(UsageError, match="--join: a node to join is HOST or HOST:PORT"):
+        split(text, "--join")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "1e3", "٣", "123456"])
+def test_what_is_no_port(port: str) -> None:
+    with pytest.raises(UsageError, match="here: a port is a number from 1 to 65535"):
+        split(f"uno:{port}", "here")
+
+
+@pytest.mark.parametrize("text", ["uno:", "[fd00::1]:"])
+def test_an_empty_port_is_the_usual_one(text: str) -> None:
+    assert split(text, "--join")[1] == MESH_PORT
+
+
+def test_a_port_may_have_another_limit() -> None:
+    assert port_number("65534", "--port", 65534) == 65534
+    with pytest.raises(UsageError, match="from 1 to 65534"):
+        port_number("65535", "--port", 65534)

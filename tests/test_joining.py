@@ -1,0 +1,278 @@
+"""Joining: how nodes are taken in, come back, and are told apart by name."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.fake_cluster import (
+    FAST,
+    MESH_PORT,
+    PUB_PORT,
+    QUICK_TO_JUDGE,
+    WEB,
+    FakeCluster,
+    bare,
+    eventually,
+    fake_cluster,
+    states,
+    statuses,
+)
+from veo_shell.core import events as ev
+from veo_shell.core import wire
+from veo_shell.core.model import State, Status
+from veo_shell.errors import Removed, StartError
+
+ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
+ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
+
+
+async def test_a_node_that_joins_one_meets_all(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+        everyone = dict.fromkeys(["uno@uno", "dos@dos", "tres@tres"], Status.ALIVE)
+        assert all(statuses(cluster, n) == everyone for n in ("uno", "dos", "tres"))
+
+
+async def test_a_node_to_join_that_is_not_there_yet_is_asked_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        cluster.add("dos")
+        await cluster.stop("uno")
+        with caplog.at_level(logging.WARNING, "veo_shell"):
+            await cluster.boot("uno", "dos")
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            "127.0.0.2:8087 could not be reached: asked again every 0.1 s"
+        )
+        await cluster.boot("dos")
+        await cluster.joined()
+
+
+async def test_it_is_asked_until_it_answers(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        cluster.add("dos")
+        mesh = cluster.network.join(cluster.addresses["dos"], MESH_PORT, PUB_PORT)
+        asked: list[bytes] = []
+
+        async def silent(frame: bytes) -> bytes | None:
+            asked.append(frame)
+            return None
+
+        await mesh.start(lambda frame: None, silent)
+        await cluster.stop("uno")
+        await cluster.boot("uno", "dos")
+        await eventually(lambda: len(asked) >= 3)
+        await mesh.stop()
+        await cluster.boot("dos")
+        await cluster.joined()
+
+
+async def test_a_node_that_comes_back_elsewhere_is_followed(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        mesh = cluster.meshes["uno"]
+        assert mesh.hears("127.0.0.2", PUB_PORT)
+        await cluster.stop("dos")
+        cluster.addresses["dos"] = "127.0.0.5"
+        await cluster.boot("dos", "uno")
+        await cluster.joined()
+        assert mesh.hears("127.0.0.5", PUB_PORT)
+        assert not mesh.hears("127.0.0.2", PUB_PORT)
+
+
+async def test_a_node_told_to_join_itself_does_not_mind(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster.stop("uno")
+        node = await cluster.boot("uno", "uno")
+        assert node.machine.is_settled
+        await node.container_sup.add_service(WEB)
+        cluster.add("dos")
+        await cluster.boot("dos", "dos", "uno")
+        await cluster.joined()
+
+
+def twin_of_uno(cluster: FakeCluster, address: str) -> FakeCluster:
+    """Return another host, on the same network, where a node of that name can be."""
+    twin = FakeCluster(cluster.folder / "twin", FAST)
+    twin.network = cluster.network
+    twin.addresses["dos"] = cluster.addresses["dos"]
+    twin.add("uno")
+    twin.addresses["uno"] = address
+    return twin
+
+
+async def test_a_second_node_of_one_name_is_refused(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        twin = twin_of_uno(cluster, "127.0.0.9")
+        with pytest.raises(StartError) as caught:
+            await twin.make("uno", "dos").start()
+        assert str(caught.value) == (
+            "127.0.0.2:8087 refuses uno@uno: a node named uno@uno lives already"
+        )
+        await twin.close()
+
+
+async def test_one_that_is_refused_when_it_asks_again_ends(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        twin = twin_of_uno(cluster, "127.0.0.9")
+        cluster.network.cut("127.0.0.9", "127.0.0.2")
+        node = twin.make("uno", "dos")
+        await node.start()
+        cluster.network.mend("127.0.0.9", "127.0.0.2")
+        with pytest.raises(StartError, match="a node named uno@uno lives already"):
+            await node.failed
+        await twin.close()
+
+
+async def test_one_that_is_refused_by_a_peer_it_was_told_of_ends(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        twin = twin_of_uno(cluster, "127.0.0.9")
+        node = twin.make("uno")
+        await node.start()
+        told = wire.Welcome(members=(cluster["dos"].machine.own,))
+        node.feed(ev.Welcomed(address="127.0.0.7", mesh_port=1, answer=told))
+        with pytest.raises(StartError, match=r"127\.0\.0\.2:8087 refuses uno@uno"):
+            await node.failed
+        await twin.close()
+
+
+async def test_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        cluster.add("tres")
+        node = cluster.make("tres", "uno")
+        node.config = attrs.evolve(node.config, cluster="else")
+        with pytest.raises(
+            StartError, match="this is a node of the cluster 'veo', not"
+        ):
+            await node.start()
+
+
+async def test_a_node_that_answers_nonsense_is_not_joined(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        mesh = cluster.network.join("127.0.0.77", MESH_PORT, PUB_PORT)
+        reply = wire.encode(wire.Ack())
+
+        async def answer(frame: bytes) -> bytes | None:
+            return reply
+
+        await mesh.start(lambda frame: None, answer)
+        cluster.add("dos")
+        cluster.addresses["odd"] = "127.0.0.77"
+        with pytest.raises(
+            StartError, match=r"127\.0\.0\.77:8087 refuses dos@dos: not understood"
+        ):
+            await cluster.make("dos", "odd").start()
+        await mesh.stop()
+
+
+# Coming back
+
+
+async def test_a_node_that_lost_its_disk_is_heard_again(tmp_path: Path) -> None:
+    """It knows nothing of its containers, until its peers tell what they are."""
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno = cluster["uno"]
+        container = bare(await uno.container_sup.add_service(ON_DOS))
+        await cluster.ready(1)
+        old = cluster["dos"].machine.own
+        await cluster.kill("dos")
+        await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
+        cluster.lose_disk("dos")
+        dos = await cluster.boot("dos", "uno")
+        await cluster.joined()
+        assert dos.machine.own.incarnation > old.incarnation
+        assert dos.machine.own.disk_id != old.disk_id
+        await cluster.answered([container])
+        await eventually(
+            lambda: list(cluster.engines["dos"].containers) == [container.id]
+        )
+
+
+async def test_a_node_that_lost_its_disk_is_not_dead_for_it(tmp_path: Path) -> None:
+    """It is back before anybody missed it."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        container = bare(await uno.container_sup.add_service(ON_DOS))
+        await cluster.ready(1)
+        await cluster.crash("dos")
+        cluster.lose_disk("dos")
+        await cluster.boot("dos", "uno")
+        await cluster.joined()
+        await cluster.answered([container])
+        assert [service.name for service in uno.container_sup.services()] == ["web"]
+
+
+async def removed_while_away(cluster: FakeCluster) -> None:
+    """Remove dos once it is dead."""
+    await cluster.kill("dos")
+    await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
+    await cluster["uno"].node_monitor.remove_node("dos")
+
+
+async def life_of(name: str, *joins: str, cluster: FakeCluster) -> None:
+    """Start a node and wait until it ends by itself."""
+    node = await cluster.boot(name, *joins)
+    await node.failed
+
+
+@pytest.mark.parametrize("joins", [["uno"], []], ids=["told", "from its disk"])
+async def test_a_node_that_was_removed_while_away_has_to_begin_afresh(
+    tmp_path: Path, joins: list[str]
+) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno = cluster["uno"]
+        await uno.container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        await removed_while_away(cluster)
+        assert states(uno) == [State.PENDING]
+        with pytest.raises(Removed, match="dos@dos was removed from the cluster"):
+            await life_of("dos", *joins, cluster=cluster)
+        await cluster.stop("dos")
+        cluster.lose_disk("dos")  # the daemon sets it aside
+        await cluster.boot("dos", "uno")
+        await cluster.joined()
+        engine = cluster.engines["dos"]
+        await eventually(
+            lambda: (
+                len(engine.containers) == 1
+                and [c.id for c in uno.machine.answerable()] == list(engine.containers)
+            )
+        )
+
+
+async def test_a_node_that_finds_out_that_it_was_removed_ends(tmp_path: Path) -> None:
+    """It was cut off, not ended; and then it knows by itself where it is started."""
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        cluster.network.cut("127.0.0.1", "127.0.0.2")
+        await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
+        await uno.node_monitor.remove_node("dos")
+        cluster.network.mend("127.0.0.1", "127.0.0.2")
+        await dos.failed
+        assert not cluster.engines["dos"].containers
+        await cluster.stop("dos")
+        with pytest.raises(Removed, match="dos@dos was removed from the cluster"):
+            await cluster.boot("dos")
+        assert list(statuses(cluster, "uno")) == ["uno@uno"]
+
+
+async def test_all_nodes_started_again_at_once_find_each_other(tmp_path: Path) -> None:
+    names = ("uno", "dos", "tres")
+    async with fake_cluster(tmp_path, *names, timing=QUICK_TO_JUDGE) as cluster:
+        await cluster["uno"].container_sup.add_service(attrs.evolve(WEB, replicas=3))
+        before = await cluster.ready(3)
+        for name in names:
+            await cluster.crash(name)
+        await asyncio.gather(*(cluster.boot(name) for name in names))
+        await cluster.joined()
+        await cluster.answered(before)
+        held = [set(cluster.engines[name].containers) for name in names]
+        assert held == [{c.id for c in before if c.node[:3] == n[:3]} for n in names]

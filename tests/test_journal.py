@@ -1,0 +1,337 @@
+"""`why()` and `history()`: what whole nodes write down, and tell afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.fake_cluster import (
+    QUICK_TO_JUDGE,
+    WEB,
+    FakeCluster,
+    eventually,
+    fake_cluster,
+    states,
+    statuses,
+)
+from veo_shell.core.commands import Note
+from veo_shell.core.model import Container, JournalEntry, State, Status
+from veo_shell.edge.sqlite_store import SqliteStore
+from veo_shell.errors import StoreError, UnknownService, UsageError
+from veo_shell.journal import KEPT, _in_chains
+
+ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
+ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
+
+
+def texts(entries: Iterable[JournalEntry]) -> list[str]:
+    return [entry.text for entry in entries]
+
+
+def assert_each_follows_from_one_above(entries: Sequence[JournalEntry]) -> None:
+    above: set[str] = set()
+    for entry in entries:
+        assert entry.cause == "" or entry.cause in above, entry
+        above.add(entry.id)
+
+
+def life(container: Container, *steps: str) -> list[str]:
+    return [f"{container.name}: {step}" for step in steps]
+
+
+# Why
+
+
+async def test_why_tells_from_the_operators_word_to_what_runs(tmp_path: Path) -> None:
+    """On every node, whoever decided and whoever runs it."""
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+        container = await cluster["uno"].container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        story = [
+            "web: added by an operator",
+            "web: slot 0 placed on dos@dos",
+            *life(container, "creating", "starting", "running"),
+        ]
+        for name in ("uno", "dos", "tres"):
+            why = cluster[name].journal.why
+            for about in ("web", container, container.name, container.uid, ON_DOS):
+                chain = await why(about)
+                assert texts(chain) == story
+                assert_each_follows_from_one_above(chain)
+                assert [entry.kind for entry in chain] == [
+                    "added",
+                    "placed",
+                    *["container"] * 3,
+                ]
+
+
+async def test_why_tells_of_a_failover(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno = cluster["uno"]
+        both = attrs.evolve(WEB, hosts=("uno@uno", "dos@dos"))
+        first = await uno.container_sup.add_service(both)
+        await cluster.ready(1)
+        lost, rest = ("dos", "uno") if first.node == "dos@dos" else ("uno", "dos")
+        await cluster.kill(lost)
+        answerable = cluster[rest].machine.answerable
+        await eventually(lambda: [c.generation for c in answerable()] == [2])
+        (second,) = answerable()
+        chain = await cluster[rest].journal.why("web")
+        assert_each_follows_from_one_above(chain)
+        added, *_, verdict, moved, created, started, runs = texts(chain)
+        assert added == "web: added by an operator"
+        assert verdict.startswith(f"{first.node}: dead, nobody heard it for ")
+        assert moved == f"web: slot 0 placed on {rest}@{rest}"
+        steps = life(second, "creating", "starting", "running")
+        assert [created, started, runs] == steps
+        assert texts(await cluster[rest].journal.why(lost))[-1] == verdict
+
+
+async def test_why_tells_of_an_end_and_of_what_the_engine_said(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        container = await uno.container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        cluster.engines["dos"].exit(container.id, 137, oom_killed=True)
+        await eventually(lambda: uno.container_monitor.state(container).restarts == 1)
+        told = texts(await uno.journal.why(container))
+        assert any("backoff" in t and "out of memory" in t for t in told)
+        assert told[-1] == f"{container.name}: running"
+        await uno.container_sup.remove_service("web")
+        assert texts(await uno.journal.why("web")) == [
+            "web: removed by an operator",
+            *life(container, "stopping", "removed"),
+        ]
+
+
+async def test_why_one_waits(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        edge = attrs.evolve(WEB, roles=("edge",))
+        pending = await uno.container_sup.add_service(edge, queue=True)
+        for about in (pending, "web"):
+            assert texts(await uno.journal.why(about)) == [
+                "web: added by an operator",
+                "web: slot 0 waits: dos@dos: its role is master, not edge; "
+                "uno@uno: its role is master, not edge",
+            ]
+
+
+async def test_why_a_node_is_what_it_is(tmp_path: Path) -> None:
+    """Not what its containers are."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        await uno.container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        await uno.node_monitor.assign_role("dos", "edge")
+        await uno.node_monitor.drain("dos")
+        (row,) = [r for r in uno.node_monitor.nodes() if r.node == "dos@dos"]
+        for about in ("dos@dos", "dos", row):
+            assert texts(await uno.journal.why(about)) == [
+                "dos@dos: alive, heartbeats arrive",
+                "dos@dos: role edge, by an operator",
+                "dos@dos is drained, by an operator",
+            ]
+
+
+async def test_a_service_called_as_a_node_is_that(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        await uno.container_sup.add_service(attrs.evolve(WEB, name="dos"))
+        assert texts(await uno.journal.why("dos"))[0] == "dos: added by an operator"
+
+
+@pytest.mark.parametrize("about", ["", 7, None, ["web"]])
+async def test_why_of_what_is_none(tmp_path: Path, about: object) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        with pytest.raises(UsageError) as caught:
+            await cluster["uno"].journal.why(about)  # type: ignore[arg-type]
+        assert str(caught.value) == (
+            "why() takes a service, a container or a node, or its name"
+        )
+
+
+async def test_why_of_what_nobody_knows(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        with pytest.raises(UnknownService) as caught:
+            await cluster["uno"].journal.why("wbe")
+        assert str(caught.value) == "the journal has nothing about 'wbe'"
+
+
+# History
+
+
+async def test_history_is_the_clusters_and_in_order(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        for name in ("a", "b"):
+            for service in (ON_UNO, ON_DOS):
+                named = attrs.evolve(service, name=f"{name}{service.hosts[0][:3]}")
+                await uno.container_sup.add_service(named)
+        await cluster.ready(4)
+        all_of_it = await uno.journal.history(1000)
+        assert [e.at_s for e in all_of_it] == sorted(e.at_s for e in all_of_it)
+        assert {entry.node for entry in all_of_it} == {"uno@uno", "dos@dos"}
+        assert len({entry.id for entry in all_of_it}) == len(all_of_it)
+        assert await cluster["dos"].journal.history(1000) == all_of_it
+        assert await uno.journal.history(last=3) == all_of_it[-3:]
+        assert await uno.journal.history() == all_of_it[-50:]
+        for last in (0, -1):
+            with pytest.raises(UsageError, match=f"last: {last} is less than 1"):
+                await uno.journal.history(last)
+
+
+async def test_history_and_causes_outlive_the_nodes(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        await cluster["uno"].container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        before = await cluster["uno"].journal.why("web")
+        for name in ("uno", "dos"):
+            await cluster.stop(name)
+        uno = await cluster.boot("uno")
+        assert set(before) <= set(await uno.journal.history(1000))
+        after = await uno.journal.why("web")
+        assert after == before
+        await cluster.boot("dos", "uno")
+        await cluster.joined()
+        await cluster.ready(1)
+        chain = await uno.journal.why("web")
+        assert chain[:2] == before[:2]
+        assert chain[-1].text.endswith(": running")
+        assert chain[-1] not in before  # taken back by the next process
+
+
+async def test_what_a_node_noted_is_told_by_the_others_when_it_is_gone(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        await cluster["uno"].container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        written = await cluster["dos"].journal.latest("web", 100)
+        await cluster.kill("dos")
+        told = await cluster["uno"].journal.history(1000)
+        assert set(written) <= set(told)
+        await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
+        assert states(cluster["uno"]) == [State.PENDING]
+
+
+async def test_a_node_that_heard_nothing_of_it_asks_the_others(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        container = await cluster["uno"].container_sup.add_service(WEB)
+        cluster.add("dos")
+        dos = await cluster.boot("dos", "uno")
+        await cluster.joined()
+        assert texts(await dos.journal.why("web"))[-1] == f"{container.name}: running"
+
+
+async def test_a_peer_that_does_not_answer_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("veo_shell.journal.PEER_S", 0.1)
+    async with fake_cluster(tmp_path) as cluster:
+
+        async def silence(frame: bytes) -> bytes | None:
+            await asyncio.Event().wait()
+            return None
+
+        cluster.meshes["dos"]._on_request = silence
+        history = await cluster["uno"].journal.history()
+        assert {entry.node for entry in history} == {"uno@uno", "dos@dos"}
+
+
+# On disk
+
+
+class FullStore(SqliteStore):
+    """A disk that takes no journal entries while it is full."""
+
+    is_full = True
+
+    async def note(self, entries: Iterable[JournalEntry]) -> None:
+        if self.is_full:
+            raise StoreError("journal.db: no space left")
+        await super().note(entries)
+
+
+async def test_a_disk_that_takes_no_entries_costs_entries_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster.stop("uno")
+        store = FullStore(tmp_path / "uno" / "veo.db")
+        uno = cluster.make("uno", store=store)
+        with caplog.at_level(logging.WARNING, "veo_shell"):
+            await uno.start()
+            container = await uno.container_sup.add_service(WEB)
+            await uno.journal.flushed()
+        assert "journal entries are lost: journal.db: no space left" in caplog.text
+        store.is_full = False
+        await uno.container_sup.stop(container)
+        assert f"{container.name}: removed" in texts(await uno.journal.history())
+
+
+async def test_what_was_noted_last_is_written_when_the_node_stops(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        note(cluster, "a last word")
+        await cluster.stop("uno")
+        uno = await cluster.boot("uno")
+        assert "a last word" in texts(await uno.journal.history())
+
+
+def note(cluster: FakeCluster, text: str) -> None:
+    entry = JournalEntry(id="uno@uno/x/1", node="uno@uno", kind="x", text=text)
+    cluster["uno"].journal.note(Note(entry=entry))
+
+
+async def test_a_disk_that_hangs_costs_no_memory_without_end(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        journal = cluster["uno"].journal
+        entry = JournalEntry(id="a", node="uno@uno", kind="x", text="")
+        journal.take([entry] * (KEPT + 5))
+        assert len(journal._unwritten) == KEPT
+
+
+# The order
+
+
+def entry(number: int, at_s: float, cause: int | None = None) -> JournalEntry:
+    return JournalEntry(
+        id=f"n/b/{number}",
+        node="n",
+        kind="x",
+        text=str(number),
+        at_s=at_s,
+        cause="" if cause is None else f"n/b/{cause}",
+    )
+
+
+def test_each_stands_below_its_cause_whatever_the_clocks_say() -> None:
+    chain = [
+        entry(1, 50.0),
+        entry(2, 10.0, 1),  # by a node whose clock is behind
+        entry(3, 60.0, 2),
+        entry(4, 55.0, 1),
+        entry(5, 5.0),
+        entry(10, 5.0),  # written at once, in the order of their numbers
+        entry(6, 70.0, 99),  # its cause is forgotten
+    ]
+    told = [int(e.text) for e in _in_chains(reversed(chain))]
+    assert told == [5, 10, 1, 2, 3, 4, 6]
+
+
+def test_what_ended_last_is_told_last() -> None:
+    chain = [entry(1, 1.0), entry(2, 2.0), entry(3, 3.0, 1)]
+    assert [int(e.text) for e in _in_chains(chain)] == [2, 1, 3]
+
+
+def test_a_circle_of_causes_harms_nobody() -> None:
+    assert _in_chains([entry(1, 1.0, 2), entry(2, 2.0, 1)]) == []

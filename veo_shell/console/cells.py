@@ -1,0 +1,196 @@
+"""How the fields of records look: in which columns, in which words and units.
+
+Light to import: see `client`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any
+
+from veo_shell.core.verbs import is_record
+
+Cell = Callable[[Any], str]
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def fields(record: Any) -> list[list[str]]:
+    """Return a row `[field, value]` for each field that says something."""
+    listed = columns(record)
+    rows = []
+    for field in type(record).__attrs_attrs__:
+        value = getattr(record, field.name)
+        always = _title(field.name) in listed and field.name not in IF_ANY
+        if always or value != field.default:
+            rows.append([_title(field.name), _cell(field.name, value) or "-"])
+    return rows
+
+
+def columns(record: Any) -> Mapping[str, Cell]:
+    """Return the columns of a list of such records, and what stands in them."""
+    own = COLUMNS.get(type(record).__name__)
+    return own or _every_field(record)
+
+
+def _every_field(record: Any) -> Mapping[str, Cell]:
+    names = [field.name for field in type(record).__attrs_attrs__]
+    return {_title(name): _field(name) for name in names}
+
+
+def _field(name: str) -> Cell:
+    return lambda record: _cell(name, getattr(record, name))
+
+
+def _title(name: str) -> str:
+    for unit in ("_bytes", "_ns", "_s"):
+        name = name.removesuffix(unit)
+    return name
+
+
+def _cell(name: str, value: Any) -> str:
+    """Return a field's value in the unit that its name tells."""
+    if value is None:
+        return ""
+    if name.endswith("_bytes"):
+        return _size(value)
+    if name.endswith("_ns"):
+        return f"{value / 1e9:g}s"
+    if name == "at_s":
+        return f"{_clock(value)}.{value % 1 * 1000:03.0f}"
+    if name.endswith("_s"):
+        return _age(value)
+    return " ".join(_word(value).splitlines())
+
+
+def _word(value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case Enum():
+            return str(value.value)
+        case float():
+            return f"{value:g}"
+        case list() | tuple():
+            return ", ".join(map(_word, value))
+        case _ if type(value).__name__ in SHORT:
+            return SHORT[type(value).__name__](value)
+        case _ if is_record(value):
+            return " ".join(f"{name}={word}" for name, word in fields(value))
+    return str(value)
+
+
+def _size(size_bytes: int) -> str:
+    size, unit = float(size_bytes), 0
+    while abs(size) >= 1024 and unit < len(UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return (
+        f"{size:.3g} {UNITS[unit]}" if abs(size) < 1000 else f"{size:.0f} {UNITS[unit]}"
+    )
+
+
+def _clock(at_s: float) -> str:
+    import time
+
+    return time.strftime("%m-%d %H:%M:%S", time.localtime(at_s))
+
+
+def _age(age_s: float) -> str:
+    """Return a time in its largest unit; "" for none."""
+    for unit, size_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if age_s >= 2 * size_s:
+            return f"{age_s / size_s:.0f} {unit}"
+    return f"{age_s:.3g} s" if age_s else ""
+
+
+def _port(port: Any) -> str:
+    host = port.host_port or "*"  # "*": chosen by Docker when it starts
+    return f"{port.name}:{host}->{port.container_port}/{port.protocol.value}"
+
+
+def _mount(mount: Any) -> str:
+    parts = [mount.source or mount.kind.value, mount.target]
+    return ":".join([*parts, "ro"] if mount.read_only else parts)
+
+
+def _network(service: Any) -> str:
+    return service.network_mode or "default"
+
+
+def _if_said(name: str) -> Cell:
+    """Return a cell that is empty where a field has its default."""
+
+    def cell(record: Any) -> str:
+        value = getattr(record, name)
+        default = getattr(type(record).__attrs_attrs__, name).default
+        return "" if value == default else _cell(name, value)
+
+    return cell
+
+
+def _partition(service: Any) -> str:
+    policy = str(service.on_partition.value)
+    return "" if policy == "available" else policy
+
+
+def _same(*names: str) -> dict[str, Cell]:
+    return {_title(name): _field(name) for name in names}
+
+
+_CONTAINER = _same(
+    "name",
+    "service",
+    "node",
+    "address",
+    "state",
+    "health",
+    "ports",
+    "restarts",
+    "reason",
+)
+COLUMNS: dict[str, dict[str, Cell]] = {
+    "Container": _CONTAINER,
+    "Added": {**_CONTAINER, **_same("copies")},
+    "Service": {
+        **_same("name", "image"),
+        "network": _network,
+        "ports": lambda service: _word(service.ports),
+        **_same("restart"),
+        "on_partition": _partition,
+    },
+    "NodeInfo": {
+        **_same("node", "status", "since_s", "address", "role"),
+        "drained": _if_said("drained"),
+        **_same("containers", "cpus", "memory_bytes", "disk_bytes", "evidence"),
+    },
+    "NodeLink": {
+        **_same("node", "peer", "hears"),
+        "silent": _if_said("silent_s"),
+    },
+    "JournalEntry": {
+        "at": _field("at_s"),
+        **_same("node", "kind"),
+        "what": _field("text"),
+    },
+    "Move": {
+        **_same("service", "slot"),
+        "from": _field("source"),
+        "to": _field("target"),
+        **_same("reason"),
+    },
+}
+"""What an operator wants to see of each class in a list. Others show every field."""
+
+IF_ANY = frozenset(
+    {"reason", "evidence", "since", "drained", "silent", "warning", "on_partition"}
+)
+"""Columns that are left out where no row has anything in them."""
+
+SHORT: dict[str, Cell] = {
+    "Port": _port,
+    "Mount": _mount,
+    "Container": lambda container: str(container.name),
+    "Service": lambda service: str(service.name),
+}
+"""Records that have a short form of their own inside a cell."""

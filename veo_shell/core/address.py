@@ -1,0 +1,34 @@
+"""How operators write where a node is: `host`, `host:port`, `[v6]:port` or `v6`."""
+
+from __future__ import annotations
+
+import re
+
+from veo_shell.errors import UsageError
+
+MESH_PORT = 8087
+
+
+def split(text: str, what: str) -> tuple[str, int]:
+    """Return host and port, the usual port if none is given; raise `UsageError`.
+
+    `what` is what the message begins with.
+
+    >>> split("[::1]:9000", ""), split("::1", ""), split("uno:9", "")
+    (('::1', 9000), ('::1', 8087), ('uno', 9))
+    """
+    host, port = text, ""
+    if bracketed := re.fullmatch(r"\[(.*)\](?::(.*))?", text):
+        host, port = bracketed[1], bracketed[2] or ""
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not host:
+        raise UsageError(f"{what}: a node to join is HOST or HOST:PORT")
+    return host, port_number(port, what) if port else MESH_PORT
+
+
+def port_number(text: str, what: str, most: int = 65535) -> int:
+    """Read a port; raise `UsageError` with a message that begins with `what`."""
+    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= most:
+        raise UsageError(f"{what}: a port is a number from 1 to {most}")
+    return int(text)

@@ -1,0 +1,45 @@
+"""Which instance to move so that a service is spread evenly: as few as it takes."""
+
+from __future__ import annotations
+
+from veo_shell.core.model import ServiceRecord, SlotRecord
+from veo_shell.core.reconcile import Reconciler
+
+
+def next_step(reconciler: Reconciler) -> tuple[SlotRecord, str] | None:
+    """Return a slot and the node to move it to; None where all is even.
+
+    A service is even when no node has two instances more than another that fits it;
+    one that is on the move is left alone.
+    """
+    for record in reconciler.view.services():
+        assert record.service is not None
+        if (step := _step(reconciler, record)) is not None:
+            return step
+    return None
+
+
+def _step(
+    reconciler: Reconciler, record: ServiceRecord
+) -> tuple[SlotRecord, str] | None:
+    view, service = reconciler.view, record.service
+    assert service is not None
+    slots = [
+        slot
+        for slot in view.slots(record.uid)
+        if slot.wanted and slot.node and reconciler.is_movable(slot, service)
+    ]
+    if any(slot.handover for slot in slots):
+        return None
+    fits = [c.node for c in reconciler.candidates(service, record.uid) if c.fits]
+    if not fits or not slots:
+        return None
+
+    def placed(node: str) -> int:
+        return view.account(node).instances[service.name]
+
+    least = min(fits, key=placed)
+    most = max(sorted({s.node for s in slots if s.node}), key=placed)
+    if placed(most) - placed(least) < 2:
+        return None
+    return next(slot for slot in reversed(slots) if slot.node == most), least

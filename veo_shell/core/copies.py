@@ -1,0 +1,166 @@
+"""When a write is answered: on this node's disk, and on one peer's.
+
+Alone, or where no peer confirms in time, it is answered with one copy; the peers get
+theirs as soon as they can be reached, as with everything they lack.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import attrs
+
+from veo_shell.core import events as ev
+from veo_shell.core.commands import Answer, AskCopy, Refuse
+from veo_shell.core.membership import Membership
+from veo_shell.core.model import Record
+from veo_shell.core.outbox import Outbox
+from veo_shell.core.placement import rendezvous
+from veo_shell.core.view import View
+from veo_shell.errors import StoreError, VeoError
+
+REMEMBERED = 10_000
+ASKED_AT_ONCE = 3
+
+
+@attrs.define
+class _Pending:
+    """A write that is not answered yet. `ticket`: what has to be saved here first."""
+
+    value: Any
+    records: tuple[Record, ...]
+    ticket: int
+    begun_s: float
+    asked: set[str] = attrs.field(factory=set)
+    is_kept: bool = False
+
+
+class Copies:
+    """Holds answers back until what they answer for is safe."""
+
+    def __init__(self, view: View, members: Membership, out: Outbox) -> None:
+        self._view = view
+        self._members = members
+        self._out = out
+        self._pending: dict[str, _Pending] = {}
+        self._answers: OrderedDict[str, Answer | Refuse] = OrderedDict()
+        self._saved = 0
+        self._disk_trouble = ""
+
+    def check_disk(self) -> None:
+        """Raise `StoreError` while this node's disk takes nothing."""
+        if self._disk_trouble:
+            raise StoreError(
+                f"{self._out.node} writes nothing: {self._disk_trouble}; "
+                "mend that, then try again"
+            )
+
+    def repeat(self, operation: str) -> bool:
+        """Answer an operation again that was asked before; tell whether it was."""
+        if operation in self._answers:
+            self._out.order(self._answers[operation])
+        return operation in self._answers or operation in self._pending
+
+    def refuse(self, operation: str, error: VeoError) -> None:
+        """Refuse an operation, which has written nothing."""
+        self._settle(Refuse(operation=operation, error=error))
+
+    def answer(
+        self, operation: str, value: Any, records: tuple[Record, ...], now: float
+    ) -> None:
+        """Answer an operation once its records are safe; at once if it has none."""
+        if not records:
+            self._settle(Answer(operation=operation, value=value))
+            return
+        pending = _Pending(
+            value=value, records=records, ticket=self._out.ticket, begun_s=now
+        )
+        self._pending[operation] = pending
+        for _ in range(ASKED_AT_ONCE):
+            self._ask_one_more(operation, pending)
+
+    def on_saved(self, event: ev.Saved, now: float) -> None:
+        """Note what is on this node's disk."""
+        self._saved = event.ticket
+        if self._disk_trouble:
+            self._out.note("disk", "the disk takes what is written again")
+            self._disk_trouble = ""
+        self._look(now)
+
+    def on_save_failed(self, event: ev.SaveFailed, now: float) -> None:
+        """Note that this node's disk takes nothing."""
+        if not self._disk_trouble:
+            self._out.note("disk", f"nothing can be written: {event.reason}")
+        self._disk_trouble = event.reason
+
+    def on_copy_answered(self, event: ev.CopyAnswered, now: float) -> None:
+        """Note a copy on a peer's disk; ask the next one where there is none."""
+        pending = self._pending.get(event.operation)
+        if pending is None:
+            return
+        if event.kept:
+            pending.is_kept = True
+        elif not pending.is_kept:
+            self._ask_one_more(event.operation, pending)
+        self._look(now)
+
+    def on_tick(self, now: float) -> None:
+        """Answer what has waited long enough."""
+        self._look(now)
+
+    def _ask_one_more(self, operation: str, pending: _Pending) -> None:
+        for peer in self._peers(operation):
+            if peer not in pending.asked:
+                head = self._view.head(peer)
+                assert head is not None
+                pending.asked.add(peer)
+                self._out.order(
+                    AskCopy(
+                        operation=operation,
+                        peer=peer,
+                        address=head.address,
+                        mesh_port=head.mesh_port,
+                        records=pending.records,
+                    )
+                )
+                return
+
+    def _peers(self, operation: str) -> list[str]:
+        """Return the peers that can keep a copy, in an order that spreads the work."""
+        heads = (self._view.head(node) for node in self._members.alive())
+        able = [
+            head.node
+            for head in heads
+            if head is not None and head.node != self._out.node and head.protocol > 1
+        ]
+        return sorted(able, key=lambda node: rendezvous(operation, node))
+
+    def _look(self, now: float) -> None:
+        limit_s = self._members.timing.copy_s
+        for operation, pending in list(self._pending.items()):
+            late = now - pending.begun_s >= limit_s
+            if self._saved < pending.ticket:
+                if late and self._disk_trouble:
+                    self._give_up(operation)
+            elif pending.is_kept or late or not self._peers(operation):
+                self._finish(operation, pending)
+
+    def _finish(self, operation: str, pending: _Pending) -> None:
+        del self._pending[operation]
+        copies = 2 if pending.is_kept else 1
+        self._settle(Answer(operation=operation, value=pending.value, copies=copies))
+
+    def _give_up(self, operation: str) -> None:
+        del self._pending[operation]
+        error = StoreError(
+            f"{self._out.node} cannot write it to its disk: {self._disk_trouble}; "
+            "it may still take effect"
+        )
+        self._settle(Refuse(operation=operation, error=error))
+
+    def _settle(self, answer: Answer | Refuse) -> None:
+        self._answers[answer.operation] = answer
+        if len(self._answers) > REMEMBERED:
+            self._answers.popitem(last=False)
+        self._out.order(answer)

@@ -1,0 +1,173 @@
+"""A node's journal on disk: the last of what was decided and seen in the cluster."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from veo_shell.core.model import JournalEntry
+from veo_shell.edge.sqlite_file import SpoiltFile, SqliteFile, set_aside
+from veo_shell.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+APPLICATION_ID = 0x56454F4A  # "VEOJ"
+SCHEMA = 1
+MOST = 10_000
+MOST_OF_SERVICE = 1_000
+"""So that one that crashes again and again cannot push the rest out."""
+
+_TABLES = (
+    "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, "
+    "service TEXT NOT NULL, uid TEXT NOT NULL, container TEXT NOT NULL, "
+    "about TEXT NOT NULL, body BLOB NOT NULL)",
+    # Each has the sequence behind its column: the newest of a value are read at once.
+    "CREATE INDEX by_service ON entries (service)",
+    "CREATE INDEX by_uid ON entries (uid)",
+    "CREATE INDEX by_container ON entries (container)",
+    "CREATE INDEX by_about ON entries (about)",
+)
+T = TypeVar("T")
+
+
+class Journal:
+    """The entries of a file; for one thread.
+
+    What is wrong with the file never keeps a node from anything: it is set aside, and
+    a new one begins. What is wrong with its disk is a `StoreError` of that call only.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = SqliteFile(
+            path=path,
+            application_id=APPLICATION_ID,
+            schema=SCHEMA,
+            make=_make,
+            migrate=_migrate,
+            is_synced=False,
+        )
+        self._db: sqlite3.Connection | None = None
+        self._counts: Counter[str] = Counter()
+
+    def open(self) -> None:
+        """Open the file, made if it is not there; log why that cannot be."""
+        try:
+            self._with(lambda db: None)
+        except StoreError as exc:
+            logger.warning("%s: the journal is not kept until that is mended", exc)
+
+    def add(self, entries: Iterable[JournalEntry]) -> None:
+        """Add those whose id is not there; drop the oldest where there are too many."""
+        self._with(lambda db: self._add(db, list(entries)))
+
+    def find(
+        self, last: int, ids: list[str], service: str, container: str, about: str
+    ) -> list[JournalEntry]:
+        """Return the last that match all that is given, in their order."""
+        ids = ids[:MOST]  # SQLite takes 32,766 values
+        places = ", ".join("?" * len(ids))
+        wanted: list[tuple[str, list[str]]] = [
+            (f"id IN ({places})", ids),
+            ("(service = ? OR uid = ?)", [service, service]),
+            ("container = ?", [container]),
+            ("about = ?", [about]),
+        ]
+        given = [(text, values) for text, values in wanted if any(values)]
+        where = " AND ".join(text for text, _ in given) or "TRUE"
+        values = [value for _, some in given for value in some]
+        query = f"SELECT body FROM entries WHERE {where} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 (our own words)
+        limit = min(max(0, last), MOST)
+        rows = self._with(lambda db: db.execute(query, [*values, limit]).fetchall())
+        return [entry for (body,) in reversed(rows) for entry in self._read(body)]
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _with(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something with the file, once more with a new one if it is damaged."""
+        try:
+            return self._guarded(work)
+        except SpoiltFile as exc:
+            self.close()
+            name = set_aside(self._path).name
+            logger.warning("%s; set aside as %s, and a new one begins", exc, name)
+        return self._guarded(work)
+
+    def _guarded(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._file.guard():
+            if self._db is None:
+                self._db = self._file.open()
+                self._counts = Counter()
+            if not self._counts:
+                rows = self._db.execute(
+                    "SELECT uid, count(*) FROM entries GROUP BY uid"
+                )
+                self._counts = Counter(dict(rows.fetchall()))
+            return work(self._db)
+
+    def _add(self, db: sqlite3.Connection, entries: list[JournalEntry]) -> None:
+        counts = self._counts.copy()
+        with db:
+            for entry in entries:
+                counts[entry.uid] += _insert(db, entry)
+            for uid in {entry.uid for entry in entries} - {""}:
+                _trim(db, counts, "uid = ?", [uid], counts[uid] - MOST_OF_SERVICE)
+            _trim(db, counts, "TRUE", [], counts.total() - MOST)
+        self._counts = +counts
+
+    def _read(self, body: bytes) -> list[JournalEntry]:
+        """Return the entry, none where it cannot be read."""
+        try:
+            return [msgspec.msgpack.decode(body, type=JournalEntry)]
+        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as exc:
+            logger.warning("%s: an entry cannot be read (%s)", self._path, exc)
+            return []
+
+
+def _make(db: sqlite3.Connection) -> None:
+    for statement in _TABLES:
+        db.execute(statement)
+
+
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    raise AssertionError(f"no journal has schema {version}")
+
+
+def _insert(db: sqlite3.Connection, entry: JournalEntry) -> int:
+    """Add an entry; return how many rows that are: 0 if it was there."""
+    is_of_writer = not (entry.service or entry.uid or entry.container)
+    about = entry.about or (entry.node if is_of_writer else "")
+    row = (entry.id, entry.service, entry.uid, entry.container, about)
+    return db.execute(
+        "INSERT OR IGNORE INTO entries (id, service, uid, container, about, body) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (*row, msgspec.msgpack.encode(entry)),
+    ).rowcount
+
+
+def _trim(
+    db: sqlite3.Connection,
+    counts: Counter[str],
+    which: str,
+    values: list[Any],
+    excess: int,
+) -> None:
+    """Drop so many of the oldest; by the index, so that only those are looked at."""
+    if excess <= 0:
+        return
+    oldest = db.execute(
+        f"SELECT sequence, uid FROM entries WHERE {which} ORDER BY sequence LIMIT ?",  # noqa: S608 (our own words)
+        [*values, excess],
+    ).fetchall()
+    db.executemany("DELETE FROM entries WHERE sequence = ?", [r[:1] for r in oldest])
+    counts.subtract(uid for _, uid in oldest)
