@@ -21,6 +21,7 @@ from tests.fake_cluster import (
     fake_cluster,
     states,
     statuses,
+    watching,
 )
 from veo_shell.core import events as ev
 from veo_shell.core import wire
@@ -188,10 +189,11 @@ async def test_a_node_that_lost_its_disk_is_heard_again(tmp_path: Path) -> None:
         await cluster.joined()
         assert dos.machine.own.incarnation > old.incarnation
         assert dos.machine.own.disk_id != old.disk_id
-        await cluster.answered([container])
-        await eventually(
-            lambda: list(cluster.engines["dos"].containers) == [container.id]
-        )
+        async with watching(cluster, "uno") as seen:
+            await cluster.answered([container])
+            await eventually(lambda: states(uno) == [State.RUNNING])
+        assert max(count["web"] for count in seen) == 1  # no second one beside it
+        assert list(cluster.engines["dos"].containers) == [container.id]
 
 
 async def test_a_node_that_lost_its_disk_is_not_dead_for_it(tmp_path: Path) -> None:

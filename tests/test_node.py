@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,17 @@ from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Publish, Save
 from veo_shell.core.model import NodeRecord
+from veo_shell.core.verbs import pack, verbs_of
 from veo_shell.core.wire import Delta, Records
-from veo_shell.errors import NoSuitableNode, StartError, VeoError, VerbFailed
+from veo_shell.errors import (
+    NoSuitableNode,
+    PeerUnreachable,
+    StartError,
+    UnknownContainer,
+    VeoError,
+    VerbFailed,
+)
+from veo_shell.node import Node
 
 SECRET = "hunter2"  # noqa: S105
 
@@ -211,3 +223,44 @@ async def test_refusals_of_the_core_are_raised(tmp_path: Path) -> None:
             await cluster["uno"].container_sup.add_service(
                 attrs.evolve(WEB, hosts=("nowhere@x",))
             )
+
+
+# The examples of the docstrings
+
+HIDDEN = {"latest", "named", "of_kind"}
+"""What nodes ask each other of their journals: no operator's verbs."""
+
+
+def examples(node: Node) -> list[str]:
+    """Return the line that each verb's docstring shows; the last ends the node."""
+    lines = []
+    for name, word in node.words.items():
+        for verb, method in verbs_of(type(word)).items():
+            if name == "settings" or verb in HIDDEN:
+                continue  # the console has its own, with a file
+            found = re.findall(r"^ *>>> (.*)$", method.__doc__ or "", re.MULTILINE)
+            assert len(found) == 1, f"{name}.{verb} shows {len(found)} examples"
+            assert f"{verb}(" in found[0]
+            lines += found
+    return sorted(lines, key=lambda line: "leave()" in line)
+
+
+async def test_every_verbs_example_can_be_typed(tmp_path: Path) -> None:
+    """What it names may not be there; but it is called as it should be."""
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+        uno = cluster["uno"]
+        nginx = attrs.evolve(WEB, name="nginx")
+        names = {
+            **uno.words,
+            "t": nginx,
+            "why": uno.journal.why,
+            "history": uno.journal.history,
+        }
+        await uno.container_sup.add_service(nginx)
+        for line in examples(uno):
+            if not uno.container_sup.services():
+                await uno.container_sup.add_service(nginx)
+            with contextlib.suppress(UnknownContainer, PeerUnreachable):
+                value = eval(line, {**names})  # noqa: S307 (our own docstrings)
+                pack(await value if inspect.isawaitable(value) else value)
+        await uno.failed  # the last one was leave()

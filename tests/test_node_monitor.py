@@ -488,6 +488,7 @@ async def test_a_node_joins_by_the_verb(tmp_path: Path) -> None:
         ("", "join(''): a node to join is HOST or HOST:PORT"),
         ("127.0.0.1:99999", "join('127.0.0.1:99999'): a port is a number from 1"),
         ("127.0.0.77", "127.0.0.77:8087 could not be reached"),
+        ("x" * 99, f"no address of {'x' * 99}: it is not a host's name"),
     ],
 )
 async def test_what_cannot_be_joined_is_told(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING
 
 from veo_shell.core.commands import Introduce
@@ -35,7 +36,7 @@ class Joining:
         """
         await asyncio.gather(*(self._join(*j) for j in self._node.config.joins))
 
-    async def join_now(self, address: str, mesh_port: int) -> None:
+    async def join_now(self, host: str, mesh_port: int) -> None:
         """Be taken in by a node that an operator names.
 
         Raises:
@@ -43,7 +44,7 @@ class Joining:
             PeerError: it refuses this node.
         """
         try:
-            reason = await self._introduce(address, mesh_port)
+            reason = await self._introduce(await _address_of(host), mesh_port)
         except StartError as exc:
             raise PeerError(str(exc)) from exc
         if reason is not None:
@@ -103,3 +104,15 @@ class Joining:
             except StartError as exc:
                 self._node.fail(exc)
                 return
+
+
+async def _address_of(host: str) -> str:
+    """Return the IP address of a host, its IPv4 one if it has both."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:  # UnicodeError: a label that is too long
+        reason = getattr(exc, "strerror", None) or "it is not a host's name"
+        raise PeerUnreachable(f"no address of {host}: {reason}") from exc
+    best = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return str(best[4][0])

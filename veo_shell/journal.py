@@ -53,7 +53,9 @@ class Journal:
         self._writing: asyncio.Future[None] | None = None
 
     @read
-    async def why(self, about: str | Container | Service | NodeInfo) -> Entries:
+    async def why(
+        self, about: str | Container | Service | NodeInfo
+    ) -> list[JournalEntry]:
         """Return what led to the present state of a service, a container or a node.
 
         Each entry comes after the one that it follows from, the oldest first.
@@ -74,7 +76,7 @@ class Journal:
         return _in_chains(chain.values())
 
     @read
-    async def history(self, last: int = 50) -> Entries:
+    async def history(self, last: int = 50) -> list[JournalEntry]:
         """Return the last entries of the cluster's journal, the oldest first.
 
         >>> history(last=20)

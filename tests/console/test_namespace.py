@@ -163,6 +163,12 @@ def test_why_and_history_need_no_word(
         "  Return the last entries of the cluster's journal."
     )
     assert str(inspect.signature(names["history"])).startswith("(last: int = 50)")
+    with pytest.raises(UsageError) as caught:
+        names["history"](last="x")
+    assert str(caught.value) == (
+        "history: last must be int, not 'x'; it is called as "
+        "history(last: int = 50) -> list[JournalEntry]"
+    )
     names["help"](names["why"])
     assert capsys.readouterr().out == (
         "why(about: str | Container) -> list[JournalEntry]\n"

@@ -28,6 +28,7 @@ from veo_shell.core.commands import (
     CreateContainer,
     DiscardContainer,
     Note,
+    StartContainer,
 )
 from veo_shell.core.membership import Membership, Timing
 from veo_shell.core.model import (
@@ -97,6 +98,10 @@ class Dialogue:
 def create(spec: Service = WEB, generation: int = 1) -> CreateContainer:
     labels = identity(generation=generation)
     return CreateContainer(name=labels.container_name, identity=labels, service=spec)
+
+
+def start() -> StartContainer:
+    return StartContainer(name=NAME, container_id=SEEN.id)
 
 
 def discard(generation: int = 1, timeout_s: float = 10.0) -> DiscardContainer:
@@ -275,6 +280,30 @@ def test_what_another_is_named_for_runs_on_until_a_decision_names_it() -> None:
     assert node.states == [State.RUNNING]
     orders = node.told(ev.ContainerExited(container_id=SEEN.id, exit_code=1))
     assert discard() in orders  # it is not started again
+
+
+@pytest.mark.parametrize("handover", [True, False])
+def test_one_on_its_way_up_serves_until_the_one_it_moves_to_takes_over(
+    handover: bool,
+) -> None:
+    """Without a move it is a duplicate: it is not even started."""
+    node = Dialogue(STANDS, SLOT)
+    node.listed()
+    node.merge(slot(DOS, generation=2, handover=handover, revision=9))
+    assert node.follow() == []
+    created = node.told(ev.ContainerCreated(name=NAME, container_id=SEEN.id))
+    assert created == ([start()] if handover else [discard()])
+    if handover:
+        assert node.told(ev.StartAnswered(name=NAME, observed=SEEN)) == []
+        assert node.states == [State.RUNNING]
+
+
+def test_one_that_is_down_while_its_slot_moves_is_given_up() -> None:
+    node = Dialogue(STANDS, SLOT)
+    node.listed(SEEN)
+    node.told(ev.ContainerExited(container_id=SEEN.id, exit_code=1))
+    node.merge(slot(DOS, generation=2, handover=True, revision=9))
+    assert node.follow() == [discard()]
 
 
 def test_a_decision_that_keeps_one_made_earlier_is_obeyed() -> None:

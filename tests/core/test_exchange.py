@@ -501,6 +501,19 @@ def test_a_peer_at_another_address_is_followed_there() -> None:
     assert found == connect(moved)
 
 
+def test_one_that_moved_to_where_another_was_is_not_hung_up_on() -> None:
+    """Two nodes changed places, or one got the other's address."""
+    node = Dialogue(document(DOS), document(TRES))
+    swapped = document(DOS, incarnation=2, address="10.0.0.3")
+    commands = node.play(difference(swapped))
+    assert disconnect(document(DOS)) in commands
+    assert connect(swapped) in commands
+    swapped = document(TRES, incarnation=2, address="10.0.0.2")
+    commands = node.play(difference(swapped))
+    assert connect(swapped) in commands
+    assert not [c for c in commands if isinstance(c, Disconnect)]
+
+
 def test_an_old_document_does_not_lead_back_to_an_address_that_was_left() -> None:
     """Another member, which was away meanwhile, knows the peer as it was."""
     node = Dialogue(document(DOS))

@@ -29,6 +29,7 @@ from veo_shell.core.model import (
     Knock,
     NodeDocument,
     NodeRecord,
+    Observed,
     OnPartition,
     Port,
     Record,
@@ -491,7 +492,7 @@ def test_a_container_that_was_renamed_by_hand_is_still_known() -> None:
 def uid_of(world: World, *nodes: str) -> str:
     """Return a uid about which these nodes decide, the first that lives."""
     for number in itertools.count():
-        alive, order = set(world.nodes), []
+        alive, order = set(world.nodes), list[str]()
         while len(order) < len(nodes):
             order.append(coordinator(f"u{number}", alive))
             alive.discard(order[-1])
@@ -514,9 +515,9 @@ def records_of(node: SimNode) -> dict[str, Record]:
     return {record.key: record for record in node.machine.view.records()}
 
 
-def ask(node: SimNode, event_type: Any, **fields: Any) -> Any:
-    operation = f"ask-{next(node.world.ids)}"
-    return node.ask(event_type(operation=operation, **fields))
+def ask(asked: SimNode, event_type: Any, **fields: Any) -> Any:
+    operation = f"ask-{next(asked.world.ids)}"
+    return asked.ask(event_type(operation=operation, **fields))
 
 
 def three(*, spec: Service = WEB, on: str = "dos@dos") -> World:
@@ -554,7 +555,7 @@ def test_a_daemon_that_is_killed_and_starts_again_in_time_moves_nothing() -> Non
     dos = world["dos@dos"]
     (before,) = dos.engine.containers.values()
     dos.kill()
-    for _ in range(8):
+    for _ in range(10):
         world.run(0.25)
         assert len(world["uno@uno"].machine.answerable()) == 1
     assert statuses(world["uno@uno"], "dos@dos") is Status.DOWN
@@ -740,7 +741,7 @@ def test_a_removed_node_ends_and_may_join_afresh() -> None:
     world.run(5)
     assert dos.machine.members.alive() == ["dos@dos", "tres@tres", "uno@uno"]
     assert uno.machine.members.alive() == dos.machine.members.alive()
-    assert not dos.ended or dos.up
+    assert dos.up
 
 
 def test_scaling_adds_instances_and_takes_them_away() -> None:
@@ -820,7 +821,7 @@ class Dialogue:
             commands += self.play(ev.Ticked())
         return commands
 
-    def list(self, *seen: ev.Observed) -> list[Command]:
+    def list(self, *seen: Observed) -> list[Command]:
         return self.play(ev.EngineListed(containers=seen))
 
 
@@ -891,9 +892,8 @@ def test_what_its_own_containers_changed_is_looked_at_with_the_next_event() -> N
     anywhere(world)
     ask(world["uno@uno"], ev.DrainAsked, node="dos@dos", drained=True)
     world.run_until(lambda: len(world.running("web")) == 2)
-    took_s = world.run_until(
-        lambda: not records_of(world["uno@uno"])[f"slot/{uid}/0"].handover
-    )
+    view = world["uno@uno"].machine.view
+    took_s = world.run_until(lambda: not any(s.handover for s in view.slots(uid)))
     assert took_s <= 0.75
 
 
@@ -1034,7 +1034,6 @@ def test_a_leaving_node_ends_when_its_containers_are_gone() -> None:
     node = Dialogue()
     assert ends(node.play(ev.Leaving())) == []  # what does its engine hold?
     node = Dialogue()
-    node.list()
     node.pull(records=(service(), slot("uno@uno")))
     seen = observed("uno@uno")
     node.list(seen)

@@ -153,7 +153,10 @@ def test_while_another_hears_it_only_the_link_is_broken() -> None:
 
 def test_dead_only_when_nobody_heard_it() -> None:
     clocked = Clocked(DOS, TRES)
-    assert clocked.pass_time(2.5, TRES, silences={DOS: 1.0}) == []
+    assert clocked.pass_time(2.5, TRES) == []
+    verdicts = clocked.pass_time(0.25, TRES, silences={DOS: 2.4})
+    assert verdicts == [f"{DOS} suspect"]
+    assert clocked.pass_time(9, TRES, silences={DOS: 2.4}) == []
     verdicts = clocked.pass_time(0.25, TRES, silences={DOS: 2.6})
     assert verdicts == [f"{DOS} dead"]
 
@@ -162,8 +165,33 @@ def test_what_a_witness_said_grows_older_with_it() -> None:
     clocked = Clocked(DOS, TRES)
     clocked.pass_time(1.5, TRES)
     clocked.hear(TRES, silences={DOS: 1.5})
-    assert clocked.pass_time(0.75) == []
+    assert clocked.pass_time(0.75) == [f"{DOS} suspect"]
     assert clocked.pass_time(0.25) == [f"{DOS} dead"]
+
+
+def test_one_that_nobody_hears_any_more_is_suspect_before_it_is_dead() -> None:
+    clocked = Clocked(DOS, TRES)
+    assert clocked.pass_time(1.5, TRES) == []  # they say who is silent only then
+    verdicts = clocked.pass_time(0.5, TRES, silences={DOS: 1.5})
+    assert verdicts == [f"{DOS} suspect"]
+    assert clocked.pass_time(1.5, TRES, silences={DOS: 2.6}) == [f"{DOS} dead"]
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_the_last_word_of_a_witness_counts_though_it_goes(left: bool) -> None:
+    """Its own link was just mended: who told that the peer lives paused then."""
+    clocked = Clocked(DOS, TRES)
+    clocked.pass_time(2.25, TRES)
+    clocked.members.farewell(TRES, f"{TRES}#1", left, 60.0, clocked.now)
+    assert clocked.pass_time(2.25) == [f"{DOS} suspect"]
+    assert clocked.pass_time(0.25) == [f"{DOS} dead"]
+
+
+def test_one_that_is_known_from_disk_alone_has_said_nothing() -> None:
+    clocked = Clocked(DOS)
+    clocked.pass_time(1)
+    clocked.members.learn(TRES, clocked.now)
+    assert clocked.pass_time(1.5) == [f"{DOS} suspect", f"{DOS} dead"]
 
 
 def test_a_witness_that_is_silent_itself_does_not_count() -> None:

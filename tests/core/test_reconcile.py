@@ -29,6 +29,7 @@ from veo_shell.core.model import (
     Container,
     Health,
     JournalEntry,
+    Knock,
     NodeRecord,
     OnPartition,
     Record,
@@ -146,7 +147,8 @@ class Desk:
         for node in {*NODES} - self.lost - {self.me}:
             said = self.view.head(node)
             incarnation, version = pair(said) if said else (1, 1)
-            silences = {self.me: 9.0} if node in self.unheard_by else {}
+            unheard = {*self.lost, *({self.me} if node in self.unheard_by else ())}
+            silences = dict.fromkeys(unheard, 9.0)
             heartbeat = beat(
                 node, incarnation=incarnation, version=version, silences=silences
             )
@@ -512,6 +514,54 @@ def test_what_is_not_reached_is_not_decided_about(lost: Status) -> None:
     desk = Desk(web(), at(DOS, generation=2), ready(TRES), ready(DOS, generation=2))
     desk.lose(TRES, lost)
     assert desk.decide(5) == []
+
+
+@pytest.mark.parametrize(
+    "lost", [Status.DOWN, Status.PAUSED, Status.UNKNOWN], ids=lambda s: s.value
+)
+def test_while_it_is_not_known_whether_the_named_one_runs_nothing_is_ended(
+    lost: Status,
+) -> None:
+    """The table may be an old one, and the other one what was decided since."""
+    desk = Desk(web(), at(TRES), ready(TRES))
+    if lost is Status.PAUSED:
+        desk.lose(TRES, lost)
+    if lost is Status.UNKNOWN:
+        desk.members.forget(TRES)
+        desk.members.learn(TRES, desk.now)
+    desk.lost.add(TRES)
+
+    def wait() -> list[SlotRecord]:
+        written: list[SlotRecord] = []
+        for _ in range(6):
+            if lost is Status.DOWN:
+                desk.members.tried(TRES, Knock.REFUSED, desk.now)
+            written += desk.decide(0.5)
+        return written
+
+    assert wait() == []
+    assert desk.members.status(TRES) is lost
+    desk.run(ready(TRES), ready(DOS, generation=2))
+    assert wait() == []
+    desk.lose(TRES)
+    (record,) = desk.decide(2)
+    assert (record.node, record.made, record.ends) == (DOS, 2, ())
+
+
+def test_what_is_known_of_the_named_one_must_be_what_its_node_says_now() -> None:
+    desk = Desk(web(), at(TRES), ready(TRES), ready(DOS, generation=2))
+    for _ in range(8):
+        desk.now += 0.25
+        for node, version in ((TRES, 9), (DOS, 1)):
+            said = beat(node, version=version)
+            desk.members.heard(node, f"{node}#1", desk.now, said)
+        desk.members.tick(desk.now)
+        desk.desk.tick()
+        desk.desk.decide(desk.now)
+        assert desk.out.records == {}
+    desk.view.merge_document(document(TRES, version=9))  # it has ended there
+    (record,) = desk.decide(2)
+    assert record.node == DOS
 
 
 def test_what_an_engine_that_is_away_ran_is_not_counted() -> None:

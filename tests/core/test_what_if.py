@@ -164,6 +164,28 @@ def test_a_majority_service_moves_if_a_majority_is_left() -> None:
     assert stays.target is None
 
 
+def test_without_a_majority_what_wants_one_stops_on_the_others_too() -> None:
+    most = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
+    held: list[Record] = [service(spec=most, replicas=2), slot(DOS), slot(UNO, 1)]
+    other: list[Record] = [
+        service("u2", attrs.evolve(WEB, name="b")),
+        slot(UNO, uid="u2"),
+    ]
+    running = [container(DOS), container(UNO, 1)]
+    cluster = Cluster(
+        *held, *other, *running, slot(None, 2), slot(TRES, 3, wanted=False)
+    )
+    cluster.lose(TRES)
+    loss = cluster.if_lost(DOS)
+    assert [(m.source, m.slot, m.target) for m in loss.moves] == [
+        (DOS, 0, None),
+        (UNO, 1, None),
+    ]
+    assert loss.moves[1].reason == "it stops: no majority of the nodes would be seen"
+    (change,) = [c for c in loss.dns if c.name == "web.veo."]
+    assert change.after == ()
+
+
 def test_where_nobody_votes_yet_there_is_a_majority() -> None:
     most = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
     cluster = Cluster(service(spec=most), slot(DOS), container(DOS))

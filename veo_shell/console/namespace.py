@@ -109,7 +109,11 @@ class Shortcut:
         self.__name__ = self.__qualname__ = name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._verb()(*args, **kwargs)
+        try:
+            return self._verb()(*args, **kwargs)
+        except UsageError as exc:  # it names the verb as nobody calls it here
+            said = str(exc).replace(f"{self._word}.{self.__name__}", self.__name__)
+            raise type(exc)(said) from None
 
     def __repr__(self) -> str:
         verb = self._verb()

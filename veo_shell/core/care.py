@@ -205,14 +205,21 @@ class Care:
         if not life.wanted:
             return
         fate = self._fate(life.identity, banned)
-        if fate is Fate.CONTESTED and not life.container.is_up:
-            self._live(name, Unwanted(), now)
+        if fate is Fate.CONTESTED:
+            if not life.container.is_up and not self._is_relieved(life):
+                self._live(name, Unwanted(), now)
         elif fate is Fate.ENDED:
             self._live(name, Unwanted(drain_s=self._timing.drain_s), now)
         elif fate is Fate.REMOVED:
             self._live(name, Unwanted(), now)
         elif fate is Fate.BANNED:
             self._live(name, Unwanted(kill=True), now)
+
+    def _is_relieved(self, life: Life) -> bool:
+        """Tell whether one that is on its way up serves until another takes over."""
+        slot = self._view.slot(life.identity.uid, life.identity.slot)
+        begins = life.container.state in (State.CREATING, State.STARTING)
+        return begins and slot is not None and slot.handover
 
     def _begin(self, slot: SlotRecord, now: float) -> None:
         """Make the container that a slot names, unless it is there."""

@@ -353,8 +353,9 @@ class Membership:
     def _judge_silence(
         self, peer: Peer, silence_s: float, now: float
     ) -> Changed | None:
-        timing, stretch = self.timing, self.stretch
-        if silence_s < timing.suspect_s * stretch:
+        suspect_s = self.timing.suspect_s * self.stretch
+        dead_s = self.timing.dead_s * self.stretch
+        if silence_s < suspect_s:
             return None
         peer.witness = self._witness(peer.node, now)
         if peer.witness:
@@ -362,7 +363,7 @@ class Membership:
             return self._judge(peer, Status.ALIVE, text, now)
         if self._is_refusing(peer, now):
             return self._judge_refusal(peer, now)
-        if silence_s < timing.dead_s * stretch:
+        if silence_s < dead_s or self._heard_elsewhere_s(peer.node, now) < dead_s:
             return self._judge(
                 peer, Status.SUSPECT, f"silent for {silence_s:.1f} s", now
             )
@@ -392,15 +393,26 @@ class Membership:
         return peer.status is Status.ALIVE and now - peer.heard_s < fresh_s
 
     def _witness(self, node: str, now: float) -> str:
-        """Name a peer that we hear and that heard `node` within the dead time."""
-        dead_s = self.timing.dead_s * self.stretch
+        """Name a peer that we hear and that hears `node` by what it said last."""
         for other in self:
-            if other.node == node or not self._is_heard(other, now):
-                continue
-            said_s = other.silences.get(node)
-            if said_s is None or said_s + now - other.heard_s < dead_s:
+            hears = node not in other.silences and other.node != node
+            if hears and self._is_heard(other, now):
                 return other.node
         return ""
+
+    def _heard_elsewhere_s(self, node: str, now: float) -> float:
+        """Return how long ago another one heard `node`, by what it said last.
+
+        Whatever became of it since: its word was true when it gave it.
+        """
+        return min(
+            (
+                now - other.heard_s + other.silences.get(node, 0.0)
+                for other in self
+                if other.boot_id and other.node != node
+            ),
+            default=math.inf,
+        )
 
     def _silence_s(self, peer: Peer, now: float) -> float:
         """Return the age of a silence; of one not heard at all, that of the dead."""

@@ -269,7 +269,7 @@ class Reconciler:
                 self.place(slot.uid, slot.slot, self._why_lost(slot))
         elif slot.handover and not (others and _stops_first(service)):
             self._hand_over(slot, service, named, others)
-        elif others and is_clear:
+        elif others and is_clear and self._is_known(slot.node):
             running = [named] if named is not None and named.is_up else []
             self._settle_on(slot, service, running + others, "healed")
 
@@ -331,12 +331,17 @@ class Reconciler:
             slot.slot,
             self._verdicts.entry(stays.node) or slot.cause,
         )
+        head = self.view.head(stays.node)
+        # A node of protocol 1 knows of no container but that of the generation itself.
+        knows_made = head is not None and head.protocol > 1
         self._write(
             attrs.evolve(
                 slot,
                 node=stays.node,
-                generation=self._next_generation(slot),
-                made=stays.generation,
+                generation=(
+                    self._next_generation(slot) if knows_made else stays.generation
+                ),
+                made=stays.generation if knows_made else 0,
                 ends=tuple(name for name in ends if name != stays.name),
                 handover=False,
                 wanted=True,
@@ -434,6 +439,10 @@ class Reconciler:
         if now - self._verdicts.steady_since_s < steady_s:
             return False
         return all(self._is_current(node) for node in nodes)
+
+    def _is_known(self, node: str) -> bool:
+        """Tell whether it is known what runs on a node; of a lost one, it is not."""
+        return self._is_reached(node) and self._is_current(node)
 
     def _is_current(self, node: str) -> bool:
         head = self.view.head(node)

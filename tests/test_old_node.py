@@ -1,0 +1,86 @@
+"""A rolling upgrade: two nodes of this version and one of the version before."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.fake_cluster import (
+    QUICK_TO_JUDGE,
+    WEB,
+    FakeCluster,
+    eventually,
+    fake_cluster,
+)
+from tests.old_node import OldMesh
+from veo_shell.core.model import Status
+from veo_shell.core.wire import PROTOCOL
+from veo_shell.node import Node
+
+THREE = attrs.evolve(WEB, replicas=3)
+
+
+async def start_old(cluster: FakeCluster, name: str, *joins: str) -> Node:
+    """Start a node that speaks the protocol before this one."""
+    node = cluster.make(name, *joins)
+    node.peers._mesh = OldMesh(node.peers._mesh, lambda: node.machine.view)
+    await node.start()
+    return node
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[FakeCluster]:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        cluster.add("viejo")
+        await start_old(cluster, "viejo", "uno")
+        await cluster.joined()
+        yield cluster
+
+
+async def test_it_works_in_the_cluster_like_any(cluster: FakeCluster) -> None:
+    head = cluster["uno"].machine.view.head("viejo@viejo")
+    assert head is not None
+    assert head.protocol == PROTOCOL - 1
+    uid, call = cluster.uid_for("uno"), cluster["uno"].peers.call
+    _, copies = await call("uno@uno", "coordinator.add", uid, uid, THREE, False)
+    assert copies == 2  # uno and dos have it
+    ready = await cluster.ready(3)
+    assert {c.node for c in ready} == {"uno@uno", "dos@dos", "viejo@viejo"}
+
+
+async def test_what_an_operator_does_there_is_done_everywhere(
+    cluster: FakeCluster,
+) -> None:
+    await cluster["viejo"].container_sup.add_service(WEB)
+    await cluster.ready(1)
+    await cluster["viejo"].container_sup.remove_service("web")
+    await cluster.ready(0)
+    await cluster.agreed()
+
+
+async def test_it_is_lost_and_comes_back_like_any(cluster: FakeCluster) -> None:
+    await cluster["uno"].container_sup.add_service(THREE)
+    await cluster.ready(3)
+    await cluster.kill("viejo")
+    members = cluster["uno"].machine.members
+    await eventually(lambda: members.status("viejo@viejo") is Status.DEAD)
+    await cluster.ready(3)
+    for other in ("uno", "dos"):
+        cluster.network.mend(cluster.addresses["viejo"], cluster.addresses[other])
+    await start_old(cluster, "viejo", "uno")
+    await cluster.joined()
+    assert len(await cluster.ready(3)) == 3
+
+
+async def test_alone_with_an_old_one_a_write_has_one_copy(
+    cluster: FakeCluster,
+) -> None:
+    await cluster.kill("dos")
+    members = cluster["uno"].machine.members
+    await eventually(lambda: members.status("dos@dos") is Status.DEAD)
+    added = await cluster["uno"].container_sup.add_service(WEB)
+    assert added.copies == 1
+    assert "one disk only" in added.warning
