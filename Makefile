@@ -11,7 +11,7 @@ help:
 	@echo 'make start   one node and its console; the node stays until: make stop'
 	@echo 'make test    every test (ARGS="tests/core -k zone" for some)'
 	@echo 'make check   format, lint, types, layering'
-	@echo 'make bench   figures, as ratios to plain Docker'
+	@echo 'make bench   figures beside plain Docker and Swarm (ARGS="cable" for some)'
 
 demo:
 	@scripts/venv
@@ -35,5 +35,6 @@ check:
 
 bench:
 	@scripts/venv
+	@[ "$$(id -u)" != 0 ] || scripts/need dockerd ip iptables nsenter
 	@scripts/need dig curl
 	@$(with_engine) $(python) -m bench.run $(ARGS)

@@ -1,154 +1,106 @@
-"""Print VEO's figures beside plain Docker's, each pair measured in one run.
+"""Print VEO's figures, each beside its aim and beside others' in the same run.
 
-    make bench              all figures
-    make bench ARGS=5       with so many rounds instead of 15
+    make bench                           all subjects
+    make bench ARGS="cable replicas"     some of them
+    make bench ARGS="death --rounds 20"  with so many rounds instead of their own
 
-Two nodes on 127.0.0.1 and 127.0.0.2 share one engine. Rounds alternate, so that what
-the machine does meanwhile touches both sides of a ratio alike.
+Absolute figures drift with the machine: ratios are of pairs that were measured in turn.
 """
 
 from __future__ import annotations
 
-import statistics
-import subprocess
+import argparse
 import sys
-import time
 from collections.abc import Callable
 
-import dns.message
-import dns.query
-import dns.rcode
-import psutil
+import attrs
 
-from scripts.demo import ADDRESSES, VEO, Demo, stage
-from veo_shell.console.client import Client
-from veo_shell.core.model import Container, Service
+from bench import cable, crowd, daemon, death, local, placement, replicas
+from bench.report import say, title
+from tests.rig.rig import lacking
 
-ROUNDS = 15
-DNS_WAIT_S = 0.0005
-SETTLE_S = 5.0
+
+@attrs.frozen(kw_only=True)
+class Subject:
+    """Something to measure; `hosts`: on three hosts of the rig, which needs root."""
+
+    text: str
+    bench: Callable[[int], None]
+    rounds: int
+    hosts: bool = False
+
+
+SUBJECTS = {
+    "local": Subject(
+        text="one machine, two nodes, beside plain Docker",
+        bench=local.bench,
+        rounds=15,
+    ),
+    "cable": Subject(
+        text="a host's cable pulled, beside Docker Swarm",
+        bench=cable.bench,
+        rounds=5,
+        hosts=True,
+    ),
+    "daemon": Subject(
+        text="a node's daemon killed, and started again in 2 s",
+        bench=daemon.bench,
+        rounds=5,
+        hosts=True,
+    ),
+    "death": Subject(
+        text="a container dies: out of DNS, and known to all nodes",
+        bench=death.bench,
+        rounds=100,
+        hosts=True,
+    ),
+    "replicas": Subject(
+        text="30 instances over 3 hosts, beside `docker run` and Docker Swarm",
+        bench=replicas.bench,
+        rounds=10,
+        hosts=True,
+    ),
+    "crowd": Subject(
+        text="one node among 100, with 10,000 containers",
+        bench=crowd.bench,
+        rounds=5,
+    ),
+    "placement": Subject(
+        text="placement decisions, 100 nodes, 10,000 containers",
+        bench=placement.bench,
+        rounds=5,
+    ),
+}
 
 
 def main() -> int:
-    """Measure and print."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    with stage() as (demo, _):
-        demo.start("uno")
-        demo.start("dos", "--join", ADDRESSES["uno"])
-        client = Client(demo.folder / "uno" / "run")
-        try:
-            bench_add(demo, client, rounds)
-            bench_attach(demo, rounds)
-            bench_memory(demo)
-        finally:
-            client.close()
+    """Measure and print what was asked for."""
+    options = parser().parse_args()
+    reason = lacking()
+    for name in options.subjects or SUBJECTS:
+        subject = SUBJECTS[name]
+        title(f"{name}: {subject.text}")
+        if subject.hosts and reason:
+            say(f"left out: {reason}")
+        else:
+            subject.bench(options.rounds or subject.rounds)
     return 0
 
 
-def bench_add(demo: Demo, client: Client, rounds: int) -> None:
-    """Compare `add_service`, until both nodes' DNS answer, with raw Docker."""
-    services: list[Service] = client.call("settings.get_applications")
-    veo_s, until_running_s, raw_s = [], [], []
-    for _ in range(rounds):
-        raw_s.append(raw_docker_s(services[1]))
-        running_s, answered_s = added_s(demo, client, services[1])
-        until_running_s.append(running_s)
-        veo_s.append(answered_s)
-    ratios = [veo / raw for veo, raw in zip(veo_s, raw_s, strict=True)]
-    report("add_service → running, answered by both DNS", veo_s)
-    report("  of which until it runs", until_running_s)
-    seen_s = [
-        all_s - own_s for all_s, own_s in zip(veo_s, until_running_s, strict=True)
-    ]
-    report("  then until both nodes' DNS have answered it", seen_s)
-    report("docker create && docker start", raw_s)
-    say(f"  ratio  median {statistics.median(ratios):.2f}  (aim ≤ 1.15)\n")
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(prog="make bench", allow_abbrev=False)
+    told = f"of {', '.join(SUBJECTS)}; all by default"
+    made.add_argument("subjects", nargs="*", type=known, metavar="SUBJECT", help=told)
+    made.add_argument("--rounds", type=int, default=0)
+    return made
 
 
-def added_s(demo: Demo, client: Client, service: Service) -> tuple[float, float]:
-    """Return seconds from the call until it runs, and until both DNS answer."""
-    begun = time.perf_counter()
-    container: Container = client.call("container_sup.add_service", service)
-    running = time.perf_counter()
-    for address in ADDRESSES.values():
-        while not answers(demo, address, container.address):
-            time.sleep(DNS_WAIT_S)
-    answered = time.perf_counter()
-    client.call("container_sup.remove_service", service.name)
-    return running - begun, answered - begun
-
-
-def answers(demo: Demo, server: str, expected: str) -> bool:
-    """Tell whether a node's DNS answers the address for `nginx.veo`."""
-    query = dns.message.make_query("nginx.veo.", "A")
-    reply = dns.query.udp(query, server, timeout=1, port=demo.dns_port)
-    found = [str(rdata) for rrset in reply.answer for rdata in rrset]
-    return reply.rcode() == dns.rcode.NOERROR and expected in found
-
-
-def raw_docker_s(service: Service) -> float:
-    """Return seconds that Docker's own client takes for the same container."""
-    publish = [f"--publish=127.0.0.1::{port.container_port}" for port in service.ports]
-    environment = [f"--env={entry}" for entry in service.environment]
-    labels = [f"--label={entry}" for entry in service.labels]
-    begun = time.perf_counter()
-    container = output(
-        "docker", "create", *publish, *environment, *labels, service.image
-    )
-    output("docker", "start", container)
-    took = time.perf_counter() - begun
-    output("docker", "rm", "--force", container)
-    return took
-
-
-def bench_attach(demo: Demo, rounds: int) -> None:
-    """Compare a scripted console call with the bare interpreter's start."""
-    run_dir = str(demo.folder / "uno" / "run")
-    count = [VEO, "attach", "--run-dir", run_dir, "-c", "container_sup.count()"]
-    bare = [sys.executable, "-c", "pass"]
-    attach_s, bare_s = [], []
-    for _ in range(rounds):
-        attach_s.append(timed(lambda: output(*map(str, count))))
-        bare_s.append(timed(lambda: output(*bare)))
-    report("veo attach -c 'container_sup.count()'", attach_s)
-    report("python -c pass", bare_s)
-    ratio = statistics.median(attach_s) / statistics.median(bare_s)
-    say(f"  ratio  {ratio:.1f}  (aim: attach ≤ 0.15 s)\n")
-
-
-def bench_memory(demo: Demo) -> None:
-    """Print what an idle node holds in memory."""
-    time.sleep(SETTLE_S)
-    for name in ADDRESSES:
-        pid = int((demo.folder / name / "run" / "veo.pid").read_text())
-        resident = psutil.Process(pid).memory_info().rss / 1e6
-        say(f"resident memory of {name}, idle: {resident:.0f} MB  (aim ≤ 70 MB)")
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that something takes."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
-def output(*argv: str) -> str:
-    """Run a command that has to succeed; return what it prints."""
-    done = subprocess.run(argv, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def report(what: str, seconds: list[float]) -> None:
-    """Print the spread of a series."""
-    low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-    spread = f"{low:.3f} / {middle:.3f} / {high:.3f} s"
-    say(f"{what:<46} min/median/max {spread}  (n={len(seconds)})")
-
-
-def say(text: str) -> None:
-    """Print a line."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def known(name: str) -> str:
+    """Return the name of a subject; raise what the parser makes a complaint of."""
+    if name not in SUBJECTS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(SUBJECTS)}")
+    return name
 
 
 if __name__ == "__main__":

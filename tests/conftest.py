@@ -10,6 +10,7 @@ from types import FrameType
 import pytest
 
 from scripts import nginx_image
+from tests.rig.cluster import Cluster
 from tests.rig.rig import Rig, lacking
 
 pytest_plugins = ["pytester", "tests.engines", "tests.required"]
@@ -44,3 +45,35 @@ def nginx_archive() -> Path:
         return nginx_image.archive()
     except nginx_image.BuildFailed as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def trio(nginx_archive: Path) -> Iterator[Rig]:
+    """Have three hosts, `uno`, `dos` and `tres`, with an engine and nginx each."""
+    if reason := lacking():
+        pytest.skip(reason)
+    with Rig(("uno", "dos", "tres")) as hosts:
+        hosts.load(nginx_archive)
+        yield hosts
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(
+    trio: Rig, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """Have a node on each of three hosts."""
+    cluster = Cluster(trio, tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
+    """Have that cluster; what its nodes log meanwhile is shown where a test fails."""
+    sizes = {host: len(shared_cluster.log(host)) for host in shared_cluster.hosts}
+    yield shared_cluster
+    for host, size in sizes.items():
+        print(f"--- {host}\n{shared_cluster.log(host)[size:]}")

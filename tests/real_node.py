@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.rig.rig import Rig
+from veo_shell.console.client import Client
+from veo_shell.errors import NodeUnreachable
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cluster.yml"
 COOKIE = "a cookie for tests, long enough"
@@ -30,9 +32,20 @@ def eventually(holds: Callable[[], Any], limit_s: float = 10.0) -> Any:
 
 
 class RealNode:
-    """One node: `start` it, ask it, kill it, start it again."""
+    """One node: `start` it, ask it, kill it, start it again.
 
-    def __init__(self, rig: Rig, host: str, folder: Path) -> None:
+    `rest` are further options of each start; `data_dir` is below `folder` by default.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        host: str,
+        folder: Path,
+        *rest: str,
+        config: Path = EXAMPLE,
+        data_dir: Path | None = None,
+    ) -> None:
         self.rig = rig
         self.host = host
         self.name = f"{host}@{host}"
@@ -40,12 +53,29 @@ class RealNode:
         self.folder = folder / host
         self.folder.mkdir()
         self.run_dir = self.folder / "run"
+        self.config = config
+        self.data_dir = data_dir or self.folder / "data"
+        self.rest = rest
         self.process: subprocess.Popen[Any] | None = None
+        self._client: Client | None = None
 
     def start(self, *options: str) -> None:
         """Start the process and wait until its console answers."""
         self.launch(*options)
-        eventually(lambda: self.attach("1").returncode == 0, UP_S)
+        self.wait_until_up()
+
+    def wait_until_up(self) -> None:
+        """Wait until the console answers; fail at once when the process ends."""
+        eventually(lambda: self.answers() or not self.is_running, UP_S)
+        assert self.is_running, self.log_path.read_text()[-2000:]
+
+    def answers(self) -> bool:
+        """Tell whether the console answers."""
+        try:
+            self.call("container_sup.count")
+        except NodeUnreachable:
+            return False
+        return True
 
     def launch(self, *options: str) -> subprocess.Popen[Any]:
         """Start the process; its log goes to `log`."""
@@ -53,8 +83,8 @@ class RealNode:
             self.process = self.rig.popen(
                 self.host,
                 *veo("start", "--name", self.name, "--address", self.address),
-                *("--config", str(EXAMPLE), "--data-dir", str(self.folder / "data")),
-                *("--run-dir", str(self.run_dir), *options),
+                *("--config", str(self.config), "--data-dir", str(self.data_dir)),
+                *("--run-dir", str(self.run_dir), *self.rest, *options),
                 env={"COOKIE": COOKIE},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -67,18 +97,56 @@ class RealNode:
         """Return the file that the node logs to."""
         return self.folder / "log"
 
-    def stop(self) -> None:
+    @property
+    def is_running(self) -> bool:
+        """Tell whether its process is there."""
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self, *options: str) -> None:
         """Stop it as an operator does; its containers keep running."""
-        done = self.rig.run(self.host, *veo("stop", "--run-dir", str(self.run_dir)))
+        self._hang_up()
+        command = veo("stop", "--run-dir", str(self.run_dir), *options)
+        done = self.rig.run(self.host, *command, timeout_s=STOP_S)
         assert done.returncode == 0
         assert self.process is not None
         assert self.process.wait(STOP_S) == 0
 
     def kill(self) -> None:
         """End it without a word."""
+        self._hang_up()
+        self.signal(signal.SIGKILL)
         assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+    def freeze(self) -> None:
+        """Have the process do nothing until it is thawed; its sockets stay open."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have a frozen process go on."""
+        self.signal(signal.SIGCONT)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def call(self, verb: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a verb, `word.verb`, as the console does, and return its value."""
+        if self._client is None:
+            self._client = Client(self.run_dir)
+        return self._client.call(verb, *args, **kwargs)
+
+    def close(self) -> None:
+        """End what is left of it."""
+        self._hang_up()
+        if self.is_running:
+            self.kill()
+
+    def _hang_up(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def attach(
         self, code: str, timeout_s: float = 60

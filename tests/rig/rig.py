@@ -12,20 +12,28 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import docker
 import psutil
 
-from scripts.dockerd import Dockerd, connect, is_running, wait_until
+from scripts.dockerd import (
+    Dockerd,
+    connect,
+    is_running,
+    unmount_below,
+    wait_until,
+)
 
 COMMANDS = ("dockerd", "ip", "iptables", "nsenter", "dig", "curl")
 NETWORK = "10.77.0"
@@ -33,6 +41,9 @@ PREFIX = "veo-rig-"
 # Containerd's sockets lie below and have 107 characters: TMPDIR may be too long.
 BASE = Path("/tmp")
 END_TIMEOUT_S = 10.0
+CLONE_NEWNET = 0x40000000  # <sched.h>
+
+T = TypeVar("T")
 
 
 def lacking() -> str | None:
@@ -114,6 +125,24 @@ class Rig:
         self._processes.append(process)
         return process
 
+    def inside(self, host: str, work: Callable[[], T]) -> T:
+        """Call something on the host's network: sockets that it makes stay there."""
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(self._call_inside, host, work).result()
+
+    def thread(self, host: str, work: Callable[[], None]) -> threading.Thread:
+        """Return a thread, not yet started, whose network is the host's."""
+        return threading.Thread(target=self._call_inside, args=(host, work))
+
+    def disk(self, host: str, size_mb: int) -> Path:
+        """Return the folder of a small disk of its own for the host."""
+        # Not below the host's folder: what is mounted there goes with its engine.
+        folder = disks_of(self.home) / host
+        folder.mkdir(parents=True)
+        options = f"size={size_mb}m,mode=0700"
+        command("mount", "-t", "tmpfs", "-o", options, "veo-rig", str(folder))
+        return folder
+
     def cut(self, host: str) -> None:
         """Pull the host's cable."""
         self._switch("ip", "link", "set", self._plug(host), "down")
@@ -129,6 +158,18 @@ class Rig:
     def join(self, one: str, other: str) -> None:
         """End a `split`."""
         self._between("-D", one, other)
+
+    def part(self, *hosts: str) -> None:
+        """Split these hosts from all the others; among themselves they stay joined."""
+        for here in hosts:
+            for there in self._others(hosts):
+                self.split(here, there)
+
+    def unite(self, *hosts: str) -> None:
+        """End a `part`."""
+        for here in hosts:
+            for there in self._others(hosts):
+                self.join(here, there)
 
     def loss(self, host: str, share: float) -> None:
         """Drop this share (0 to 1) of what the host receives; 0 ends it."""
@@ -155,15 +196,21 @@ class Rig:
         """Start the host's engine again."""
         self._daemons[host].start()
 
-    def fail_power(self, host: str) -> None:
-        """Cut the host off and kill its engine and all that runs on it, at once."""
-        self.cut(host)
+    def kill_engine(self, host: str) -> None:
+        """Kill the host's engine, and all that it runs, without a word."""
         daemon = self._daemons[host]
         pid = daemon.pid()
         assert pid is not None, f"{host}: its engine does not run"
         psutil.Process(pid).kill()
-        kill_all_in(self._namespace(host))
+        wait_until(lambda: daemon.pid() is None, END_TIMEOUT_S)
         daemon.stop()
+
+    def fail_power(self, host: str) -> None:
+        """Cut the host off and kill all that runs on it, at once."""
+        self.cut(host)
+        kill_all_in(self._namespace(host))
+        # Its engine is dead by now, its containers are in networks of their own.
+        self._daemons[host].stop()
 
     def restore_power(self, host: str) -> None:
         """Bring the host's engine up again and plug the cable in."""
@@ -202,6 +249,13 @@ class Rig:
         command("ip", "-n", name, "link", "set", "eth0", "up")
         self.run(host, "iptables", "-N", "LOSS")
         self.run(host, "iptables", "-A", "INPUT", "-j", "LOSS")
+
+    def _call_inside(self, host: str, work: Callable[[], T]) -> T:
+        enter_network(self._namespace(host))
+        return work()
+
+    def _others(self, hosts: Sequence[str]) -> list[str]:
+        return [name for name in self.names if name not in hosts]
 
     def _between(self, action: str, one: str, other: str) -> None:
         for here, there in ((one, other), (other, one)):
@@ -244,10 +298,13 @@ def is_alive(pid: int, born: float) -> bool:
 
 def take_down(home: Path) -> None:
     """End the engines, processes and namespaces of the rig there; remove its folder."""
-    hosts = [folder.name for folder in home.iterdir() if folder.is_dir()]
+    disks = disks_of(home)
+    folders = [path for path in home.iterdir() if path.is_dir() and path != disks]
+    hosts = [folder.name for folder in folders]
     stop_all(daemon_of(home, name) for name in hosts)
     for name in hosts:
         kill_all_in(namespace_of(home, name))
+    unmount_below(disks)
     for name in [*hosts, "switch"]:
         if namespace_file(namespace_of(home, name)).exists():
             command("ip", "netns", "del", namespace_of(home, name))
@@ -267,6 +324,11 @@ def daemon_of(home: Path, host: str) -> Dockerd:
     return Dockerd(home=folder, run=folder / "run", prefix=tuple(prefix))
 
 
+def disks_of(home: Path) -> Path:
+    """Return the folder below which the small disks of a rig are mounted."""
+    return home / "disks"
+
+
 def namespace_of(home: Path, name: str) -> str:
     """Return the name of a host's network namespace, unique on the machine."""
     return f"{home.name}-{name}"
@@ -282,12 +344,32 @@ def nsenter(namespace: str) -> list[str]:
     return ["nsenter", f"--net={namespace_file(namespace)}"]
 
 
+def enter_network(namespace: str) -> None:
+    """Move the calling thread, and no other, into a network namespace for good."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with namespace_file(namespace).open() as file:
+        if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
+
+
 def kill_all_in(namespace: str) -> None:
-    """Kill every process in a network namespace and wait until they are gone."""
-    for process in processes_in(namespace):
+    """Kill every process in a network namespace and wait until they are gone.
+
+    Containers too, which have networks of their own: once their shims are dead,
+    nobody can tell whose they are.
+    """
+    doomed = [p for process in processes_in(namespace) for p in family_of(process)]
+    for process in doomed:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    wait_until(lambda: not any(processes_in(namespace)), END_TIMEOUT_S)
+    wait_until(lambda: not any(map(is_running, doomed)), END_TIMEOUT_S)
+
+
+def family_of(process: psutil.Process) -> list[psutil.Process]:
+    """Return a process and all that it started, nothing if it is gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [process, *process.children(recursive=True)]
+    return []
 
 
 def processes_in(namespace: str) -> Iterable[psutil.Process]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from scripts.dockerd import wait_until
+from scripts.dockerd import is_running, wait_until
 from tests.rig.rig import BASE, PREFIX, Rig, namespace_file
 
 pytestmark = pytest.mark.rig
@@ -70,6 +72,36 @@ def test_split_hosts_are_joined_again(web: Rig) -> None:
     assert can_reach(web, "uno", "dos")
 
 
+def test_hosts_that_are_parted_keep_each_other() -> None:
+    with Rig(("uno", "dos", "tres")) as rig:
+        for host in rig.names:
+            rig.popen(host, *SERVE, stderr=subprocess.DEVNULL)
+            assert hears(rig, host, host)
+        rig.part("uno")
+        assert not can_reach(rig, "uno", "dos")
+        assert not can_reach(rig, "tres", "uno")
+        assert can_reach(rig, "tres", "dos")
+        rig.unite("uno")
+        assert can_reach(rig, "uno", "dos")
+        assert can_reach(rig, "tres", "uno")
+
+
+def test_what_is_called_inside_has_the_network_of_the_host(rig: Rig) -> None:
+    def own_addresses() -> set[str]:
+        addresses = psutil.net_if_addrs()["eth0"]
+        return {a.address for a in addresses if a.family is socket.AF_INET}
+
+    assert rig.inside("dos", own_addresses) == {rig.address("dos")}
+
+
+def test_a_small_disk_is_full_soon_and_goes_with_the_rig() -> None:
+    with Rig(("tres",)) as rig:
+        folder = rig.disk("tres", 1)
+        with pytest.raises(OSError, match="No space left"):
+            (folder / "file").write_bytes(bytes(2_000_000))
+    assert not folder.exists()
+
+
 def test_loss_drops_what_a_host_receives_until_it_is_ended(web: Rig) -> None:
     web.loss("dos", 1)
     assert not can_reach(web, "uno", "dos")
@@ -108,12 +140,26 @@ def test_power_loss_ends_all_that_runs_and_the_host_comes_back(
         rig.load(nginx_archive)
         with rig.client("tres") as engine:
             container = engine.containers.run("nginx:latest", detach=True)
+            container.reload()
+            nginx = psutil.Process(container.attrs["State"]["Pid"])
             process = rig.popen("tres", "sleep", "1000")
             rig.fail_power("tres")
             assert process.wait(5) == -9
+            assert not is_running(nginx)
         rig.restore_power("tres")
         with rig.client("tres") as engine:
             assert engine.containers.get(str(container.id)).status == "exited"
+
+
+def test_a_killed_engine_takes_its_containers_along(nginx: Rig) -> None:
+    with nginx.client("dos") as engine:
+        container = engine.containers.run("nginx:latest", detach=True)
+        nginx.kill_engine("dos")
+    nginx.start_engine("dos")
+    with nginx.client("dos") as engine:
+        again = engine.containers.get(str(container.id))
+        assert again.status == "exited"
+        again.remove()
 
 
 def test_a_rig_comes_up_within_seconds() -> None:

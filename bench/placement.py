@@ -1,0 +1,81 @@
+"""Placement decisions of one core that knows 100 nodes and 10,000 containers.
+
+What is timed is all that the core does for an operator's command: the table, the
+journal and the orders that carry it out are in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import attrs
+
+from bench.population import CLUSTER, documents, name_of, records, spec
+from bench.report import spread
+from veo_shell.core.events import AddAsked, DifferenceHeard, Heard, RemoveAsked
+from veo_shell.core.machine import Machine
+from veo_shell.core.membership import Timing
+from veo_shell.core.model import Status
+from veo_shell.core.wire import Difference, Heartbeat, Records
+
+NODES = 100
+DECISIONS = 1000
+NOTHING_MORE = Difference(documents=(), records=Records(), more=False)
+
+
+def bench(rounds: int) -> None:
+    """Measure and print."""
+    machine = grown()
+    rates = [decisions_per_s(machine, number) for number in range(rounds)]
+    aim = "≥ 5,000/s (Nomad's C1M: 3,750/s on 5 servers)"
+    spread("placement decisions", rates, "/s", aim=aim)
+
+
+def grown() -> Machine:
+    """Return the core of one node of a large cluster in which all is well."""
+    own, *peers = documents(NODES)
+    machine = Machine(own, CLUSTER, Timing(), 0.0, alone=False)
+    machine.restore([own, *peers], records(NODES), 0.0)
+    for peer in peers:
+        machine.handle(
+            Heard(
+                message=Heartbeat(
+                    node=peer.node,
+                    boot_id=peer.boot_id,
+                    incarnation=1,
+                    version=1,
+                    digest=machine.view.digest,
+                    lag_s=0.0,
+                    silences={},
+                )
+            ),
+            0.0,
+        )
+    machine.handle(DifferenceHeard(peer=peers[0].node, answer=NOTHING_MORE), 0.0)
+    assert machine.is_settled
+    assert all(machine.members.status(p.node) is Status.ALIVE for p in peers)
+    return machine
+
+
+def decisions_per_s(machine: Machine, number: int) -> float:
+    """Have a service of many instances placed; return how many a second."""
+    uid = own_uid(machine, number)
+    service = attrs.evolve(spec(0), name=f"new{number}", replicas=DECISIONS)
+    begun = time.perf_counter()
+    machine.handle(AddAsked(operation=f"add{number}", uid=uid, service=service), 0.0)
+    took_s = time.perf_counter() - begun
+    slots = machine.view.slots(uid)
+    assert len(slots) == DECISIONS
+    placed = [slot.node for slot in slots]
+    assert {placed.count(name_of(n)) for n in range(1, NODES + 1)} == {
+        DECISIONS // NODES
+    }
+    machine.handle(RemoveAsked(operation=f"remove{number}", uid=uid), 0.0)
+    return DECISIONS / took_s
+
+
+def own_uid(machine: Machine, number: int) -> str:
+    """Return a uid about which this node decides."""
+    uids = (f"{number:06}{count:026}" for count in itertools.count(1))
+    return next(u for u in uids if machine.reconciler.coordinator(u) == machine.me)
