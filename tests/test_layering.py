@@ -108,7 +108,7 @@ RINGS = (
             "veo_shell.edge",
             "veo_shell.node",
         ),
-        others=("attrs",),
+        others=("attrs", "uvloop"),
     ),
     Ring(files=("cli.py", "__main__.py"), veo=("veo_shell",)),
 )

@@ -12,9 +12,9 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from veo_shell.errors import (
     NodeUnreachable,
@@ -92,11 +92,19 @@ def _run_on(state: Path, options: Options, config: NodeConfig) -> None:
     if options.recover:
         logger.warning("%s", sqlite_store.recover(state))
     try:
-        asyncio.run(_serve(options, config, state))
+        _run_loop(_serve(options, config, state))
     except Removed as exc:
         aside = sqlite_file.set_aside(state)
         logger.warning("%s: %s is set aside as %s", exc, state.name, aside.name)
-        asyncio.run(_serve(options, config, state))
+        _run_loop(_serve(options, config, state))
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run on a loop that costs a fifth less for what a mesh is: lone messages."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 async def _serve(options: Options, config: NodeConfig, state: Path) -> None:

@@ -191,7 +191,8 @@ class Peers:
         operation = uuid.uuid4().hex
         asked = Asked(operation=operation, message=message)
         answer = await self._node.ask(asked, operation)
-        await self._node.container_storage.flushed()
+        if isinstance(message, Keep):  # nothing else promises anything of the disk
+            await self._node.container_storage.flushed()
         return encode(answer.value, OLDEST)
 
     async def _serve(self, call: Call) -> bytes:

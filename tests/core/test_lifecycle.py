@@ -320,6 +320,42 @@ def test_one_removed_by_hand_is_made_anew() -> None:
     assert story.play(DUE) == [CREATE]
 
 
+def started_when_removed(early: bool, **changes: Any) -> Story:
+    """Return one that was removed by hand before the engine's answer came."""
+    story = Story(attrs.evolve(WEB, **changes))
+    story.play(Wanted())
+    story.play(ContainerCreated(name=NAME, container_id="c1"))
+    if early:
+        story.play(exited(3))
+    assert story.play(ContainerGone(container_id="c1")) == []
+    return story
+
+
+def test_one_removed_by_hand_while_it_is_started_is_made_anew() -> None:
+    """Else it is started again and again under an id that is no more."""
+    story = started_when_removed(early=False)
+    gone = EngineFailed(name=NAME, reason="no such container: c1")
+    assert story.play(gone) == [after(0.1)]
+    assert story.play(DUE) == [CREATE]
+
+
+@pytest.mark.parametrize(("early", "code"), [(True, 3), (False, 137)])
+def test_what_the_engine_answers_of_one_that_was_removed_is_not_believed(
+    early: bool, code: int
+) -> None:
+    story = started_when_removed(early)
+    assert story.play(ANSWERED) == [after(0.1)]
+    assert (story.container.id, story.container.exit_code) == ("", code)
+    assert story.play(DUE) == [CREATE]
+
+
+def test_one_unwanted_that_was_removed_while_it_was_started_is_just_gone() -> None:
+    story = started_when_removed(early=False)
+    story.play(Unwanted())
+    assert story.play(ANSWERED) == []
+    assert story.life is None
+
+
 def test_one_started_by_hand_is_taken_back() -> None:
     story = running(restart=Restart.NEVER)
     story.play(exited(0))

@@ -199,6 +199,9 @@ def _start_answered(life: Life, event: LifeEvent, now: float) -> Step:
             exit_code=early.exit_code,
             oom_killed=early.oom_killed,
         )
+    if not life.container.id:  # it was removed while it was started
+        code = seen.exit_code if early else 137
+        seen = attrs.evolve(seen, id="", running=False, exit_code=code)
     return _running(life, seen, now)
 
 
@@ -426,7 +429,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
     (S.STARTING, ContainerStarted): _ignore,  # the engine's answer is on its way
     (S.STARTING, ContainerExited): _exited_early,
     (S.STARTING, HealthChanged): _ignore,
-    (S.STARTING, ContainerGone): _ignore,
+    (S.STARTING, ContainerGone): _gone,
     (S.STARTING, EngineFailed): _cannot,
     (S.STARTING, Unwanted): _unwanted_later,
     (S.STARTING, Found): _ignore,

@@ -14,18 +14,19 @@ import attrs
 
 from veo_shell.core import events as ev
 from veo_shell.core.care import Care
-from veo_shell.core.commands import Command, End, Publish, Save
+from veo_shell.core.commands import Command, End, Publish, Refuse, Save
 from veo_shell.core.copies import Copies
 from veo_shell.core.doors import Doors
 from veo_shell.core.exchange import Exchange
 from veo_shell.core.graves import Graves
 from veo_shell.core.membership import AWAY, GONE, Membership, Timing
 from veo_shell.core.model import Candidate, Container, NodeDocument, Record, Service
-from veo_shell.core.operations import Operations
+from veo_shell.core.operations import Operation, Operations
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.reconcile import Reconciler
 from veo_shell.core.view import View
 from veo_shell.core.wire import Delta, Forget, Records
+from veo_shell.errors import PeerUnreachable
 
 LOOK_AGAIN_S = 1.0
 
@@ -110,7 +111,7 @@ class Machine:
                     ev.DrainAsked,
                     ev.RemoveNodeAsked,
                 ),
-                self._operations.on_asked,
+                self._on_operation,
             ),
         }
 
@@ -204,6 +205,14 @@ class Machine:
         return record.service is not None and not ends
 
     # Events that concern several parts
+
+    def _on_operation(self, event: Operation, now: float) -> None:
+        """Have a write performed; by the next coordinator while this node leaves."""
+        if self._care.is_leaving:
+            error = PeerUnreachable(f"{self.me} is leaving the cluster")
+            self._out.order(Refuse(operation=event.operation, error=error))
+        else:
+            self._operations.on_asked(event, now)
 
     def _on_tick(self, event: ev.Ticked, now: float) -> None:
         self._exchange.on_tick(event, now)
