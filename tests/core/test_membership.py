@@ -106,6 +106,15 @@ def test_an_unheard_peer_from_disk_has_the_whole_grace() -> None:
     assert clocked.evidence() == "not heard in the grace"
 
 
+def test_one_that_only_others_heard_in_the_grace_is_alive() -> None:
+    clocked = Clocked(TRES)
+    clocked.members.learn(DOS, clocked.now)
+    assert clocked.pass_time(14.75, TRES) == []
+    assert clocked.pass_time(0.5, TRES) == [f"{DOS} alive"]
+    assert clocked.evidence() == f"link broken: {TRES} hears it"
+    assert clocked.pass_time(5, TRES) == []
+
+
 def test_one_that_is_forgotten_is_a_stranger_again() -> None:
     clocked = Clocked(DOS)
     before = clocked.members.revision

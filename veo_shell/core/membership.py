@@ -319,8 +319,9 @@ class Membership:
         lag_s, self._ticked_s = now - self._ticked_s, now
         self._feel(lag_s)
         if lag_s > self.timing.lag_s:
-            self.lagged_s = now
+            self.lagged_s = self.steady_since_s = now
             for peer in self:
+                peer.told = None
                 if peer.status not in GONE:
                     peer.heard_s = now
             return []
@@ -340,15 +341,24 @@ class Membership:
 
     def _tick_peer(self, peer: Peer, now: float) -> Changed | None:
         silence_s = now - peer.heard_s
+        if silence_s > 2 * self.heartbeat_s:  # what it said is not what it says now
+            peer.told = None
         if peer.status is Status.PAUSED:
             if now >= peer.paused_until_s:
                 return self._judge(peer, Status.DEAD, "its pause is over", now)
         elif peer.status is Status.UNKNOWN:
             if silence_s >= self.timing.boot_grace_s:
-                return self._judge(peer, Status.DEAD, "not heard in the grace", now)
+                return self._judge_unheard(peer, now)
         elif peer.status not in GONE:
             return self._judge_silence(peer, silence_s, now)
         return None
+
+    def _judge_unheard(self, peer: Peer, now: float) -> Changed | None:
+        if witness := self._witness(peer.node, now):
+            peer.witness = witness
+            text = f"link broken: {witness} hears it"
+            return self._judge(peer, Status.ALIVE, text, now)
+        return self._judge(peer, Status.DEAD, "not heard in the grace", now)
 
     def _judge_silence(
         self, peer: Peer, silence_s: float, now: float
