@@ -18,6 +18,7 @@ from veo_shell.core.commands import (
     End,
     Note,
     Publish,
+    Refuse,
     Save,
 )
 from veo_shell.core.machine import Machine
@@ -40,7 +41,12 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.placement import coordinator
 from veo_shell.core.wire import Delta, Difference, Farewell, Forget, Join, Records
-from veo_shell.errors import NoSuitableNode, UnknownNode, UnknownService
+from veo_shell.errors import (
+    NoSuitableNode,
+    PeerUnreachable,
+    UnknownNode,
+    UnknownService,
+)
 
 WEB = Service(
     name="web",
@@ -1066,6 +1072,16 @@ def test_a_leaving_node_decides_nothing_more() -> None:
     )
     node.pull(records=(service(uid),))
     assert node.machine.view.slots(uid) == []
+
+
+def test_a_leaving_node_leaves_writes_to_the_next_coordinator() -> None:
+    node = Dialogue()
+    node.play(ev.Leaving())
+    commands = node.play(ev.AddAsked(operation="a", uid="u1", service=WEB))
+    (refused,) = [c for c in commands if isinstance(c, Refuse)]
+    assert isinstance(refused.error, PeerUnreachable)
+    assert str(refused.error) == "uno@uno is leaving the cluster"
+    assert node.machine.view.service("u1") is None
 
 
 def test_a_node_that_hears_of_its_removal_leaves() -> None:

@@ -568,6 +568,24 @@ def test_a_document_is_current_if_its_node_tells_of_no_later_one(
     assert not clocked.members.is_current("x@x", pair, 0)
 
 
+def test_what_a_peer_told_counts_no_more_after_two_heartbeats_of_silence() -> None:
+    """This host may have slept without noticing; what it holds is from before."""
+    clocked = Clocked(DOS)
+    assert clocked.members.is_current(DOS, (1, 1), 0)
+    clocked.pass_time(1.5)
+    assert not clocked.members.is_current(DOS, (1, 1), 0)
+    clocked.hear(DOS)
+    assert clocked.members.is_current(DOS, (1, 1), 0)
+
+
+def test_after_a_lag_nothing_that_was_told_counts_and_nothing_is_steady() -> None:
+    clocked = Clocked(DOS)
+    clocked.pass_time(1, DOS)
+    clocked.lag(5)
+    assert not clocked.members.is_current(DOS, (1, 1), 0)
+    assert clocked.members.steady_since_s == clocked.now
+
+
 def test_of_one_that_others_hear_the_whole_view_must_be_theirs() -> None:
     clocked = Clocked(DOS, TRES)
     clocked.pass_time(2, TRES, digest=7)
