@@ -15,7 +15,16 @@ from collections.abc import Callable
 
 import attrs
 
-from bench import cable, crowd, daemon, death, local, placement, replicas
+from bench import (
+    cable,
+    crowd,
+    daemon,
+    death,
+    local,
+    placement,
+    replicas,
+    simulated,
+)
 from bench.report import say, title
 from tests.rig.rig import lacking
 
@@ -63,6 +72,11 @@ SUBJECTS = {
     "crowd": Subject(
         text="one node among 100, with 10,000 containers",
         bench=crowd.bench,
+        rounds=5,
+    ),
+    "simulated": Subject(
+        text="100 nodes, 10,000 containers in the simulation",
+        bench=simulated.bench,
         rounds=5,
     ),
     "placement": Subject(

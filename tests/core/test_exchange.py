@@ -199,6 +199,17 @@ def test_a_digest_that_differs_and_stands_still_is_pulled() -> None:
     assert pulls(node.play(heard(digest=2))) == [DOS]
 
 
+def test_who_is_to_be_asked_too_is_asked_next_if_there_is_still_need() -> None:
+    node = Dialogue(document(DOS), document(TRES))
+    node.play(heard(DOS, digest=2), heard(TRES, digest=2))
+    assert pulls(node.play(heard(DOS, digest=2))) == [DOS]
+    assert pulls(node.play(heard(TRES, digest=2))) == []
+    assert pulls(node.play(ev.DifferenceHeard(peer=DOS, answer=None))) == [TRES]
+    assert pulls(node.play(heard(DOS, digest=2))) == []
+    node.play(heard(DOS, digest=node.machine.view.digest))
+    assert pulls(node.play(ev.DifferenceHeard(peer=TRES, answer=None))) == []
+
+
 def test_a_digest_that_never_rests_is_pulled_all_the_same() -> None:
     node = Dialogue(document(DOS))
     pulled = [pulls(node.play(heard(digest=n))) for n in range(1, 12)]

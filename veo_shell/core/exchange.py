@@ -20,7 +20,7 @@ from veo_shell.core.commands import (
 )
 from veo_shell.core.identity import Names
 from veo_shell.core.membership import Changed, Membership
-from veo_shell.core.model import NodeDocument, Record
+from veo_shell.core.model import NodeDocument, Record, Status
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.view import Merged, View, pair
 from veo_shell.core.wire import (
@@ -71,6 +71,7 @@ class Exchange:
         self._met: dict[str, str] = {}  # the identity of each peer
         self._digests: dict[str, tuple[int, int]] = {}
         self._pulling: tuple[str, float] | None = None
+        self._to_pull: dict[str, None] = {}  # as a set that keeps their order
         self._beats = 0
         self._born_s = now
         view.merge_document(own)
@@ -109,6 +110,7 @@ class Exchange:
             self.settled = True
         if self._pulling is not None and now - self._pulling[1] > PULL_S:
             self._pulling = None
+        self._pull_next(now)
         self._leave_removed()
 
     def on_heartbeat_due(self, event: ev.HeartbeatDue, now: float) -> None:
@@ -150,6 +152,7 @@ class Exchange:
         """Take what a peer knew more; ask on while it has more pages."""
         self._pulling = None
         if event.answer is None:
+            self._pull_next(now)
             return
         for record in event.answer.records:
             self.merge(record)
@@ -159,6 +162,7 @@ class Exchange:
             self._pull(event.peer, now, event.answer.after)
         else:
             self.settled = self.has_met = True
+            self._pull_next(now)
 
     def on_asked(self, event: ev.Asked, now: float) -> None:
         """Answer a peer's request."""
@@ -294,13 +298,20 @@ class Exchange:
         for record in delta.records:
             self.merge(record)
         if merged is Merged.GAP:
+            self._digests.pop(delta.node, None)  # it is older than this
             self._pull(delta.node, now)
         elif merged is Merged.APPLIED:
             self._out.documents.add(delta.node)
 
     def _pull(self, peer: str, now: float, after: str = "") -> None:
-        if self._pulling is not None or peer not in self._peers:
+        """Ask a peer what it knows more, or next, while another one is asked."""
+        if peer not in self._peers:
             return
+        if self._pulling is not None:
+            if self._pulling[0] != peer:
+                self._to_pull[peer] = None
+            return
+        self._to_pull.pop(peer, None)
         self._pulling = peer, now
         line = self._peers[peer]
         head = self._view.head(peer)
@@ -313,6 +324,16 @@ class Exchange:
                 pull=self._view.pull(protocol, after),
             )
         )
+
+    def _pull_next(self, now: float) -> None:
+        """Ask the next one in line, unless it is known by now to hold the same."""
+        while self._to_pull and self._pulling is None:
+            peer = next(iter(self._to_pull))
+            del self._to_pull[peer]
+            digest, _ = self._digests.get(peer, (None, 0))
+            alive = self._members.status(peer) is Status.ALIVE
+            if alive and digest != self._view.digest:
+                self._pull(peer, now)
 
     def _merge_document(self, document: NodeDocument, now: float) -> None:
         if document.node == self.own.node:

@@ -51,6 +51,10 @@ class Lost:
     def steady_since_s(self) -> float:
         return -math.inf
 
+    @property
+    def crowd(self) -> float:
+        return self._members.crowd
+
     def status(self, node: str) -> Status:
         return Status.DEAD if node == self._lost else self._members.status(node)
 
