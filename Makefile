@@ -3,13 +3,15 @@
 python := .venv/bin/python
 with_engine := $(python) -m scripts.engine run
 
-.PHONY: help demo start stop test check bench
+.PHONY: help demo start stop test check bench soak mutants
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo    a cluster of two nodes on this machine, shown step by step'
 	@echo 'make start   one node and its console; the node stays until: make stop'
 	@echo 'make test    every test (ARGS="tests/core -k zone" for some)'
+	@echo 'make soak    simulated clusters for MINUTES=10, then 12 minutes on real hosts'
+	@echo 'make mutants does the simulation catch faults planted in the core?'
 	@echo 'make check   format, lint, types, layering'
 	@echo 'make bench   figures beside plain Docker and Swarm (ARGS="cable" for some)'
 
@@ -38,3 +40,13 @@ bench:
 	@[ "$$(id -u)" != 0 ] || scripts/need dockerd ip iptables nsenter
 	@scripts/need dig curl
 	@$(with_engine) $(python) -m bench.run $(ARGS)
+
+soak:
+	@scripts/venv dev
+	@$(python) -m scripts.soak $(or $(MINUTES),10)
+	@[ "$$(id -u)" != 0 ] || scripts/need dockerd ip iptables nsenter dig curl
+	@[ "$$(id -u)" != 0 ] || $(python) -m scripts.soak_hosts
+
+mutants:
+	@scripts/venv dev
+	@$(python) -m scripts.mutants $(ARGS)

@@ -26,7 +26,7 @@ class DnsRegistry:
         self._node = node
         self._server = server
         self._serial = int(time.time())
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int, int, int] | None = None
         self._zone = self._compile()
 
     @read

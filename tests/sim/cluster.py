@@ -361,9 +361,7 @@ class SimNode:
                 self.reports.append(f"refused: {reply.reason}")
             done(reply or "")
 
-        document = self.machine.view.head(self.name)
-        assert document is not None
-        join = Join(document=document, cluster="sim")
+        join = Join(document=self.machine.own, cluster="sim")
         self.request(order.address, join, told)
 
 

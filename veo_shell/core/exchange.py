@@ -268,8 +268,10 @@ class Exchange:
 
     def _greet_again(self, node: str, boot_id: str) -> None:
         """Introduce this node to a new process of a peer: it may have lost its disk."""
-        peer = self._members.peer(node)
-        if peer is not None and peer.boot_id not in ("", boot_id):
+        peer, head = self._members.peer(node), self._view.head(node)
+        # Of one that was not heard yet, the process is known that wrote its document.
+        known = (peer.boot_id if peer else "") or (head.boot_id if head else "")
+        if known not in ("", boot_id):
             line = self._peers[node]
             self._out.order(Introduce(address=line.address, mesh_port=line.mesh_port))
 

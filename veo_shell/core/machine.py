@@ -141,9 +141,11 @@ class Machine:
         return self._care.knows_its_own
 
     @property
-    def dns_key(self) -> tuple[int, int, int]:
+    def dns_key(self) -> tuple[int, int, int, int]:
         """Return what changes whenever what DNS may answer does."""
-        return self.view.digest, self.members.revision, self._doors.revision
+        view = self.view
+        verdicts, doors = self.members.revision, self._doors.revision
+        return view.digest, view.services_revision, verdicts, doors
 
     def candidates(self, service: Service, uid: str = "") -> list[Candidate]:
         """Rank all nodes for one more instance of a service."""

@@ -89,6 +89,7 @@ class View:
         self.digest = 0
         self.touched: set[str] = set()
         self.epoch = 0
+        self.services_revision = 0  # grows also by tombstones, which no digest tells
         self.dropped: set[str] = set()
 
     # Reading
@@ -383,6 +384,7 @@ class View:
 
     def _set_service(self, record: ServiceRecord) -> None:
         self._services[record.uid] = record
+        self.services_revision += 1
         self._ledger.set_service(record)
         self.touched.add(record.uid)
         if record.service is None:

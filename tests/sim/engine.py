@@ -1,0 +1,474 @@
+"""A host's engine: slow, and at times failing, hanging, or away.
+
+It survives the node's process, as a real engine does. What happens on it is told to
+the process that watches it, through a stream that breaks with either of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+
+from tests.sim.clock import Clock, Steps
+from veo_shell.core import commands as cmd
+from veo_shell.core import events as ev
+from veo_shell.core.model import (
+    Health,
+    Identity,
+    Observed,
+    Port,
+    Restart,
+    Service,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from tests.sim.process import Process
+
+UNREACHABLE = "no Docker Engine answers (connection refused)"
+RELIST_S = 30.0
+REWATCH_FIRST_S, REWATCH_MAX_S = 0.1, 5.0
+STUBBORN_S = 3.0
+
+
+@attrs.define(eq=False)
+class Box:
+    """A container on an engine. Without an `identity` it is a stranger's.
+
+    `runs` counts its starts, `told` those that the engine admitted to whoever ordered
+    them. `ends_s`: for so long its process runs by itself, `stubborn`: it ignores
+    SIGTERM. `since_s` is when it last began or ceased to run.
+    """
+
+    id: str
+    name: str
+    identity: Identity | None
+    service: Service
+    running: bool = False
+    ever_started: bool = False
+    health: Health = Health.NONE
+    exit_code: int = 0
+    ports: tuple[Port, ...] = ()
+    runs: int = 0
+    denied: int = 0
+    stubborn: bool = False
+    since_s: float = 0.0
+    is_held: bool = False
+
+    def observed(self) -> Observed:
+        """Return what `inspect` tells of it."""
+        assert self.identity is not None
+        return Observed(
+            id=self.id,
+            name=self.name,
+            identity=self.identity,
+            image=self.service.image,
+            running=self.running,
+            ever_started=self.ever_started,
+            health=self.health,
+            exit_code=self.exit_code,
+            ports=self.ports if self.running else (),
+        )
+
+
+class Refusal(Exception):
+    """The engine does not do it."""
+
+
+class Engine:
+    """The containers of one host, by id."""
+
+    def __init__(self, host: str, clock: Clock, random: Random) -> None:
+        self._host = host
+        self._clock = clock
+        self._random = random
+        self._ids = 0
+        self._ports = 49152
+        self._power = 0
+        self.boxes: dict[str, Box] = {}
+        self.is_up = True
+        self.failing = 0.0
+        self.hung_until_s = 0.0
+        self.trouble_s = clock.now  # when it was last hung, failing or away
+        self.touched: list[str] = []  # strangers that something was ordered for
+        self.stream: Stream | None = None
+        self.on_change: Callable[[Box], None] = lambda box: None
+
+    # What is there
+
+    def own(self) -> list[Box]:
+        """Return the containers with labels, in the order they were made."""
+        return [box for box in self.boxes.values() if box.identity is not None]
+
+    def named(self, name: str) -> Box | None:
+        """Return the container of a name."""
+        return next((box for box in self.boxes.values() if box.name == name), None)
+
+    def listing(self) -> tuple[Observed, ...]:
+        """Return what a filter by our labels finds."""
+        return tuple(box.observed() for box in self.own())
+
+    def is_well(self) -> bool:
+        """Tell whether it does at once what it is told to."""
+        hung = self._clock.now < self.hung_until_s
+        return self.is_up and not hung and not self.failing
+
+    # What is ordered
+
+    def create(self, process: Process, order: cmd.CreateContainer) -> None:
+        """Make a container; it may have to pull the image first."""
+
+        def work() -> ev.Event:
+            box = self._create(order)
+            return ev.ContainerCreated(name=order.name, container_id=box.id)
+
+        pulls = self._random.random() < 0.03
+        delay_s = self._spell(1.0, 3.0) if pulls else self._spell(0.02, 0.2)
+        self._order(process, order.name, delay_s, work)
+
+    def start(self, process: Process, order: cmd.StartContainer) -> None:
+        """Start a container."""
+
+        def work() -> ev.Event:
+            box = self._held(order.container_id)
+            if not box.running:
+                self.run(box)
+            return ev.StartAnswered(name=order.name, observed=box.observed())
+
+        self._order(process, order.name, self._spell(0.05, 0.3), work)
+
+    def discard(self, process: Process, order: cmd.DiscardContainer) -> None:
+        """Stop a container, then remove it."""
+
+        def stop() -> ev.Event | None:
+            box = self.boxes.get(order.container_id)
+            if box is not None:
+                self._held(box.id)
+                self.end(box, 137 if box.stubborn else 0)
+            return None
+
+        def remove() -> ev.Event:
+            box = self.boxes.get(order.container_id)
+            if box is not None:
+                self.remove(box)
+            return ev.ContainerDiscarded(name=order.name)
+
+        box = self.boxes.get(order.container_id)
+        patience_s = min(order.timeout_s, STUBBORN_S)
+        slow_s = patience_s if box is not None and box.stubborn else 0.0
+        delay_s = slow_s + self._spell(0.02, 0.2)
+
+        def then() -> None:
+            self._order(process, order.name, self._spell(0.01, 0.1), remove)
+
+        self._order(process, order.name, delay_s, stop, then)
+
+    # What happens by itself, or by hand
+
+    def run(self, box: Box) -> None:
+        """Let a container's process begin."""
+        box.running = box.ever_started = True
+        box.runs += 1
+        box.since_s = self._clock.now
+        box.ports = tuple(
+            attrs.evolve(port, host_port=port.host_port or self._port())
+            for port in box.service.ports
+        )
+        checked = box.service.health_check is not None
+        box.health = Health.STARTING if checked else Health.NONE
+        self._tell(box, lambda: self._started(box))
+        if checked:
+            self._clock.after(self._spell(0.3, 1.5), self._pass_check, box, box.runs)
+        if box.service.restart is Restart.NEVER:
+            works_s = self._spell(0.0, 12.0) if self._random.random() < 0.9 else 0.0
+            self._clock.after(works_s, self._finish, box, box.runs)
+
+    def end(self, box: Box, exit_code: int) -> None:
+        """Let a container's process end."""
+        if not box.running:
+            return
+        box.running, box.exit_code, box.health = False, exit_code, Health.NONE
+        box.since_s = self._clock.now
+        exited = ev.ContainerExited(container_id=box.id, exit_code=exit_code)
+        self._tell(box, lambda: exited)
+        if box.service.auto_remove:
+            self._clock.after(self._spell(0.0, 0.05), self.remove, box)
+
+    def remove(self, box: Box) -> None:
+        """Let a container be no more."""
+        if self.boxes.get(box.id) is not box:
+            return
+        self.end(box, 137)
+        if self.boxes.pop(box.id, None) is not None:
+            gone = ev.ContainerGone(container_id=box.id)
+            self._tell(box, lambda: gone)
+
+    def set_health(self, box: Box, health: Health) -> None:
+        """Let Docker's check change its mind."""
+        if box.running and box.health is not health:
+            box.health = health
+            box.since_s = self._clock.now
+            self._tell(
+                box, lambda: ev.HealthChanged(container_id=box.id, health=health)
+            )
+
+    def add_stranger(self, service: Service) -> Box:
+        """Have a container that is not VEO's."""
+        box = Box(id=self._id(), name=service.name, identity=None, service=service)
+        self.boxes[box.id] = box
+        box.running = True
+        return box
+
+    def stop(self, *, containers: bool) -> None:
+        """Let the engine go away, with its containers or without."""
+        self.is_up = False
+        self.trouble_s = self._clock.now
+        if self.stream is not None:
+            self.stream.break_off()
+        if containers:
+            for box in self.boxes.values():
+                if box.identity is not None and box.running:
+                    box.running, box.health = False, Health.NONE
+                    box.exit_code = self._random.choice((0, 137))
+                    box.since_s = self._clock.now
+                    self.on_change(box)
+
+    def come_back(self) -> None:
+        """Let the engine answer again."""
+        self.is_up = True
+        self.trouble_s = self._clock.now
+        for box in self.own():
+            if box.service.auto_remove and box.ever_started and not box.running:
+                self.remove(box)
+
+    def lose_power(self) -> None:
+        """Let the host go dark: nothing runs, nothing that was ordered is done."""
+        self._power += 1
+        self.stop(containers=True)
+        self.failing = self.hung_until_s = 0.0
+
+    def hang(self, for_s: float) -> None:
+        """Let nothing be done for a while; all is done afterwards."""
+        self.hung_until_s = max(self.hung_until_s, self._clock.now + for_s)
+
+    # Inside
+
+    def _create(self, order: cmd.CreateContainer) -> Box:
+        old = self.named(order.name)
+        if old is not None and old.identity != order.identity:
+            raise Refusal(f"the name {order.name} is taken")
+        if old is not None and _is_leaving(old):
+            self.remove(old)
+            old = None
+        if old is None:
+            old = Box(
+                id=self._id(),
+                name=order.name,
+                identity=order.identity,
+                service=order.service,
+                stubborn=self._random.random() < 0.1,
+                since_s=self._clock.now,
+            )
+            self.boxes[old.id] = old
+        return old
+
+    def _held(self, container_id: str) -> Box:
+        box = self.boxes.get(container_id)
+        if box is None:
+            raise Refusal(f"no such container: {container_id}")
+        if box.identity is None:
+            self.touched.append(box.name)
+            raise Refusal(f"{box.name} is not ours")
+        return box
+
+    def _order(
+        self,
+        process: Process,
+        name: str,
+        delay_s: float,
+        work: Callable[[], ev.Event | None],
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Do something after a while, and tell what came of it, or go on with it."""
+        power = self._power
+
+        def carry_out() -> None:
+            if power != self._power:
+                return
+            if self._clock.now < self.hung_until_s:
+                self.trouble_s = self._clock.now
+                self._clock.after(self._spell(0.1, 0.3), carry_out)
+                return
+            if not process.is_running and self._random.random() < 0.3:
+                return  # it was still on its way to the engine
+            event = self._done(name, work)
+            if event is not None:
+                self._clock.after(
+                    self._spell(0.001, 0.01), process.arrive, process.feed, event
+                )
+            elif then is not None:
+                then()
+
+        self._clock.after(delay_s, carry_out)
+
+    def _done(self, name: str, work: Callable[[], ev.Event | None]) -> ev.Event | None:
+        if not self.is_up:
+            return ev.EngineFailed(name=name, reason=UNREACHABLE)
+        if self._random.random() < self.failing:
+            self.trouble_s = self._clock.now
+            if self._random.random() < 0.3:  # it does it, and says that it did not
+                self._do_silently(name, work)
+            return ev.EngineFailed(name=name, reason="the engine: internal error")
+        try:
+            return work()
+        except Refusal as refusal:
+            return ev.EngineFailed(name=name, reason=str(refusal))
+
+    def _do_silently(self, name: str, work: Callable[[], ev.Event | None]) -> None:
+        try:
+            work()
+        except Refusal:
+            return
+        box = self.named(name)
+        if box is not None:
+            box.denied += 1
+
+    def _started(self, box: Box) -> ev.EngineEvent | None:
+        is_there = box.id in self.boxes
+        return ev.ContainerStarted(observed=box.observed()) if is_there else None
+
+    def _tell(self, box: Box, make: Callable[[], ev.EngineEvent | None]) -> None:
+        self.on_change(box)
+        if self.stream is not None and box.identity is not None:
+            self.stream.tell(make)
+
+    def _pass_check(self, box: Box, run: int) -> None:
+        if box.runs == run:
+            self.set_health(box, Health.HEALTHY)
+
+    def _finish(self, box: Box, run: int) -> None:
+        if box.runs == run and box.running and not box.is_held:
+            self.end(box, self._random.choice((0, 0, 1)))
+
+    def _spell(self, least_s: float, most_s: float) -> float:
+        return least_s + (most_s - least_s) * self._random.random()
+
+    def _id(self) -> str:
+        self._ids += 1
+        return f"{self._ids:04}-{self._host}"
+
+    def _port(self) -> int:
+        self._ports += 1
+        return self._ports
+
+
+class Stream:
+    """The engine's events on their way to one process: a listing first, and at times.
+
+    Events that come while the engine is listed are told after the listing, though it
+    may know of them already, as with the real one.
+    """
+
+    def __init__(self, engine: Engine, process: Process) -> None:
+        self._engine = engine
+        self._process = process
+        self._clock = process.world.clock
+        self._random = process.world.random
+        self._queue: deque[Callable[[], ev.EngineEvent | None]] = deque()
+        self._is_open = False
+        self._is_pumping = False
+        self._number = 0
+        if engine.stream is not None:
+            engine.stream.close()
+        engine.stream = self
+        self._clock.begin(self._connect())
+
+    def tell(self, make: Callable[[], ev.EngineEvent | None]) -> None:
+        """Tell of an event; what it tells is read when it arrives."""
+        if self._is_open:
+            self._queue.append(make)
+            self._pump_later()
+
+    def break_off(self) -> None:
+        """End with the engine; connect again when that is back."""
+        if self._is_open:
+            self.close()
+            self._feed(ev.EngineLost(reason=UNREACHABLE))
+            self._clock.begin(self._connect())
+
+    def close(self) -> None:
+        """End with the process."""
+        self._is_open = False
+        self._queue.clear()
+        self._number += 1
+
+    def _connect(self) -> Steps:
+        delay_s, told = REWATCH_FIRST_S, False
+        number = self._number
+        while not self._engine.is_up:
+            if not told and number == 0:
+                self._feed(ev.EngineLost(reason=UNREACHABLE))
+                told = True
+            yield self._clock.sleep(delay_s)
+            delay_s = min(2 * delay_s, REWATCH_MAX_S)
+            if number != self._number or not self._process.is_running:
+                return
+        self._is_open = True
+        self._list()
+        yield from self._list_again(number)
+
+    def _list_again(self, number: int) -> Steps:
+        while True:
+            yield self._clock.sleep(RELIST_S)
+            if number != self._number or not self._process.is_running:
+                return
+            self._list()
+
+    def _list(self) -> None:
+        self.tell(lambda: ev.EngineListed(containers=self._engine.listing()))
+
+    def _pump_later(self) -> None:
+        if not self._is_pumping:
+            self._is_pumping = True
+            self._clock.after(self._delay_s(), self._pump, self._number)
+
+    def _pump(self, number: int) -> None:
+        if number != self._number:
+            self._is_pumping = False
+            if self._queue:
+                self._pump_later()
+            return
+        if self._clock.now < self._engine.hung_until_s:
+            self._clock.after(0.2, self._pump, number)
+            return
+        event = self._queue.popleft()()
+        is_listing = isinstance(event, ev.EngineListed)
+        delay_s = 5 * self._delay_s() if is_listing else 0.0
+        self._clock.after(delay_s, self._pass_on, event, number)
+
+    def _pass_on(self, event: ev.EngineEvent | None, number: int) -> None:
+        self._is_pumping = False
+        if number == self._number and event is not None:
+            self._feed(event)
+        if self._queue:
+            self._pump_later()
+
+    def _feed(self, event: ev.EngineEvent) -> None:
+        self._process.arrive(self._process.feed, event)
+
+    def _delay_s(self) -> float:
+        return 0.001 + 0.01 * self._random.random()
+
+
+def _is_leaving(box: Box) -> bool:
+    """Tell whether Docker removes it by itself just now."""
+    return box.service.auto_remove and box.ever_started and not box.running
+
+
+def running(boxes: Iterator[Box] | list[Box]) -> list[Box]:
+    """Return those with labels that run."""
+    return [box for box in boxes if box.running and box.identity is not None]

@@ -1,0 +1,384 @@
+"""Operators: what they ask for, and how a node has it decided for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from tests.sim.clock import Step, Steps
+from tests.sim.process import Outcome, Process
+from veo_shell.core import commands as cmd
+from veo_shell.core import events as ev
+from veo_shell.core.membership import GONE
+from veo_shell.core.model import (
+    HealthCheck,
+    HealthKind,
+    OnPartition,
+    Port,
+    Restart,
+    Service,
+)
+from veo_shell.core.placement import coordinator
+from veo_shell.errors import PeerUnreachable
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+MOST_SERVICES = 8
+PATIENCE_S = 30.0
+TAKES_OUT_S = 45.0
+"""By then a node is removed, or was not."""
+POLICIES = (
+    *[OnPartition.AVAILABLE] * 4,
+    *[OnPartition.MAJORITY] * 3,
+    OnPartition.KEEP,
+)
+RESTARTS = (*[Restart.ALWAYS] * 5, *[Restart.ON_FAILURE] * 2, Restart.NEVER)
+
+
+class Operators:
+    """All who type commands, at any node.
+
+    `added` is by uid what a service begins with, and the operation; a uid is in
+    `changed` once something else was asked for it.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._number = 0
+        self._busy: dict[str, float] = {}
+        self.added: dict[str, tuple[str, Service]] = {}
+        self.changed: set[str] = set()
+        self._changed_now: set[str] = set()
+        self._nodes_changed = False
+
+    def begin_anew(self) -> None:
+        """Forget which services were changed, for `unsure`."""
+        self._changed_now = set()
+        self._nodes_changed = False
+
+    def unsure(self, world: World) -> set[tuple[str, int]]:
+        """Return the slots that may be empty for a moment, by an operator's will.
+
+        Those of jobs that end, and of majority services: they stop before they start.
+        """
+        return {
+            (box.identity.uid, box.identity.slot)
+            for host in world.hosts
+            for box in host.engine.own()
+            if box.identity is not None
+            and (
+                self._nodes_changed
+                or box.identity.uid in self._changed_now
+                or box.service.restart is Restart.NEVER
+                or box.service.on_partition is OnPartition.MAJORITY
+            )
+        }
+
+    def verbs(self) -> dict[str, Callable[[Random], None]]:
+        """Return what operators do, by name."""
+        return {
+            "add": self._add,
+            "add again": self._add_again,
+            "remove": self._remove,
+            "dispute": self._dispute,
+            "scale": self._scale,
+            "stop": self._stop,
+            "move": self._move,
+            "drain": self._drain,
+            "undrain": self._undrain,
+            "assign role": self._assign_role,
+            "remove node": self._remove_node,
+            "rush": self._rush,
+        }
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nobody waits for an answer any more."""
+        now = self._world.clock.now
+        return all(limit_s < now for limit_s in self._busy.values())
+
+    # Services
+
+    def _add(self, rng: Random) -> None:
+        via = self._somebody(rng)
+        if via is None or len(list(via.machine.view.services())) >= MOST_SERVICES:
+            return
+        self._number += 1
+        uid = f"{rng.getrandbits(64):016x}"
+        service = self._service(rng, via)
+        operation = self._world.new_id("add")
+        self.added[uid] = operation, service
+        self._ask(
+            rng,
+            via,
+            uid,
+            ev.AddAsked(
+                operation=operation, uid=uid, service=service, queue=rng.random() < 0.4
+            ),
+        )
+
+    def _add_again(self, rng: Random) -> None:
+        via, uid = self._some_service(rng)
+        if via is not None and uid:
+            service = via.machine.view.spec(uid)
+            assert service is not None
+            self._change(uid)
+            operation = self._world.new_id("add")
+            # Under a uid of its own: what stands under another is looked for there.
+            event = ev.AddAsked(
+                operation=operation, uid=uid, service=service, queue=True
+            )
+            self._ask(rng, via, uid, event)
+
+    def _remove(self, rng: Random) -> None:
+        via, uid = self._some_service(rng)
+        if via is not None and uid:
+            self._change(uid)
+            operation = self._world.new_id("remove")
+            self._ask(rng, via, uid, ev.RemoveAsked(operation=operation, uid=uid))
+
+    def _dispute(self, rng: Random) -> None:
+        """Remove a service, and change it where that may not be known yet."""
+        one, uid = self._some_service(rng)
+        if one is None or not uid:
+            return
+        self._change(uid)
+        reach = self._world.network.joins
+        apart = [p for p in self._world.processes() if not reach(one.name, p.name)]
+        other = rng.choice(apart or [one])
+        operation = self._world.new_id("remove")
+        self._ask(rng, one, uid, ev.RemoveAsked(operation=operation, uid=uid))
+        for replicas in range(1, rng.randint(2, 5)):
+            operation = self._world.new_id("scale")
+            event = ev.ScaleAsked(operation=operation, uid=uid, replicas=replicas)
+            self._ask(rng, other, uid, event)
+
+    def _scale(self, rng: Random) -> None:
+        via, uid = self._some_service(rng)
+        if via is not None and uid:
+            self._change(uid)
+            operation = self._world.new_id("scale")
+            replicas = rng.choice((0, 1, 1, 2, 2, 3))
+            event = ev.ScaleAsked(operation=operation, uid=uid, replicas=replicas)
+            self._ask(rng, via, uid, event)
+
+    def _stop(self, rng: Random) -> None:
+        via = self._somebody(rng)
+        held = list(via.machine.view.containers()) if via is not None else []
+        if via is not None and held:
+            victim = rng.choice(held)
+            self._change(victim.uid)
+            event = ev.StopAsked(
+                operation=self._world.new_id("stop"),
+                uid=victim.uid,
+                slot=victim.slot,
+                generation=victim.generation,
+            )
+            self._ask(rng, via, victim.uid, event)
+
+    def _move(self, rng: Random) -> None:
+        via, uid = self._some_service(rng)
+        if via is None or not uid:
+            return
+        slots = [slot for slot in via.machine.view.slots(uid) if slot.wanted]
+        if slots:
+            event = ev.MoveAsked(
+                operation=self._world.new_id("move"),
+                uid=uid,
+                slot=rng.choice(slots).slot,
+                node=self._some_node(rng, via),
+            )
+            self._ask(rng, via, uid, event)
+
+    def _change(self, uid: str) -> None:
+        self.changed.add(uid)
+        self._changed_now.add(uid)
+
+    def _rush(self, rng: Random) -> None:
+        """Do many things at once, at many nodes."""
+        verbs = (self._add, self._add_again, self._scale, self._stop, self._move)
+        for _ in range(rng.randint(3, 8)):
+            rng.choice(verbs)(rng)
+
+    # Nodes
+
+    def _drain(self, rng: Random) -> None:
+        via = self._somebody(rng)
+        self._nodes_changed = True
+        if via is not None:
+            operation = self._world.new_id("drain")
+            node = self._some_node(rng, via)
+            event = ev.DrainAsked(operation=operation, node=node, drained=True)
+            self._ask(rng, via, "", event)
+
+    def _undrain(self, rng: Random) -> None:
+        via = self._somebody(rng)
+        if via is None:
+            return
+        heads = sorted(head.node for head in via.machine.view.nodes)
+        drained = [node for node in heads if via.machine.view.is_drained(node)]
+        if drained:
+            operation = self._world.new_id("undrain")
+            node = rng.choice(drained)
+            event = ev.DrainAsked(operation=operation, node=node, drained=False)
+            self._ask(rng, via, "", event)
+
+    def _assign_role(self, rng: Random) -> None:
+        via = self._somebody(rng)
+        if via is not None:
+            event = ev.RoleAssigned(
+                operation=self._world.new_id("role"),
+                node=self._some_node(rng, via),
+                role=rng.choice(("edge", "core", "master")),
+            )
+            self._ask(rng, via, "", event)
+
+    def _remove_node(self, rng: Random) -> None:
+        """Remove a node as the verb does: a live one is drained first."""
+        self._nodes_changed = True
+        via = self._somebody(rng)
+        if via is None or not self._world.ledger.may_lose():
+            return
+        node = self._some_node(rng, via)
+        if sum(1 for host in self._world.hosts if not host.is_gone) > 2:
+            self._world.ledger.lose(self._world[node], within_s=TAKES_OUT_S)
+            self._world.clock.begin(self._take_out(rng, via, node))
+
+    def _take_out(self, rng: Random, via: Process, node: str) -> Steps:
+        machine = via.machine
+        self._begin("remove node")
+        if machine.members.status(node) not in GONE:
+            operation = self._world.new_id("drain")
+            event = ev.DrainAsked(operation=operation, node=node, drained=True)
+            yield self._decided(via, via.name, event)
+            for _ in range(30):
+                yield via.sleep(0.5)
+                if not any(True for _ in machine.view.assigned(node)):
+                    break
+        operation = self._world.new_id("remove-node")
+        removal = ev.RemoveNodeAsked(operation=operation, node=node)
+        outcome = yield self._decided(via, via.name, removal)
+        self._busy.pop("remove node", None)
+        self._told(operation, outcome)
+
+    # Asking
+
+    def _ask(self, rng: Random, via: Process, uid: str, event: Any) -> None:
+        target = f"{via.name}: {_brief(event)}"
+        self._world.log("operator", target)
+        self._world.clock.begin(self._coordinate(rng.random(), via, uid, event))
+
+    def _coordinate(self, chance: float, via: Process, uid: str, event: Any) -> Steps:
+        """Have it decided as `ContainerSup._coordinate` does, by who is to decide."""
+        outcome, timing = None, self._world.timing
+        self._begin(event.operation)
+        while outcome is None:
+            target = self._coordinator(via, uid)
+            for _ in range(2):
+                outcome = _reached((yield self._decided(via, target, event)))
+                if outcome is not None:
+                    break
+            else:
+                limit_s = via.now + timing.dead_s + timing.suspect_s
+                while self._coordinator(via, uid) == target and via.now < limit_s:
+                    yield via.sleep(0.1)
+                if self._coordinator(via, uid) == target:
+                    break
+        self._told(event.operation, outcome)
+        if chance < 0.2 and uid and via.is_running:
+            # Somebody asks again, late, and whom he takes for the coordinator.
+            self._begin(event.operation)
+            yield via.sleep(20 * chance)
+            nodes = via.machine.members.alive()
+            yield self._decided(via, nodes[int(1000 * chance) % len(nodes)], event)
+            self._busy.pop(event.operation, None)
+
+    def _coordinator(self, via: Process, uid: str) -> str:
+        if not uid:
+            return via.name
+        return coordinator(uid, via.machine.members.coordinators())
+
+    def _decided(self, via: Process, node: str, event: Any) -> Step:
+        def begin(resume: Callable[[Outcome], None]) -> None:
+            via.arrive(via.call, node, event, resume)
+
+        return begin
+
+    def _begin(self, operation: str) -> None:
+        """Note that somebody waits: not for ever, as the node asked may end."""
+        self._busy[operation] = self._world.clock.now + PATIENCE_S
+
+    def _told(self, operation: str, outcome: Outcome) -> None:
+        self._busy.pop(operation, None)
+        if outcome is None:
+            text = "no answer"
+        elif isinstance(outcome, cmd.Refuse):
+            text = f"refused: {type(outcome.error).__name__}: {outcome.error}"
+        else:
+            text = f"done, {outcome.copies} copies"
+        self._world.log("operator", f"{operation}: {text}")
+
+    # Choosing
+
+    def _somebody(self, rng: Random) -> Process | None:
+        processes = [p for p in self._world.processes() if p.machine.is_settled]
+        return rng.choice(processes) if processes else None
+
+    def _some_service(self, rng: Random) -> tuple[Process | None, str]:
+        via = self._somebody(rng)
+        uids = [record.uid for record in via.machine.view.services()] if via else []
+        return via, rng.choice(uids) if uids else ""
+
+    def _some_node(self, rng: Random, via: Process) -> str:
+        return rng.choice(sorted(head.node for head in via.machine.view.nodes))
+
+    def _service(self, rng: Random, via: Process) -> Service:
+        def one_in(number: int) -> bool:
+            return rng.random() * number < 1
+
+        ports = (Port(name="web", container_port=80),)
+        check = HealthCheck(kind=HealthKind.SHELL, cmd=("true",))
+        service = Service(
+            name=f"s{self._number}",
+            image="image",
+            replicas=rng.choice((1, 1, 2, 2, 3)),
+            restart=rng.choice(RESTARTS),
+            on_partition=rng.choice(POLICIES),
+            cpus=rng.choice((0.0, 0.5, 1.0, 2.0)),
+            ports=ports if one_in(2) else (),
+            health_check=check if one_in(3) else None,
+            auto_remove=one_in(6),
+            restart_count=4 if one_in(10) else 0,
+        )
+        if one_in(6):
+            service = attrs.evolve(service, roles=("edge",))
+        if one_in(6):
+            hosts = tuple({self._some_node(rng, via): None for _ in range(2)})
+            service = attrs.evolve(service, hosts=hosts)
+        return service
+
+
+def _reached(outcome: Outcome) -> Outcome:
+    """Return what a node said, None where it says that another is to be asked."""
+    if isinstance(outcome, cmd.Refuse) and isinstance(outcome.error, PeerUnreachable):
+        return None
+    return outcome
+
+
+def _brief(event: Any) -> str:
+    """Return an event in one line that can be read."""
+    fields = attrs.asdict(event, recurse=False)
+    spec = fields.pop("service", None)
+    if spec is not None:
+        told = attrs.asdict(
+            spec,
+            recurse=False,
+            filter=lambda field, value: value != field.default,
+        )
+        fields["service"] = {k: getattr(v, "value", v) for k, v in told.items()}
+    said = ", ".join(f"{key}={value}" for key, value in fields.items())
+    return f"{type(event).__name__} {said}"

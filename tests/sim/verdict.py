@@ -1,0 +1,228 @@
+"""What must be so once all is quiet: in the whole cluster, or on one side of a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.sim.engine import Box
+from tests.sim.host import Host
+from tests.sim.process import Process
+from tests.sim.world import World
+from veo_shell.core.membership import GONE
+from veo_shell.core.model import (
+    Container,
+    Health,
+    OnPartition,
+    Restart,
+    Service,
+    ServiceRecord,
+    SlotRecord,
+    State,
+    Status,
+)
+from veo_shell.core.reconcile import is_named
+from veo_shell.core.view import View
+from veo_shell.core.zone import Zone, compile_zone, same_answers
+
+MAJORITY = Service(name="any", image="any", on_partition=OnPartition.MAJORITY)
+
+
+def unrest(world: World, side: Sequence[Host], *, whole: bool) -> str:
+    """Return what is not as it should be on a side, "" if all is.
+
+    `whole`: these are all nodes there are, and nothing of ours runs elsewhere.
+    """
+    processes: list[Process] = []
+    for host in side:
+        if host.process is None:
+            return f"{host.name} does not run"
+        processes.append(host.process)
+    if reason := _disagreement(processes, whole=whole):
+        return reason
+    if whole and not _may_decide(MAJORITY, processes[0]):
+        return f"{processes[0].name} sees no majority"
+    if reason := _table_unrest(processes, world.hosts if whole else side):
+        return reason
+    return _dns_unrest(processes, side)
+
+
+def _disagreement(processes: list[Process], *, whole: bool) -> str:
+    """Return how views differ, or who is not heard by whom."""
+    first = processes[0]
+    names = [process.name for process in processes]
+    for process in processes:
+        machine = process.machine
+        if not machine.is_settled:
+            return f"{process.name} is not settled"
+        if machine.own.engine_lost:
+            return f"{process.name} does not know that its engine is back"
+        if machine.view.digest != first.machine.view.digest:
+            return f"{first.name} and {process.name} have different views"
+        for name in names:
+            status = machine.members.status(name)
+            if status is not Status.ALIVE:
+                return f"{process.name} holds {name} for {status.value}"
+        others = [peer.node for peer in machine.members if peer.status not in GONE]
+        if strange := [node for node in others if node not in names]:
+            return f"{process.name} does not hold {strange} for dead"
+    return ""
+
+
+# The table and the engines
+
+
+def _table_unrest(processes: list[Process], hosts: Sequence[Host]) -> str:
+    """Return which slot is not filled as it should be, or what else runs."""
+    view = processes[0].machine.view
+    boxes = _running(hosts)
+    expected: set[str] = set()
+    for record in view.services():
+        assert record.service is not None
+        if reason := _service_unrest(processes, record, record.service, boxes):
+            return f"{record.service.name} ({record.uid}): {reason}"
+        for slot in view.slots(record.uid):
+            named = _named(view, slot)
+            if slot.wanted and named is not None:
+                expected.add(named.name)
+    others = sorted(name for name in boxes if name not in expected)
+    return f"{', '.join(others)} should not run" if others else ""
+
+
+def _service_unrest(
+    processes: list[Process],
+    record: ServiceRecord,
+    service: Service,
+    boxes: dict[str, Box],
+) -> str:
+    by_name = {process.name: process for process in processes}
+    view = processes[0].machine.view
+    decider = by_name[processes[0].machine.reconciler.coordinator(record.uid)]
+    if not _may_decide(service, decider):
+        mine = [box.name for box in boxes.values() if _is_of(box, record.uid)]
+        return f"{mine} run without a majority" if mine else ""
+    wanted = [slot for slot in view.slots(record.uid) if slot.wanted]
+    if len(wanted) != record.replicas:
+        return f"{len(wanted)} slots are wanted, not {record.replicas}"
+    fits = any(c.fits for c in decider.machine.candidates(service, record.uid))
+    for slot in wanted:
+        named = _named(view, slot)
+        is_done = named is not None and _has_ended(named, service)
+        if slot.handover:
+            return f"slot {slot.slot} is being handed over"
+        if slot.node is None:
+            reason = "it waits, though a node fits" if fits else ""
+        elif slot.node in by_name:
+            reason = _slot_unrest(by_name[slot.node], slot, service, boxes)
+            stays = is_done or service.restart is Restart.NEVER or not fits
+            if view.is_drained(slot.node) and not stays and not reason:
+                reason = f"it is on {slot.node}, which is drained"
+        elif is_done or not fits:
+            reason = ""
+        else:
+            reason = _lost_slot_unrest(slot, service, decider)
+        if reason:
+            return f"slot {slot.slot}: {reason}"
+    return ""
+
+
+def _may_decide(service: Service, process: Process) -> bool:
+    machine = process.machine
+    if service.on_partition is not OnPartition.MAJORITY:
+        return True
+    return machine.members.sees_majority(machine.view.voters(), process.now)
+
+
+def _lost_slot_unrest(slot: SlotRecord, service: Service, decider: Process) -> str:
+    """Return why a slot whose node is not there should be elsewhere."""
+    assert slot.node is not None
+    if service.restart is Restart.NEVER:
+        return ""
+    status = decider.machine.members.status(slot.node)
+    gone = decider.machine.view.head(slot.node) is None or status is Status.LEFT
+    if service.on_partition is OnPartition.KEEP and not gone:
+        return ""
+    return f"it is on {slot.node}, which is {status.value}"
+
+
+def _slot_unrest(
+    process: Process, slot: SlotRecord, service: Service, boxes: dict[str, Box]
+) -> str:
+    """Return why a slot is not filled by its container."""
+    named = _named(process.machine.view, slot)
+    if named is None:
+        if service.restart is Restart.NEVER:
+            return ""
+        return f"{process.name} has no container for generation {slot.generation}"
+    box = boxes.get(named.name)
+    if box is not None:
+        if box.id == named.id and named.is_up:
+            return ""
+        return f"{named.name} runs, and its node says {named.state.value}"
+    if _has_ended(named, service):
+        return ""
+    return f"{named.name} does not run: {named.state.value} {named.reason}"
+
+
+def _has_ended(container: Container, service: Service) -> bool:
+    """Tell whether a container has ended for good, by its policy."""
+    if container.state is State.FAILED:
+        return service.restart_count > 0
+    if container.state is not State.EXITED:
+        return False
+    finished = container.exit_code == 0
+    never = service.restart is Restart.NEVER
+    return never or (service.restart is Restart.ON_FAILURE and finished)
+
+
+def _named(view: View, slot: SlotRecord) -> Container | None:
+    return next((c for c in view.instances(slot.uid) if is_named(slot, c)), None)
+
+
+def filled(world: World) -> set[tuple[str, int]]:
+    """Return the slots, (uid, number), in which something runs."""
+    boxes = _running(world.hosts).values()
+    owners = [box.identity for box in boxes if box.identity is not None]
+    return {(identity.uid, identity.slot) for identity in owners}
+
+
+def _is_of(box: Box, uid: str) -> bool:
+    return box.identity is not None and box.identity.uid == uid
+
+
+def _running(hosts: Sequence[Host]) -> dict[str, Box]:
+    return {
+        box.name: box
+        for host in hosts
+        for box in host.engine.own()
+        if box.running and box.id not in host.left_behind
+    }
+
+
+# DNS
+
+
+def _dns_unrest(processes: list[Process], side: Sequence[Host]) -> str:
+    """Return whose DNS differs, or names what is not so."""
+    first = zone_of(processes[0])
+    for process in processes[1:]:
+        if not same_answers(zone_of(process), first):
+            return f"the DNS of {processes[0].name} and {process.name} differ"
+    answered = sorted(c.name for c in processes[0].machine.answerable())
+    healthy = (Health.NONE, Health.HEALTHY)
+    ready = [box.name for box in _running(side).values() if box.health in healthy]
+    if answered != sorted(ready):
+        return f"DNS has {answered}, and {sorted(ready)} run and are healthy"
+    return ""
+
+
+def zone_of(process: Process) -> Zone:
+    """Return what a node's DNS answers, as any other would that has the same view."""
+    machine = process.machine
+    counting = (
+        head
+        for head in machine.view.nodes
+        if machine.members.status(head.node) not in GONE
+    )
+    return compile_zone(
+        serial=1, primary="", nodes=counting, containers=machine.answerable()
+    )

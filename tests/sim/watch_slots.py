@@ -1,0 +1,140 @@
+"""Who decides about slots, and that no decision leaves a service with less."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.sim.ledger import rank
+from tests.sim.violation import Violation
+from veo_shell.core import events as ev
+from veo_shell.core.model import (
+    Container,
+    Health,
+    Identity,
+    NodeRecord,
+    OnPartition,
+    Record,
+    Restart,
+    SlotRecord,
+    State,
+)
+from veo_shell.core.placement import coordinator
+
+if TYPE_CHECKING:
+    from tests.sim.engine import Box
+    from tests.sim.process import Process
+    from tests.sim.world import World
+
+RECENT_S = 8.0
+"""So old may be what a node knows of a container elsewhere when it stops its own."""
+OPERATIONS = (
+    ev.AddAsked,
+    ev.RemoveAsked,
+    ev.StopAsked,
+    ev.ScaleAsked,
+    ev.MoveAsked,
+    ev.RoleAssigned,
+    ev.DrainAsked,
+    ev.RemoveNodeAsked,
+)
+Slot = tuple[str, int]
+
+
+class SlotWatch:
+    """What was ready last in each slot."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._ready_s: dict[Slot, dict[str, float]] = {}
+        self._written: dict[str, SlotRecord] = {}
+        self._shown: set[tuple[str, str]] = set()
+
+    def look(self) -> None:
+        """Note what is ready now."""
+        for host in self._world.hosts:
+            for box in host.engine.own():
+                self.changed(box)
+
+    def changed(self, box: Box) -> None:
+        """Note that a container is ready, if it is."""
+        if _is_ready(box):
+            slot = self._ready_s.setdefault(_slot(box.identity), {})
+            slot[box.id] = self._world.clock.now
+
+    def showed(self, process: Process, container: Container) -> None:
+        """No container is given up for one that is not ready, or was not just now."""
+        mark = process.boot_id, container.name
+        was_ready = mark in self._shown
+        if container.is_ready:
+            self._shown.add(mark)
+        else:
+            self._shown.discard(mark)
+        box = process.host.engine.boxes.get(container.id)
+        runs = was_ready and box is not None and box.running
+        if not runs or container.state is not State.STOPPING:
+            return
+        if self._must_end(process, container):
+            return
+        ready_s = self._ready_s.get((container.uid, container.slot), {})
+        others = [at_s for name, at_s in ready_s.items() if name != container.id]
+        if not others or max(others) < self._world.clock.now - RECENT_S:
+            raise Violation(
+                f"{process.name} gives up {container.name}, and nothing else is ready "
+                "in its slot"
+            )
+
+    @staticmethod
+    def _must_end(process: Process, container: Container) -> bool:
+        """Tell whether it ends whatever else runs."""
+        view = process.machine.view
+        service = view.spec(container.uid)
+        slot = view.slot(container.uid, container.slot)
+        if service is None or slot is None or not slot.wanted:
+            return True
+        stops_first = service.on_partition is OnPartition.MAJORITY
+        if stops_first or service.restart is not Restart.ALWAYS:
+            return True
+        return process.is_leaving or view.is_removed(process.machine.own)
+
+    def wrote(self, process: Process, record: Record, event: ev.Event) -> None:
+        """Only who coordinates decides, and nobody before it saw another's view."""
+        if isinstance(record, SlotRecord):
+            old = self._written.get(record.key)
+            if old is None or rank(old) < rank(record):
+                self._written[record.key] = record
+        else:
+            old = None
+        if isinstance(event, OPERATIONS):
+            return
+        if isinstance(record, SlotRecord) and old is not None:
+            self._check_job(process, old, record)
+        if not process.may_decide:
+            raise Violation(
+                f"{process.name} wrote {record.key} before it saw another's view"
+            )
+        about = record.key if isinstance(record, NodeRecord) else record.uid
+        if coordinator(about, process.machine.members.coordinators()) != process.name:
+            raise Violation(
+                f"{process.name} wrote {record.key}, which another node coordinates"
+            )
+
+    @staticmethod
+    def _check_job(process: Process, old: SlotRecord, new: SlotRecord) -> None:
+        """A job is not moved: it would run twice."""
+        service = process.machine.view.spec(new.uid)
+        if service is None or service.restart is not Restart.NEVER:
+            return
+        stood = old.wanted and old.node is not None and old.generation < new.generation
+        if stood and new.wanted and new.node != old.node and not new.made:
+            raise Violation(
+                f"{process.name} moves {service.name}, a job, to {new.node}"
+            )
+
+
+def _is_ready(box: Box) -> bool:
+    return box.running and box.health in (Health.NONE, Health.HEALTHY)
+
+
+def _slot(identity: Identity | None) -> Slot:
+    assert identity is not None
+    return identity.uid, identity.slot
