@@ -9,7 +9,7 @@ import attrs
 
 from tests.sim.violation import Violation
 from veo_shell.core import commands as cmd
-from veo_shell.core.model import NodeRecord, Record, ServiceRecord, SlotRecord
+from veo_shell.core.model import NodeRecord, Record, ServiceRecord
 from veo_shell.core.view import View
 from veo_shell.core.wire import Delta
 
@@ -54,9 +54,8 @@ def _is_by(record: Record, event: Any) -> bool:
     """Tell whether an operator's event led to a record, not what follows from it."""
     if isinstance(record, ServiceRecord):
         return event.operation in record.operations
-    if isinstance(record, SlotRecord):
-        return bool(record.operation == event.operation)
-    return bool(record.node == getattr(event, "node", ""))
+    is_of_node = isinstance(record, NodeRecord)
+    return is_of_node and bool(record.node == getattr(event, "node", ""))
 
 
 class Ledger:
