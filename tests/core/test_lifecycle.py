@@ -27,8 +27,10 @@ from veo_shell.core.events import (
     TimerDue,
 )
 from veo_shell.core.lifecycle import (
+    ENGINE_STOP_S,
     STEADY_S,
     TRANSITIONS,
+    EngineEnded,
     Found,
     Life,
     LifeEvent,
@@ -475,6 +477,43 @@ def test_a_later_listing_tells_what_the_stream_missed() -> None:
 def test_a_listing_after_the_engine_was_away_is_believed_at_once() -> None:
     story = running()
     assert story.play(Found(observed=ENDED, anew=True)) == [after(0.0)]
+
+
+def test_what_obeys_its_engine_as_that_ends_has_not_done_its_job() -> None:
+    story = running()
+    story.play(exited(0))
+    assert story.state() is State.EXITED
+    story.now += ENGINE_STOP_S - 1
+    assert story.play(EngineEnded()) == []
+    assert story.state() is State.BACKOFF
+    assert story.container.reason == "its engine ended"
+    over = attrs.evolve(ENDED, exit_code=0)
+    assert story.play(Found(observed=over, anew=True)) == [after(0.0)]
+    assert story.play(DUE) == [START]
+
+
+@pytest.mark.parametrize("seen", [ENDED, None], ids=["it stands", "it is gone"])
+def test_what_waits_to_be_started_waits_no_longer_for_a_new_engine(
+    seen: Observed | None,
+) -> None:
+    story = running()
+    assert story.play(exited(3)) == [after(0.1)]
+    assert story.play(Found(observed=seen, anew=True)) == [after(0.0)]
+
+
+@pytest.mark.parametrize(
+    ("restart", "later_s"),
+    [(Restart.ON_FAILURE, ENGINE_STOP_S), (Restart.NEVER, 0.0)],
+    ids=["it ended long before", "it runs only once"],
+)
+def test_what_has_done_its_job_stays_ended_when_its_engine_ends(
+    restart: Restart, later_s: float
+) -> None:
+    story = running(restart=restart)
+    story.play(exited(0))
+    story.now += later_s
+    assert story.play(EngineEnded()) == []
+    assert story.state() is State.EXITED
 
 
 def test_a_job_that_its_engine_ended_is_over() -> None:

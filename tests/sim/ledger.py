@@ -63,27 +63,30 @@ class Ledger:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._asked: dict[str, dict[str, Record]] = {}
+        self._asked: dict[tuple[str, str], dict[str, Record]] = {}
         self._promises: dict[str, Promise] = {}
         self._buried: set[str] = set()
         self.lost: Host | None = None
         self._not_before_s = 0.0
         self.on_promise: list[Callable[[Process], None]] = []
 
-    def asked(self, operation: str, records: tuple[Record, ...]) -> None:
-        """Note which records a write is of."""
+    def asked(
+        self, process: Process, operation: str, records: tuple[Record, ...]
+    ) -> None:
+        """Note which records a write is of, as this process performs it."""
         if not operation.startswith(GRAVE):
-            held = self._asked.setdefault(operation, {})
+            held = self._asked.setdefault((process.boot_id, operation), {})
             held.update((record.key, record) for record in records)
 
-    def wrote(self, event: Any, records: Iterable[Record]) -> None:
+    def wrote(self, process: Process, event: Any, records: Iterable[Record]) -> None:
         """Note which of these records a write is of, which nobody else may keep."""
         mine = tuple(record for record in records if _is_by(record, event))
-        self.asked(event.operation, mine)
+        self.asked(process, event.operation, mine)
 
     def answered(self, process: Process, order: cmd.Answer) -> None:
         """Note that a write was acknowledged."""
-        for record in self._asked.get(order.operation, {}).values():
+        mark = process.boot_id, order.operation
+        for record in self._asked.get(mark, {}).values():
             if order.copies > 1:
                 self._check_copies(record, order.operation)
             standing = self._promises.get(record.key)

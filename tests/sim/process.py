@@ -448,7 +448,7 @@ class Process:
         if isinstance(order.message, Delta):
             self.world.ledger.published(order.message)
             if isinstance(self._handles, OPERATIONS):
-                self.world.ledger.wrote(self._handles, order.message.records)
+                self.world.ledger.wrote(self, self._handles, order.message.records)
             self.world.watch.told(self, order.message, self._handles)
         heard = ev.Heard(message=message)  # type: ignore[arg-type]
         send = self.world.network.send
@@ -509,7 +509,7 @@ class Process:
                 )
             )
 
-        self.world.ledger.asked(order.operation, order.records)
+        self.world.ledger.asked(self, order.operation, order.records)
         records = Records.of(order.records)
         keep = Keep(node=self.name, boot_id=self.boot_id, records=records)
         self.request(order.address, keep, REQUEST_S, told)

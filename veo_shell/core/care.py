@@ -9,7 +9,15 @@ from typing import Any
 import attrs
 
 from veo_shell.core import events as ev
-from veo_shell.core.lifecycle import Found, Life, LifeEvent, Unwanted, Wanted, on_event
+from veo_shell.core.lifecycle import (
+    EngineEnded,
+    Found,
+    Life,
+    LifeEvent,
+    Unwanted,
+    Wanted,
+    on_event,
+)
 from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import (
     Container,
@@ -107,6 +115,9 @@ class Care:
         self._out.note(
             "engine", f"the engine is away: {event.reason}", about=self._node
         )
+        for name, life in list(self.lives.items()):
+            if life.container.state is State.EXITED:
+                self._live(name, EngineEnded(), now)
 
     def on_named(self, event: Any, now: float) -> None:
         """Pass an answer of the engine, or a timer, to the container it is about."""

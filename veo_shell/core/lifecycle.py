@@ -45,6 +45,8 @@ STEADY_S = 10.0
 """Running for so long makes the next backoff start from the first delay again."""
 RETRY_S = 1.0
 """A container that the engine failed to remove is tried again after this time."""
+ENGINE_STOP_S = 15.0
+"""Docker's own time-out for its containers when it ends (`--shutdown-timeout`)."""
 SETTLE_S = 5.0
 """A listing may be older than an answer of the engine: it is believed about a
 container only when nothing is known to have happened to that for so long."""
@@ -78,8 +80,14 @@ class Found:
     anew: bool = False
 
 
+@attrs.frozen(kw_only=True)
+class EngineEnded:
+    """The engine went away: it had begun to stop its containers a little before."""
+
+
 LifeEvent = (
-    Wanted
+    EngineEnded
+    | Wanted
     | Unwanted
     | Found
     | ContainerCreated
@@ -401,14 +409,29 @@ def _resume(life: Life, seen: Observed) -> Step:
 
 
 def _found_idle(life: Life, event: LifeEvent, now: float) -> Step:
-    """Take back a container that runs though it was thought to have ended."""
+    """Take back a container that runs though it was thought to have ended.
+
+    One that waits to be started again need not wait any longer for a new engine.
+    """
     assert isinstance(event, Found)
     seen = event.observed
     if not event.anew and now - life.changed_s < SETTLE_S:
         return life, []
-    if seen is None:
-        return _gone(life, event, now)
-    return _running(life, seen, now) if seen.running else (life, [])
+    if seen is not None and seen.running:
+        return _running(life, seen, now)
+    waits = event.anew and life.container.state is State.BACKOFF
+    orders: list[Command] = []
+    if waits:
+        orders.append(After(name=life.container.name, delay_s=0.0))
+    return (_gone(life, event, now)[0] if seen is None else life), orders
+
+
+def _ended_with_engine(life: Life, event: LifeEvent, now: float) -> Step:
+    """Take back that it had done its job: asked to end by its engine, it obeyed."""
+    asked = now - life.changed_s < ENGINE_STOP_S
+    if life.service.restart is Restart.NEVER or not asked or not life.wanted:
+        return life, []
+    return life.to(State.BACKOFF, reason="its engine ended"), []
 
 
 Row = Callable[[Life, LifeEvent, float], Step]
@@ -461,6 +484,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
         }.items()
     },
     (S.BACKOFF, TimerDue): _again,
+    (S.EXITED, EngineEnded): _ended_with_engine,
     (S.STOPPING, ContainerDiscarded): _discarded,
     (S.STOPPING, EngineFailed): _discard_failed,
     (S.STOPPING, TimerDue): _time_to_discard,
