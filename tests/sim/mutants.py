@@ -155,8 +155,8 @@ MUTANTS = (
     Mutant(
         "who is to end is forgotten",
         "care",
-        "        ended = identity.container_name in slot.ends",
-        "        ended = False",
+        "identity.container_name in slot.ends or",
+        "False and",
     ),
     Mutant(
         "a heal ends nobody",

@@ -208,8 +208,13 @@ class Care:
         named = slot.node, slot.container_generation
         if named == (self._node, identity.generation):
             return Fate.WANTED
-        ended = identity.container_name in slot.ends
+        ended = identity.container_name in slot.ends or self._is_old(slot)
         return Fate.ENDED if ended else Fate.CONTESTED
+
+    def _is_old(self, slot: SlotRecord) -> bool:
+        """Tell whether a node of protocol 1 decided: all but what it names is to end."""
+        head = self._view.head(slot.writer.rpartition("/")[0])
+        return head is not None and head.protocol == 1
 
     def _judge(self, name: str, life: Life, banned: bool, now: float) -> None:
         """Have a container end that is to; one that is contested only if it is down."""

@@ -333,9 +333,9 @@ class Reconciler:
             slot.slot,
             self._verdicts.entry(stays.node) or slot.cause,
         )
-        head = self.view.head(stays.node)
-        # A node of protocol 1 knows of no container but that of the generation itself.
-        knows_made = head is not None and head.protocol > 1
+        # Nodes of protocol 1 know of no container but that of the generation itself,
+        # and pass a record on without the rest.
+        knows_made = all(head.protocol > 1 for head in self.view.nodes)
         self._write(
             attrs.evolve(
                 slot,
