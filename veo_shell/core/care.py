@@ -212,7 +212,7 @@ class Care:
         return Fate.ENDED if ended else Fate.CONTESTED
 
     def _is_old(self, slot: SlotRecord) -> bool:
-        """Tell whether a node of protocol 1 decided: all but what it names is to end."""
+        """Tell whether protocol 1 decided: all but what it names is to end."""
         head = self._view.head(slot.writer.rpartition("/")[0])
         return head is not None and head.protocol == 1
 
