@@ -6,13 +6,12 @@ the process that watches it, through a stream that breaks with either of them.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.sim.clock import Clock, Steps
+from tests.sim.clock import Clock
 from veo_shell.core import commands as cmd
 from veo_shell.core import events as ev
 from veo_shell.core.model import (
@@ -27,21 +26,21 @@ from veo_shell.core.model import (
 if TYPE_CHECKING:
     from random import Random
 
+    from tests.sim.engine_stream import Stream
     from tests.sim.process import Process
 
 UNREACHABLE = "no Docker Engine answers (connection refused)"
-RELIST_S = 30.0
-REWATCH_FIRST_S, REWATCH_MAX_S = 0.1, 5.0
 STUBBORN_S = 3.0
+ENDING_S = 0.4
 
 
 @attrs.define(eq=False)
 class Box:
     """A container on an engine. Without an `identity` it is a stranger's.
 
-    `runs` counts its starts, `told` those that the engine admitted to whoever ordered
-    them. `ends_s`: for so long its process runs by itself, `stubborn`: it ignores
-    SIGTERM. `since_s` is when it last began or ceased to run.
+    `runs` counts its starts, `denied` orders for it that were done, and said not to be.
+    `stubborn`: it ignores SIGTERM. `seen_by` is the boot that saw it end with its
+    engine. `since_s` is when it last began or ceased to run.
     """
 
     id: str
@@ -55,9 +54,9 @@ class Box:
     ports: tuple[Port, ...] = ()
     runs: int = 0
     denied: int = 0
+    seen_by: str = ""
     stubborn: bool = False
     since_s: float = 0.0
-    is_held: bool = False
 
     def observed(self) -> Observed:
         """Return what `inspect` tells of it."""
@@ -91,6 +90,7 @@ class Engine:
         self._power = 0
         self.boxes: dict[str, Box] = {}
         self.is_up = True
+        self._is_ending = False
         self.failing = 0.0
         self.hung_until_s = 0.0
         self.trouble_s = clock.now  # when it was last hung, failing or away
@@ -115,7 +115,7 @@ class Engine:
     def is_well(self) -> bool:
         """Tell whether it does at once what it is told to."""
         hung = self._clock.now < self.hung_until_s
-        return self.is_up and not hung and not self.failing
+        return self.is_up and not hung and not self.failing and not self._is_ending
 
     # What is ordered
 
@@ -172,6 +172,7 @@ class Engine:
     def run(self, box: Box) -> None:
         """Let a container's process begin."""
         box.running = box.ever_started = True
+        box.seen_by = ""
         box.runs += 1
         box.since_s = self._clock.now
         box.ports = tuple(
@@ -223,6 +224,16 @@ class Engine:
         box.running = True
         return box
 
+    def wind_down(self) -> None:
+        """Let the engine end in order: its containers first, which is still told."""
+        self._is_ending, power = True, self._power
+        self.trouble_s = self._clock.now
+        for box in self.own():
+            if box.running:
+                box.seen_by = self.stream.watcher if self.stream is not None else ""
+                self.end(box, 137 if box.stubborn else 0)
+        self._clock.after(ENDING_S, self._wind_up, power)
+
     def stop(self, *, containers: bool) -> None:
         """Let the engine go away, with its containers or without."""
         self.is_up = False
@@ -240,6 +251,7 @@ class Engine:
     def come_back(self) -> None:
         """Let the engine answer again."""
         self.is_up = True
+        self._is_ending = False
         self.trouble_s = self._clock.now
         for box in self.own():
             if box.service.auto_remove and box.ever_started and not box.running:
@@ -256,6 +268,11 @@ class Engine:
         self.hung_until_s = max(self.hung_until_s, self._clock.now + for_s)
 
     # Inside
+
+    def _wind_up(self, power: int) -> None:
+        if self._is_ending and power == self._power:
+            self._is_ending = False
+            self.stop(containers=True)
 
     def _create(self, order: cmd.CreateContainer) -> Box:
         old = self.named(order.name)
@@ -316,7 +333,7 @@ class Engine:
         self._clock.after(delay_s, carry_out)
 
     def _done(self, name: str, work: Callable[[], ev.Event | None]) -> ev.Event | None:
-        if not self.is_up:
+        if not self.is_up or self._is_ending:
             return ev.EngineFailed(name=name, reason=UNREACHABLE)
         if self._random.random() < self.failing:
             self.trouble_s = self._clock.now
@@ -351,7 +368,7 @@ class Engine:
             self.set_health(box, Health.HEALTHY)
 
     def _finish(self, box: Box, run: int) -> None:
-        if box.runs == run and box.running and not box.is_held:
+        if box.runs == run and box.running:
             self.end(box, self._random.choice((0, 0, 1)))
 
     def _spell(self, least_s: float, most_s: float) -> float:
@@ -366,109 +383,6 @@ class Engine:
         return self._ports
 
 
-class Stream:
-    """The engine's events on their way to one process: a listing first, and at times.
-
-    Events that come while the engine is listed are told after the listing, though it
-    may know of them already, as with the real one.
-    """
-
-    def __init__(self, engine: Engine, process: Process) -> None:
-        self._engine = engine
-        self._process = process
-        self._clock = process.world.clock
-        self._random = process.world.random
-        self._queue: deque[Callable[[], ev.EngineEvent | None]] = deque()
-        self._is_open = False
-        self._is_pumping = False
-        self._number = 0
-        if engine.stream is not None:
-            engine.stream.close()
-        engine.stream = self
-        self._clock.begin(self._connect())
-
-    def tell(self, make: Callable[[], ev.EngineEvent | None]) -> None:
-        """Tell of an event; what it tells is read when it arrives."""
-        if self._is_open:
-            self._queue.append(make)
-            self._pump_later()
-
-    def break_off(self) -> None:
-        """End with the engine; connect again when that is back."""
-        if self._is_open:
-            self.close()
-            self._feed(ev.EngineLost(reason=UNREACHABLE))
-            self._clock.begin(self._connect())
-
-    def close(self) -> None:
-        """End with the process."""
-        self._is_open = False
-        self._queue.clear()
-        self._number += 1
-
-    def _connect(self) -> Steps:
-        delay_s, told = REWATCH_FIRST_S, False
-        number = self._number
-        while not self._engine.is_up:
-            if not told and number == 0:
-                self._feed(ev.EngineLost(reason=UNREACHABLE))
-                told = True
-            yield self._clock.sleep(delay_s)
-            delay_s = min(2 * delay_s, REWATCH_MAX_S)
-            if number != self._number or not self._process.is_running:
-                return
-        self._is_open = True
-        self._list()
-        yield from self._list_again(number)
-
-    def _list_again(self, number: int) -> Steps:
-        while True:
-            yield self._clock.sleep(RELIST_S)
-            if number != self._number or not self._process.is_running:
-                return
-            self._list()
-
-    def _list(self) -> None:
-        self.tell(lambda: ev.EngineListed(containers=self._engine.listing()))
-
-    def _pump_later(self) -> None:
-        if not self._is_pumping:
-            self._is_pumping = True
-            self._clock.after(self._delay_s(), self._pump, self._number)
-
-    def _pump(self, number: int) -> None:
-        if number != self._number:
-            self._is_pumping = False
-            if self._queue:
-                self._pump_later()
-            return
-        if self._clock.now < self._engine.hung_until_s:
-            self._clock.after(0.2, self._pump, number)
-            return
-        event = self._queue.popleft()()
-        is_listing = isinstance(event, ev.EngineListed)
-        delay_s = 5 * self._delay_s() if is_listing else 0.0
-        self._clock.after(delay_s, self._pass_on, event, number)
-
-    def _pass_on(self, event: ev.EngineEvent | None, number: int) -> None:
-        self._is_pumping = False
-        if number == self._number and event is not None:
-            self._feed(event)
-        if self._queue:
-            self._pump_later()
-
-    def _feed(self, event: ev.EngineEvent) -> None:
-        self._process.arrive(self._process.feed, event)
-
-    def _delay_s(self) -> float:
-        return 0.001 + 0.01 * self._random.random()
-
-
 def _is_leaving(box: Box) -> bool:
     """Tell whether Docker removes it by itself just now."""
     return box.service.auto_remove and box.ever_started and not box.running
-
-
-def running(boxes: Iterator[Box] | list[Box]) -> list[Box]:
-    """Return those with labels that run."""
-    return [box for box in boxes if box.running and box.identity is not None]

@@ -8,14 +8,15 @@ from collections.abc import Collection, Sequence
 import attrs
 
 from tests.sim.clock import chance
-from tests.sim.faults import Faults
+from tests.sim.faults import AllFaults
 from tests.sim.host import Host
+from tests.sim.network import Weather
 from tests.sim.operators import Operators
 from tests.sim.plan import Cut, Plan, Plot, plan_of
 from tests.sim.verdict import filled, unrest
 from tests.sim.violation import Violation
 from tests.sim.world import Line, World
-from veo_shell.core import view, wire
+from veo_shell.core import view
 
 NAMES = (
     "uno@uno",
@@ -30,6 +31,8 @@ SETTLE_S = 60.0
 SIDES_S = 45.0
 CALM_S, QUIET_S = 5.0, 12.0
 LOOK_S = 0.5
+HELD_S = 1.5
+"""What a cut held up has come by then."""
 MESSAGES = 6
 """So much may a node say in a quiet time, and one thing more for each member."""
 
@@ -52,7 +55,7 @@ class History:
 
     def __init__(self, seed: str, without: Collection[int] = ()) -> None:
         self.world = World(seed)
-        self.faults = Faults(self.world)
+        self.faults = AllFaults(self.world)
         self.operators = Operators(self.world)
         faults, verbs = self.faults.kinds(), self.operators.verbs()
         assert not faults.keys() & verbs.keys()
@@ -84,6 +87,8 @@ class History:
         """Carry the plan out; raise what must not be."""
         world, plan = self.world, self.plan
         world.timing = attrs.evolve(world.timing, grave_s=plan.grave_s)
+        world.network.fair = Weather(delay_s=plan.far_s)
+        world.network.weather = attrs.evolve(world.network.fair)
         view.PAGE_BYTES = plan.page_bytes
         self._found()
         world.watch.begin()
@@ -112,8 +117,6 @@ class History:
                 joins = addresses[:1] if number else []
             role = rng.choice(("core", "core", "edge"))
             world.add_host(name, tuple(joins), role, rng.choice((2.0, 4.0, 4.0)))
-        for host in world.hosts[: plan.old]:
-            host.protocol = wire.PROTOCOL - 1
         for host in world.hosts[:early]:
             world.clock.after(rng.uniform(0.0, 1.0), host.boot)
         for host in world.hosts[early:]:
@@ -144,6 +147,7 @@ class History:
 
     def _settle(self) -> None:
         """Let time pass until all is as it should be."""
+        self.world.clock.run(HELD_S)
         begin_s = self.world.clock.now
         while reason := unrest(self.world, self._members(), whole=True):
             if self.world.clock.now - begin_s > SETTLE_S:
@@ -160,7 +164,7 @@ class History:
         rng.shuffle(names)
         at = rng.randint(1, len(names) - 1)
         self.operators.begin_anew()
-        self.faults.cut_apart([names[:at], names[at:]], 1000.0)
+        self.faults.network.cut_apart([names[:at], names[at:]], 1000.0)
         self._expect(self.plan.side_plots, len(self.plan.plots))
         world.clock.run(12.0)
         self._finish_operations()
@@ -189,7 +193,9 @@ class History:
         """Let the sides settle; no slot that was filled on one is empty meanwhile."""
         world, begin_s = self.world, self.world.clock.now
         slots = filled(world) - self.operators.unsure(world)
-        while reason := unrest(world, self._members(), whole=True):
+        while world.clock.now - begin_s < HELD_S or (
+            reason := unrest(world, self._members(), whole=True)
+        ):
             if world.clock.now - begin_s > SETTLE_S:
                 raise Violation(f"{SETTLE_S:g} s after the sides met: {reason}")
             world.clock.run(LOOK_S / 2)
@@ -207,7 +213,7 @@ class History:
         world.clock.run(12.0)
         self._finish_operations()
         begin_s = world.clock.now
-        while reason := unrest(world, self._members(), whole=True):
+        while len(self._members()) > 2 and (reason := self._link_unrest()):
             if world.clock.now - begin_s > SIDES_S:
                 raise Violation(f"{SIDES_S:g} s after a link broke: {reason}")
             world.clock.run(LOOK_S)
@@ -215,13 +221,17 @@ class History:
         world.mend()
         self._settle()
 
+    def _link_unrest(self) -> str:
+        # The two may not have a majority that they hear themselves.
+        return unrest(self.world, self._members(), whole=True, majority=False)
+
     # The end
 
     def _keep_quiet(self) -> None:
         """Nothing changes any more, and little is said."""
         world, members = self.world, self._members()
         world.clock.run(CALM_S)
-        before = {p.boot_id: Counter(p.said) for p in world.processes()}
+        before = {p.boot_id: Counter(p.mesh.said) for p in world.processes()}
         for _ in range(int(QUIET_S)):
             world.clock.run(1.0)
             if not unrest(world, self._members(), whole=True):
@@ -231,7 +241,7 @@ class History:
                 raise Violation(f"it was quiet, and then: {reason}")
         beats = QUIET_S / world.timing.heartbeat_s
         for process in world.processes():
-            said = process.said - before.get(process.boot_id, Counter())
+            said = process.mesh.said - before.get(process.boot_id, Counter())
             if said["Heartbeat"] > 1.15 * beats + 1:
                 raise Violation(f"{process.name} beats too fast: {said}")
             del said["Heartbeat"]

@@ -9,7 +9,6 @@ from tests.sim.engine import Engine
 from tests.sim.process import Process
 from veo_shell.core import commands as cmd
 from veo_shell.core.model import Resources
-from veo_shell.core.wire import PROTOCOL
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -41,7 +40,6 @@ class Host:
         self.engine.on_change = world.watch.changed
         self.disk = Disk(id=f"{name}/disk1")
         self.process: Process | None = None
-        self.protocol = PROTOCOL
         self.is_powered = True
         self.is_gone = False
         self.left_behind: list[str] = []  # ran when it left, its engine being away

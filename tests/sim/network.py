@@ -46,6 +46,7 @@ class Network:
     def __init__(self, clock: Clock, random: Random) -> None:
         self._clock = clock
         self._random = random
+        self.fair = Weather()
         self.weather = Weather()
         self._cut_s: dict[Way, float] = {}
         self._mended_s: dict[Way, float] = {}

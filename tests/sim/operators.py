@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from tests.sim.clock import Step, Steps
-from tests.sim.process import Outcome, Process
+from tests.sim.mesh import Outcome
+from tests.sim.process import Process
 from veo_shell.core import commands as cmd
 from veo_shell.core import events as ev
 from veo_shell.core.membership import GONE
@@ -304,7 +305,7 @@ class Operators:
 
     def _decided(self, via: Process, node: str, event: Any) -> Step:
         def begin(resume: Callable[[Outcome], None]) -> None:
-            via.arrive(via.call, node, event, resume)
+            via.arrive(via.mesh.call, node, event, resume)
 
         return begin
 

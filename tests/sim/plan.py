@@ -37,8 +37,8 @@ class Plan:
     """A whole history.
 
     `late` of the nodes join when a plot says so. `joins_first`: the others know the
-    address of the first one alone, which knows none. `old` of them speak the protocol
-    before this one. `page_bytes`: so much of a difference is told at once. `cut`: once
+    address of the first one alone, which knows none. `far_s` is what a message takes
+    in good weather. `page_bytes`: so much of a difference is told at once. `cut`: once
     all was mended, a way is cut for long, and `side_plots` happen; `at_s` of those is
     from then on.
     """
@@ -49,7 +49,7 @@ class Plan:
     joins_first: bool
     grave_s: float
     page_bytes: int
-    old: int
+    far_s: float
     chaos_s: float
     plots: tuple[Plot, ...]
     cut: Cut
@@ -84,7 +84,7 @@ def plan_of(seed: str, faults: Collection[str], verbs: Collection[str]) -> Plan:
         joins_first=rng.random() < 0.5,
         grave_s=rng.choice((3.0, 10.0, 30.0)),
         page_bytes=rng.choice((1_000, 4_000, *[500_000] * 4)),
-        old=rng.choice((1, *[0] * 11)),
+        far_s=rng.choice((0.03, *[0.001] * 11)),
         chaos_s=BEGIN_S + chaos_s,
         plots=_plots(f"{seed} chaos", happens, BEGIN_S),
         cut=rng.choice((*[Cut.SIDES] * 6, Cut.PAIR, Cut.ONE_WAY, *[Cut.NONE] * 8)),

@@ -27,10 +27,13 @@ from veo_shell.core.zone import Zone, compile_zone, same_answers
 MAJORITY = Service(name="any", image="any", on_partition=OnPartition.MAJORITY)
 
 
-def unrest(world: World, side: Sequence[Host], *, whole: bool) -> str:
+def unrest(
+    world: World, side: Sequence[Host], *, whole: bool, majority: bool = True
+) -> str:
     """Return what is not as it should be on a side, "" if all is.
 
-    `whole`: these are all nodes there are, and nothing of ours runs elsewhere.
+    `whole`: these are all nodes there are, and nothing of ours runs elsewhere. If so
+    they are the `majority`, unless links are broken.
     """
     processes: list[Process] = []
     for host in side:
@@ -39,7 +42,10 @@ def unrest(world: World, side: Sequence[Host], *, whole: bool) -> str:
         processes.append(host.process)
     if reason := _disagreement(processes, whole=whole):
         return reason
-    if whole and not _may_decide(MAJORITY, processes[0]):
+    voters = set(processes[0].machine.view.voters())
+    # One that left may count on, where those that heard it say so are gone too.
+    majority = majority and voters <= {process.name for process in processes}
+    if whole and majority and not _may_decide(MAJORITY, processes[0]):
         return f"{processes[0].name} sees no majority"
     if reason := _table_unrest(processes, world.hosts if whole else side):
         return reason
@@ -84,6 +90,8 @@ def _table_unrest(processes: list[Process], hosts: Sequence[Host]) -> str:
             named = _named(view, slot)
             if slot.wanted and named is not None:
                 expected.add(named.name)
+            if slot.wanted and _is_kept(record.service, slot, processes):
+                expected |= {c.name for c in view.instances(record.uid)}
     others = sorted(name for name in boxes if name not in expected)
     return f"{', '.join(others)} should not run" if others else ""
 
@@ -104,25 +112,29 @@ def _service_unrest(
     if len(wanted) != record.replicas:
         return f"{len(wanted)} slots are wanted, not {record.replicas}"
     fits = any(c.fits for c in decider.machine.candidates(service, record.uid))
+    if any(_is_kept(service, slot, processes) for slot in wanted):
+        fits = False  # one moves at a time
     for slot in wanted:
-        named = _named(view, slot)
-        is_done = named is not None and _has_ended(named, service)
+        if _is_kept(service, slot, processes):
+            continue
         if slot.handover:
             return f"slot {slot.slot} is being handed over"
-        if slot.node is None:
-            reason = "it waits, though a node fits" if fits else ""
-        elif slot.node in by_name:
-            reason = _slot_unrest(by_name[slot.node], slot, service, boxes)
-            stays = is_done or service.restart is Restart.NEVER or not fits
-            if view.is_drained(slot.node) and not stays and not reason:
-                reason = f"it is on {slot.node}, which is drained"
-        elif is_done or not fits:
-            reason = ""
+        if slot.node in by_name:
+            process = by_name[slot.node]
+            reason = _slot_unrest(process, slot, service, boxes, fits=fits)
         else:
-            reason = _lost_slot_unrest(slot, service, decider)
+            reason = _lost_slot_unrest(slot, service, decider, fits=fits)
         if reason:
             return f"slot {slot.slot}: {reason}"
     return ""
+
+
+def _is_kept(service: Service, slot: SlotRecord, processes: list[Process]) -> bool:
+    """Tell whether a slot waits for the lost node that an operator moved it to."""
+    is_there = any(process.name == slot.node for process in processes)
+    is_job = service.restart is Restart.NEVER
+    stays = is_job or service.on_partition is OnPartition.KEEP
+    return slot.handover and stays and not is_there
 
 
 def _may_decide(service: Service, process: Process) -> bool:
@@ -132,39 +144,59 @@ def _may_decide(service: Service, process: Process) -> bool:
     return machine.members.sees_majority(machine.view.voters(), process.now)
 
 
-def _lost_slot_unrest(slot: SlotRecord, service: Service, decider: Process) -> str:
+def _lost_slot_unrest(
+    slot: SlotRecord, service: Service, decider: Process, *, fits: bool
+) -> str:
     """Return why a slot whose node is not there should be elsewhere."""
-    assert slot.node is not None
-    if service.restart is Restart.NEVER:
+    view = decider.machine.view
+    if not fits:
+        return ""
+    if slot.node is None:
+        return "it waits, though a node fits"
+    if service.restart is Restart.NEVER or _is_done(view, slot, service):
         return ""
     status = decider.machine.members.status(slot.node)
-    gone = decider.machine.view.head(slot.node) is None or status is Status.LEFT
+    gone = view.head(slot.node) is None or status is Status.LEFT
     if service.on_partition is OnPartition.KEEP and not gone:
         return ""
     return f"it is on {slot.node}, which is {status.value}"
 
 
 def _slot_unrest(
-    process: Process, slot: SlotRecord, service: Service, boxes: dict[str, Box]
+    process: Process,
+    slot: SlotRecord,
+    service: Service,
+    boxes: dict[str, Box],
+    *,
+    fits: bool,
 ) -> str:
-    """Return why a slot is not filled by its container."""
-    named = _named(process.machine.view, slot)
+    """Return why a slot is not filled by its container, or should be elsewhere."""
+    view, is_job = process.machine.view, service.restart is Restart.NEVER
+    named = _named(view, slot)
     if named is None:
-        if service.restart is Restart.NEVER:
-            return ""
-        return f"{process.name} has no container for generation {slot.generation}"
-    box = boxes.get(named.name)
-    if box is not None:
-        if box.id == named.id and named.is_up:
-            return ""
+        missing = f"{process.name} has no container for generation {slot.generation}"
+        return "" if is_job else missing
+    box, is_done = boxes.get(named.name), _is_done(view, slot, service)
+    ended = process.host.engine.boxes.get(named.id)
+    is_told = ended is not None and ended.seen_by == process.boot_id
+    if is_told and not is_job and named.state is not State.FAILED:
+        return f"{named.name} was ended by its engine, not by itself"
+    if box is None and not is_done:
+        return f"{named.name} does not run: {named.state.value} {named.reason}"
+    if box is not None and (box.id != named.id or not named.is_up):
         return f"{named.name} runs, and its node says {named.state.value}"
-    if _has_ended(named, service):
-        return ""
-    return f"{named.name} does not run: {named.state.value} {named.reason}"
+    if view.is_drained(process.name) and fits and not is_job and not is_done:
+        return f"it is on {process.name}, which is drained"
+    return ""
+
+
+def _is_done(view: View, slot: SlotRecord, service: Service) -> bool:
+    """Tell whether the container of a slot has ended for good, by its policy."""
+    named = _named(view, slot)
+    return named is not None and _has_ended(named, service)
 
 
 def _has_ended(container: Container, service: Service) -> bool:
-    """Tell whether a container has ended for good, by its policy."""
     if container.state is State.FAILED:
         return service.restart_count > 0
     if container.state is not State.EXITED:

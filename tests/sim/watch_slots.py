@@ -124,7 +124,8 @@ class SlotWatch:
         service = process.machine.view.spec(new.uid)
         if service is None or service.restart is not Restart.NEVER:
             return
-        stood = old.wanted and old.node is not None and old.generation < new.generation
+        is_later = old.generation < new.generation and old.revision < new.revision
+        stood = old.wanted and old.node is not None and is_later
         if stood and new.wanted and new.node != old.node and not new.made:
             raise Violation(
                 f"{process.name} moves {service.name}, a job, to {new.node}"

@@ -83,6 +83,8 @@ class VerdictWatch:
 
     def _has_way(self, one: Process, other: Process) -> bool:
         """Tell whether all that one published has reached another for a while."""
+        if not other.mesh.hears(one):
+            return False
         since_s = self._world.network.bad_s((one.name, other.name))
-        is_heard = other.subscribed.get(one.name) == one.boot_id
-        return is_heard and self._world.clock.now - since_s > WELL_S
+        since_s = max(since_s, other.mesh.heard[one.host.address][1])
+        return self._world.clock.now - since_s > WELL_S

@@ -7,8 +7,9 @@ import attrs
 from tests.sim.clock import Clock, chance
 from tests.sim.host import Host
 from tests.sim.ledger import Ledger
+from tests.sim.mesh import MESH_PORT
 from tests.sim.network import Network
-from tests.sim.process import MESH_PORT, Process
+from tests.sim.process import Process
 from tests.sim.violation import Violation
 from tests.sim.watch import Watch
 from veo_shell.core import events as ev
@@ -137,9 +138,10 @@ class World:
         """Let the others connect to a new process after a while."""
         self.log(process.name, f"process {process.boot_id} on {process.host.disk.id}")
         for other in self.processes():
-            if other.connected.get(process.name) == process.host.address:
+            if other.mesh.has_line(process.host):
                 delay_s = 0.02 + self.random.random()
-                self.clock.after(delay_s, other.subscribe, process.name)
+                address = process.host.address
+                self.clock.after(delay_s, other.mesh.subscribe, address)
 
     def mend(self, ways: list[tuple[str, str]] | None = None) -> None:
         """Let messages pass again, on all ways or some; what broke connects anew."""
@@ -147,8 +149,8 @@ class World:
             for here, there in ((one, other), (other, one)):
                 process = self[here].process
                 if process is not None:
-                    process.subscribed.pop(there, None)
+                    process.mesh.heard.pop(self[there].address, None)
         for process in self.processes():
-            for peer in process.unheard():
+            for address in process.mesh.unheard():
                 delay_s = 0.05 + self.random.random()
-                self.clock.after(delay_s, process.subscribe, peer)
+                self.clock.after(delay_s, process.mesh.subscribe, address)
