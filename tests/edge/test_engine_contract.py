@@ -8,6 +8,8 @@ import socket
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from functools import partial
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -357,7 +359,8 @@ async def test_one_that_removes_itself_makes_room_for_the_next(stage: Stage) -> 
     async with watching(stage) as watch:
         for _ in range(5):
             first = (await run(stage, service)).id
-            await told_until(watch, lambda e: isinstance(e, ContainerExited))
+            ended = ContainerExited(container_id=first, exit_code=3)
+            await told_until(watch, partial(eq, ended))
             # Docker may still be at removing it: its name is taken until then.
             second = await create(stage, WEB)
             assert second != first
