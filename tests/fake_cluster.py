@@ -12,12 +12,13 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import attrs
 
+from veo_shell.core.events import Event
 from veo_shell.core.membership import Timing
 from veo_shell.core.model import (
     Container,
@@ -101,6 +102,18 @@ class ErrorLog(logging.Handler):
         self._errors.append(self.format(record))
 
 
+class SeenNode(Node):
+    """A node that is looked at after every event."""
+
+    watchers: list[Callable[[], None]]
+
+    def feed(self, event: Event) -> bool:
+        done = super().feed(event)
+        for look in self.watchers:
+            look()
+        return done
+
+
 class FakeCluster:
     """Nodes by short name; `cluster["uno"]` is the node `uno@uno` at 127.0.0.1."""
 
@@ -113,6 +126,7 @@ class FakeCluster:
         self.servers: dict[str, DnsServer] = {}
         self.addresses: dict[str, str] = {}
         self.errors: list[str] = []
+        self._watchers: list[Callable[[], None]] = []
         self._nodes: dict[str, Node] = {}
 
     def __getitem__(self, name: str) -> Node:
@@ -137,7 +151,7 @@ class FakeCluster:
         self.engines[name].come_back()
         self.meshes[name] = self.network.join(address, MESH_PORT, PUB_PORT)
         self.servers[name] = DnsServer()
-        self._nodes[name] = Node(
+        node = SeenNode(
             NodeConfig(
                 name=f"{name}@{name}",
                 address=address,
@@ -156,7 +170,9 @@ class FakeCluster:
             server=self.servers[name],
             clock=SystemClock(),
         )
-        return self._nodes[name]
+        node.watchers = self._watchers
+        self._nodes[name] = node
+        return node
 
     def store(self, name: str) -> SqliteStore:
         """Return a store on the node's disk."""
@@ -236,6 +252,16 @@ class FakeCluster:
             )
         )
 
+    @contextlib.contextmanager
+    def whenever(self, look: Callable[[], None]) -> Iterator[None]:
+        """Look now, and whenever something has happened to one of the nodes."""
+        look()
+        self._watchers.append(look)
+        try:
+            yield
+        finally:
+            self._watchers.remove(look)
+
     def uid_for(self, name: str) -> str:
         """Return a uid that this node coordinates, as long as all live."""
         alive = [f"{n}@{n}" for n in self._nodes]
@@ -284,27 +310,20 @@ class Watch(Counter[str]):
     """How many containers of each service were answered at some moment."""
 
 
-@contextlib.asynccontextmanager
-async def watching(cluster: FakeCluster, *names: str) -> AsyncIterator[list[Watch]]:
+@contextlib.contextmanager
+def watching(cluster: FakeCluster, *names: str) -> Iterator[list[Watch]]:
     """Have all that the DNS of some nodes answers from now on, as it changes."""
     seen: list[Watch] = []
 
-    async def look() -> None:
-        while True:
-            for name in names:
-                held = cluster[name].machine.answerable()
-                count = Watch(c.service for c in held)
-                if count not in seen:
-                    seen.append(count)
-            await asyncio.sleep(0)
+    def look() -> None:
+        for name in names:
+            held = cluster[name].machine.answerable()
+            count = Watch(c.service for c in held)
+            if count not in seen:
+                seen.append(count)
 
-    task = asyncio.get_running_loop().create_task(look())
-    try:
+    with cluster.whenever(look):
         yield seen
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-    assert seen
 
 
 def bare(added: Container) -> Container:

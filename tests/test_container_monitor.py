@@ -249,7 +249,7 @@ async def test_the_peers_of_a_node_started_again_answer_for_it_all_the_time(
         await cluster.ready(1)
         answers = cluster["tres"].dns_registry.records()
         cluster.network.open_port(before.address, before.ports[0].host_port)
-        async with watching(cluster, "uno", "tres") as seen:
+        with watching(cluster, "uno", "tres") as seen:
             await getattr(cluster, how)("dos")
             await cluster.boot("dos", *joins)
             await cluster.joined()

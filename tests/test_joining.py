@@ -189,7 +189,7 @@ async def test_a_node_that_lost_its_disk_is_heard_again(tmp_path: Path) -> None:
         await cluster.joined()
         assert dos.machine.own.incarnation > old.incarnation
         assert dos.machine.own.disk_id != old.disk_id
-        async with watching(cluster, "uno") as seen:
+        with watching(cluster, "uno") as seen:
             await cluster.answered([container])
             await eventually(lambda: states(uno) == [State.RUNNING])
         assert max(count["web"] for count in seen) == 1  # no second one beside it

@@ -277,7 +277,7 @@ async def test_drain_moves_work_away_and_dns_is_never_without_it(
         await sup.add_service(two)
         await sup.add_service(anywhere)
         await cluster.ready(5)
-        async with watching(cluster, "uno", "tres") as seen:
+        with watching(cluster, "uno", "tres") as seen:
             drained = await monitor.drain("dos")
         assert (drained.what, drained.copies) == ("dos@dos is drained", 2)
         assert (drained.warning, drained.containers) == ("", ())
@@ -320,7 +320,7 @@ async def test_drain_waits_until_the_last_of_several_has_moved(tmp_path: Path) -
         sup = cluster["uno"].container_sup
         await sup.add_service(attrs.evolve(WEB, replicas=4))
         await cluster.ready(4)
-        async with watching(cluster, "uno") as seen:
+        with watching(cluster, "uno") as seen:
             drained = await cluster["uno"].node_monitor.drain("dos")
         assert drained.containers == ()
         assert not cluster.engines["dos"].containers
@@ -351,7 +351,7 @@ async def test_a_live_node_that_is_removed_drains_leaves_and_is_forgotten(
         service = attrs.evolve(WEB, replicas=3)
         await uno.container_sup.add_service(service)
         await cluster.ready(3)
-        async with watching(cluster, "uno", "tres") as seen:
+        with watching(cluster, "uno", "tres") as seen:
             removed = await uno.node_monitor.remove_node("dos")
         assert (removed.what, removed.copies) == ("dos@dos is removed", 2)
         assert min(count["web"] for count in seen) == 3
@@ -456,7 +456,7 @@ async def test_a_node_that_joins_takes_work_when_rebalanced(tmp_path: Path) -> N
         await cluster.boot("tres", "uno")
         await cluster.joined()
         assert await cluster.ready(4) == before
-        async with watching(cluster, "uno", "dos") as seen:
+        with watching(cluster, "uno", "dos") as seen:
             moved = await uno.node_monitor.rebalance()
         assert (moved.what, moved.copies) == ("1 moved", 2)
         assert {count["web"] for count in seen} == {4, 5}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -103,7 +102,7 @@ async def test_available_runs_on_both_sides_and_once_again_when_healed(
         (second,) = await cluster.ready(1, *rest)
         assert second.generation == first.generation + 1
         assert await cluster.ready(1, short(first)) == [first]
-        async with watching(cluster, *NAMES) as seen:
+        with watching(cluster, *NAMES) as seen:
             mend(cluster)
             await cluster.joined()
             await cluster.answered([first])
@@ -182,19 +181,12 @@ async def test_majority_moves_to_the_larger_side_and_never_runs_twice(
         first = await cluster["uno"].container_sup.add_service(MAJORITY)
         await cluster.ready(1)
         most: set[int] = set()
-
-        async def look() -> None:
-            while True:
-                most.add(len(running(cluster)))
-                await asyncio.sleep(0)
-
-        looking = asyncio.get_running_loop().create_task(look())
-        await part(cluster, short(first))
-        (second,) = await cluster.ready(1, *others(first))
-        mend(cluster)
-        await cluster.joined()
-        await cluster.answered([second])
-        looking.cancel()
+        with cluster.whenever(lambda: most.add(len(running(cluster)))):
+            await part(cluster, short(first))
+            (second,) = await cluster.ready(1, *others(first))
+            mend(cluster)
+            await cluster.joined()
+            await cluster.answered([second])
         assert most == {0, 1}
         assert running(cluster) == [short(second)]
         assert await cluster["uno"].container_sup.last_heal() == []
