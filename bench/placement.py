@@ -78,4 +78,4 @@ def decisions_per_s(machine: Machine, number: int) -> float:
 def own_uid(machine: Machine, number: int) -> str:
     """Return a uid about which this node decides."""
     uids = (f"{number:06}{count:026}" for count in itertools.count(1))
-    return next(u for u in uids if machine.reconciler.coordinator(u) == machine.me)
+    return next(u for u in uids if machine.situation.coordinator(u) == machine.me)

@@ -80,7 +80,7 @@ def change_s(world: World, number: int) -> float:
     """Return the time from a container's start until every node knows that it runs."""
     service = Service(name=f"news{number}", image="nginx:latest")
     uid, first = f"news{number}", world[name_of(1)]
-    target = world[first.machine.reconciler.coordinator(uid)]
+    target = world[first.machine.situation.coordinator(uid)]
     (accepted,) = target.ask(ev.AddAsked(operation=uid, uid=uid, service=service))
     home = world[accepted.node]
     world.run_until(lambda: runs(home, uid))

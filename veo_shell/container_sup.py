@@ -29,8 +29,8 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.placement import coordinator
 from veo_shell.core.protocols import Engine
-from veo_shell.core.reconcile import has_ended, is_named
 from veo_shell.core.scalars import REPLICAS_MOST
+from veo_shell.core.situation import has_ended, is_named
 from veo_shell.core.verbs import read, write
 from veo_shell.core.what_if import if_lost
 from veo_shell.core.wire import packed_bytes

@@ -183,7 +183,7 @@ class NodeMonitor:
         while (step := next_step(self._node.machine.reconciler)) is not None:
             slot, target = step
             operation = uuid.uuid4().hex
-            node = self._node.machine.reconciler.coordinator(slot.uid)
+            node = self._node.machine.situation.coordinator(slot.uid)
             done, kept = await self._node.peers.call(
                 node, "coordinator.move", operation, slot.uid, slot.slot, target
             )
@@ -264,7 +264,7 @@ class NodeMonitor:
             return True
         for slot in machine.view.assigned(node):
             service = machine.view.spec(slot.uid)
-            if service is None or not machine.reconciler.is_movable(slot, service):
+            if service is None or not machine.situation.is_movable(slot, service):
                 continue
             if any(c.fits for c in machine.candidates(service, slot.uid)):
                 return None

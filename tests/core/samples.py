@@ -23,6 +23,11 @@ from veo_shell.core.model import (
     SlotRecord,
     State,
 )
+from veo_shell.core.outbox import Outbox
+from veo_shell.core.pen import Pen
+from veo_shell.core.reconcile import Reconciler
+from veo_shell.core.situation import Situation, Verdicts
+from veo_shell.core.view import View
 from veo_shell.core.wire import Heartbeat
 
 UNO, DOS, TRES = NODES = ("uno@uno", "dos@dos", "tres@tres")
@@ -148,3 +153,8 @@ def beat(node: str = DOS, **changes: Any) -> Heartbeat:
 def heard(node: str = DOS, **changes: Any) -> Heard:
     """Return the event that such a heartbeat is heard."""
     return Heard(message=beat(node, **changes))
+
+
+def reconciler(me: str, view: View, verdicts: Verdicts, out: Outbox) -> Reconciler:
+    """Return what decides on a node, with a pen of its own."""
+    return Reconciler(Situation(me, view, verdicts), Pen(f"{me}/b", view, out), out)

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.samples import DOS, NODES, TRES, UNO, WEB, container, document, slot
+from tests.core.samples import (
+    DOS,
+    NODES,
+    TRES,
+    UNO,
+    WEB,
+    container,
+    document,
+    reconciler,
+    slot,
+)
 from tests.core.samples import service as standing
 from veo_shell.core.balance import next_step
 from veo_shell.core.membership import Membership, Timing
@@ -24,7 +34,6 @@ from veo_shell.core.model import (
     State,
 )
 from veo_shell.core.outbox import Outbox
-from veo_shell.core.reconcile import Reconciler
 from veo_shell.core.view import View
 
 
@@ -42,7 +51,7 @@ class Balance:
             if not isinstance(record, Container):
                 self.view.merge_record(record)
         out = Outbox(node=UNO, boot="b")
-        self.reconciler = Reconciler(UNO, "w", self.view, members, out)
+        self.reconciler = reconciler(UNO, self.view, members, out)
 
     def step(self) -> tuple[str, int, str | None, str] | None:
         """Return which slot is to move from where to where."""

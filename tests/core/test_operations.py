@@ -14,6 +14,7 @@ from tests.core.samples import (
     UNO,
     WEB,
     document,
+    reconciler,
     service,
     slot,
 )
@@ -30,7 +31,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.operations import OPERATIONS_KEPT, Operations
 from veo_shell.core.outbox import Outbox
-from veo_shell.core.reconcile import Reconciler
+from veo_shell.core.pen import Pen
 from veo_shell.core.view import View
 from veo_shell.errors import (
     NoSuitableNode,
@@ -68,10 +69,9 @@ class Desk:
     def begin(self) -> None:
         self.out = Outbox(node=UNO, boot="b")
         self.copies = Copies(self.view, self.members, self.out)
-        reconciler = Reconciler(UNO, f"{UNO}/b", self.view, self.members, self.out)
-        self.operations = Operations(
-            f"{UNO}/b", self.view, reconciler, self.copies, self.out
-        )
+        desk = reconciler(UNO, self.view, self.members, self.out)
+        pen = Pen(f"{UNO}/b", self.view, self.out)
+        self.operations = Operations(self.view, pen, desk, self.copies, self.out)
 
     def ask(self, event: Any) -> Any:
         """Have an operation performed; return its value or raise its error."""

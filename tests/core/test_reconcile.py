@@ -20,6 +20,7 @@ from tests.core.samples import (
     beat,
     container,
     document,
+    reconciler,
     service,
     slot,
 )
@@ -42,7 +43,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.placement import coordinator, rendezvous
-from veo_shell.core.reconcile import Reconciler, missing_slots
+from veo_shell.core.reconcile import missing_slots
 from veo_shell.core.view import View, pair
 
 BIG = attrs.evolve(WEB, name="big", cpus=1.5, memory_bytes=60, disk_bytes=600)
@@ -89,7 +90,8 @@ class Desk:
         self.me = me
         self.view, self.out = View(), Outbox(node=me, boot="b")
         self.members = Membership(me, Timing(), self.now)
-        self.desk = Reconciler(me, f"{me}/b", self.view, self.members, self.out)
+        self.desk = reconciler(me, self.view, self.members, self.out)
+        self.situation = self.desk.situation
         self.lost: set[str] = set()
         self.unheard_by: set[str] = set()
         self.notes: list[JournalEntry] = []
@@ -202,9 +204,9 @@ def test_only_the_coordinator_decides() -> None:
 
 def test_who_decides_follows_the_verdicts() -> None:
     desk = Desk(web(), me=DOS)
-    assert desk.desk.coordinator(U1) == UNO
+    assert desk.situation.coordinator(U1) == UNO
     desk.lose(UNO)
-    assert desk.desk.coordinator(U1) == DOS
+    assert desk.situation.coordinator(U1) == DOS
     assert len(desk.look()) == 1
 
 
@@ -372,11 +374,11 @@ def test_where_fewer_than_half_are_seen_nothing_is_decided_that_wants_more() -> 
         desk.lose(node)
     assert desk.decide(20) == []
     why = "no majority of the nodes is seen (on_partition: majority)"
-    rows = desk.desk.candidates(MOST, U1)
+    rows = desk.desk.places.candidates(MOST, U1)
     assert [(c.node, c.fits, c.reason) for c in rows] == [
         (node, False, why) for node in sorted(NODES)
     ]
-    assert desk.desk.candidates(WEB, U1)[0].fits
+    assert desk.desk.places.candidates(WEB, U1)[0].fits
     assert desk.desk.place(U1, 5, "") is not None  # an operator's: it waits
     waiting = desk.view.slot(U1, 5)
     assert waiting is not None
@@ -760,9 +762,9 @@ def test_a_slot_is_moved_only_where_it_fits() -> None:
 def test_what_may_be_moved() -> None:
     desk = Desk(web(), at(DOS), at(DOS, 1), runs(DOS), runs(DOS, 1, state=State.EXITED))
     one, other = desk.view.slots(U1)
-    assert desk.desk.is_movable(one, WEB)
-    assert not desk.desk.is_movable(one, ONCE)
-    assert not desk.desk.is_movable(other, WEB)
+    assert desk.situation.is_movable(one, WEB)
+    assert not desk.situation.is_movable(one, ONCE)
+    assert not desk.situation.is_movable(other, WEB)
 
 
 # Cut plans: a coordinator that dies half-way is finished by the next one
@@ -955,7 +957,7 @@ def test_candidates_know_roles_instances_and_what_is_reserved() -> None:
     desk.lose(TRES, Status.PAUSED)
 
     def rows(spec: Service) -> list[tuple[str, str]]:
-        return [(c.node, c.reason) for c in desk.desk.candidates(spec, U1)]
+        return [(c.node, c.reason) for c in desk.desk.places.candidates(spec, U1)]
 
     assert rows(WEB) == [(DOS, ""), (UNO, ""), (TRES, "it is paused")]
     assert rows(BIG)[0] == (UNO, "")
@@ -995,9 +997,9 @@ def test_a_node_without_any_record_is_counted_too() -> None:
     view, out = View(), Outbox(node=UNO, boot="b")
     view.merge_document(document(UNO))
     members = Membership(UNO, Timing(), 0.0)
-    Reconciler(UNO, "w", view, members, out).decide(0.0)
+    reconciler(UNO, view, members, out).decide(0.0)
     assert list(out.records.values()) == [
-        NodeRecord(node=UNO, revision=1, writer="w", votes=True)
+        NodeRecord(node=UNO, revision=1, writer=f"{UNO}/b", votes=True)
     ]
 
 

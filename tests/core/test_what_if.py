@@ -16,6 +16,7 @@ from tests.core.samples import (
     WEB,
     container,
     document,
+    reconciler,
     service,
     slot,
 )
@@ -34,7 +35,6 @@ from veo_shell.core.model import (
     State,
 )
 from veo_shell.core.outbox import Outbox
-from veo_shell.core.reconcile import Reconciler
 from veo_shell.core.view import View
 from veo_shell.core.what_if import if_lost
 
@@ -222,6 +222,6 @@ def test_what_is_foreseen_is_what_happens() -> None:
             members.heard(node, "b", cluster.now)
         members.farewell(DOS, "b", True, 0.0, cluster.now)
         out = Outbox(node=me, boot="b")
-        Reconciler(me, "w", cluster.view, members, out).decide(cluster.now)
+        reconciler(me, cluster.view, members, out).decide(cluster.now)
     happened = [record.node for record in cluster.view.slots("u1")]
     assert happened == foreseen

@@ -148,9 +148,9 @@ MUTANTS = (
     ),
     Mutant(
         "everybody decides",
-        "reconcile",
+        "situation",
         "        return self._coordinators[uid]",
-        "        return self._me",
+        "        return self.me",
     ),
     Mutant(
         "who is to end is forgotten",
@@ -210,7 +210,7 @@ MUTANTS = (
     ),
     Mutant(
         "a job moves when its node is lost",
-        "reconcile",
+        "situation",
         "        return service.restart is not Restart.NEVER and not ended",
         "        return not ended",
     ),

@@ -20,7 +20,7 @@ from veo_shell.core.model import (
     State,
     Status,
 )
-from veo_shell.core.reconcile import is_named
+from veo_shell.core.situation import is_named
 from veo_shell.core.view import View
 from veo_shell.core.zone import Zone, compile_zone, same_answers
 
@@ -104,7 +104,7 @@ def _service_unrest(
 ) -> str:
     by_name = {process.name: process for process in processes}
     view = processes[0].machine.view
-    decider = by_name[processes[0].machine.reconciler.coordinator(record.uid)]
+    decider = by_name[processes[0].machine.situation.coordinator(record.uid)]
     if not _may_decide(service, decider):
         mine = [box.name for box in boxes.values() if _is_of(box, record.uid)]
         return f"{mine} run without a majority" if mine else ""

@@ -27,11 +27,11 @@ def _step(
     slots = [
         slot
         for slot in view.slots(record.uid)
-        if slot.wanted and slot.node and reconciler.is_movable(slot, service)
+        if slot.wanted and slot.node and reconciler.situation.is_movable(slot, service)
     ]
     if any(slot.handover for slot in slots):
         return None
-    fits = [c.node for c in reconciler.candidates(service, record.uid) if c.fits]
+    fits = [c.node for c in reconciler.places.candidates(service, record.uid) if c.fits]
     if not fits or not slots:
         return None
 

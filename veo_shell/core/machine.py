@@ -23,7 +23,9 @@ from veo_shell.core.membership import AWAY, GONE, Membership, Timing
 from veo_shell.core.model import Candidate, Container, NodeDocument, Record, Service
 from veo_shell.core.operations import Operation, Operations
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.pen import Pen
 from veo_shell.core.reconcile import Reconciler
+from veo_shell.core.situation import Situation
 from veo_shell.core.view import View
 from veo_shell.core.wire import Delta, Forget, Records
 from veo_shell.errors import PeerUnreachable
@@ -51,8 +53,8 @@ class Machine:
         # With the boot in it: a process that was killed before it saved a write does
         # not write another value under the same revision and writer.
         boot = document.boot_id[:8]
-        self._writer = f"{self.me}/{boot}"
         self._out = out = Outbox(node=self.me, boot=boot)
+        pen = Pen(f"{self.me}/{boot}", self.view, out)
         self._exchange = Exchange(
             document, cluster, self.view, self.members, out, alone=alone, now=now
         )
@@ -62,11 +64,10 @@ class Machine:
         self._copies = Copies(self.view, self.members, out)
         self._graves = Graves(document.boot_id, self.view, self.members, out)
         self._doors = Doors(self.view, self.members, out)
-        self.reconciler = Reconciler(
-            self.me, self._writer, self.view, self.members, out
-        )
+        self.situation = Situation(self.me, self.view, self.members)
+        self.reconciler = Reconciler(self.situation, pen, out)
         self._operations = Operations(
-            self._writer, self.view, self.reconciler, self._copies, out
+            self.view, pen, self.reconciler, self._copies, out
         )
         self._born_s = now
         self._looked_s = now
@@ -149,7 +150,7 @@ class Machine:
 
     def candidates(self, service: Service, uid: str = "") -> list[Candidate]:
         """Rank all nodes for one more instance of a service."""
-        return self.reconciler.candidates(service, uid)
+        return self.reconciler.places.candidates(service, uid)
 
     def restore(
         self, documents: list[NodeDocument], records: list[Record], now: float
@@ -165,7 +166,7 @@ class Machine:
 
     def handle(self, event: ev.Event, now: float) -> list[Command]:
         """Return what is to be done after the event, in order."""
-        self.reconciler.now = now
+        self.situation.now = now
         self._handlers[type(event)](event, now)
         if self.is_settled and not self._care.is_leaving:
             self.reconciler.decide(now)

@@ -23,6 +23,7 @@ from veo_shell.core.model import (
     SlotRecord,
 )
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.pen import Pen
 from veo_shell.core.reconcile import Reconciler, given_up, missing_slots
 from veo_shell.core.view import View
 from veo_shell.errors import (
@@ -41,14 +42,14 @@ class Operations:
 
     def __init__(
         self,
-        writer: str,
         view: View,
+        pen: Pen,
         reconciler: Reconciler,
         copies: Copies,
         out: Outbox,
     ) -> None:
-        self._writer = writer
         self._view = view
+        self._pen = pen
         self._reconciler = reconciler
         self._copies = copies
         self._out = out
@@ -85,7 +86,7 @@ class Operations:
             raise ServiceError(
                 f"{event.service.name} was removed while it was being added"
             )
-        ranked = self._reconciler.candidates(event.service, uid)
+        ranked = self._reconciler.places.candidates(event.service, uid)
         if not event.queue and not any(c.fits for c in ranked):
             refusals = [(c.node, c.reason) for c in ranked]
             raise NoSuitableNode(service=event.service.name, refusals=refusals)
@@ -149,13 +150,7 @@ class Operations:
         cause = self._note("stopped", text, record.service, record.uid, slot.slot)
         fewer = max(record.replicas - 1, 0)
         self._write(self._changed(record, event.operation, replicas=fewer, cause=cause))
-        self._write(
-            attrs.evolve(
-                given_up(slot, cause),
-                revision=self._view.revision + 1,
-                writer=self._writer,
-            )
-        )
+        self._write(given_up(slot, cause))
 
     def _scale(self, event: ev.ScaleAsked) -> int:
         record = self._view.service(event.uid)
@@ -228,8 +223,6 @@ class Operations:
                 old,
                 **changes,
                 cause=cause,
-                revision=self._view.revision + 1,
-                writer=self._writer,
             )
         )
 
@@ -243,8 +236,6 @@ class Operations:
             record,
             **changes,
             operations=operations,
-            revision=self._view.revision + 1,
-            writer=self._writer,
         )
 
     def _note(
@@ -254,11 +245,8 @@ class Operations:
             kind, f"{service.name}: {text}", service=service.name, uid=uid, slot=slot
         )
 
-    def _write(self, record: Record) -> None:
-        taken = self._view.merge_record(record)
-        assert taken, f"{record.key}: a write outranks all that stands"
-        self._out.write(record)
-        self._written[record.key] = record
+    def _write(self, record: ServiceRecord | SlotRecord | NodeRecord) -> None:
+        self._written[record.key] = self._pen.write(record)
 
     def _confirm(self, *records: Record | None) -> None:
         """Have what an earlier coordinator wrote for this operation kept twice."""

@@ -23,7 +23,9 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.pen import Pen
 from veo_shell.core.reconcile import Reconciler
+from veo_shell.core.situation import Situation
 from veo_shell.core.view import View
 from veo_shell.core.zone import compile_zone
 
@@ -88,7 +90,9 @@ def if_lost(
     copy = _copy(view)
     verdicts = Lost(members, me, lost)
     out = Outbox(node=me, boot="what-if")
-    reconciler = Reconciler(me, f"{me}/what-if", copy, verdicts, out)
+    situation = Situation(me, copy, verdicts)
+    pen = Pen(f"{me}/what-if", copy, out)
+    reconciler = Reconciler(situation, pen, out)
     reconciler.decide(now)
     moves = tuple(_move(copy, slot, lost, reconciler) for slot in before)
     moves += tuple(_stops(view, verdicts, lost, now))
@@ -129,12 +133,12 @@ def _move(view: View, before: SlotRecord, lost: str, reconciler: Reconciler) -> 
     if target == lost:
         target = None
         stays = f"on_partition: {service.on_partition.value}"
-        if not reconciler.is_movable(before, service):
+        if not reconciler.situation.is_movable(before, service):
             is_job = service.restart is Restart.NEVER
             stays = "restart: never" if is_job else "it has ended"
         reason = f"it is not moved ({stays})"
     elif target is None:
-        refused = reconciler.candidates(service, before.uid)
+        refused = reconciler.places.candidates(service, before.uid)
         reason = "; ".join(f"{c.node}: {c.reason}" for c in refused)
     return Move(
         service=service.name,

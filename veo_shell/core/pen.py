@@ -1,0 +1,32 @@
+"""Writes records of the table: each outranks all that stood when it was written."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import attrs
+
+from veo_shell.core.model import Record
+from veo_shell.core.outbox import Outbox
+from veo_shell.core.view import View
+
+R = TypeVar("R", bound=Record)
+
+
+class Pen:
+    """What one process writes with; `writer` tells its writes from others'."""
+
+    def __init__(self, writer: str, view: View, out: Outbox) -> None:
+        self._writer = writer
+        self._view = view
+        self._out = out
+
+    def write(self, record: R) -> R:
+        """Have a record stand under the next revision, published and saved."""
+        written = attrs.evolve(
+            record, revision=self._view.revision + 1, writer=self._writer
+        )
+        taken = self._view.merge_record(written)
+        assert taken, f"{written.key}: a write outranks all that stands"
+        self._out.write(written)
+        return written

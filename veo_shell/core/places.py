@@ -1,0 +1,63 @@
+"""Where one more instance of a service would run, and why not elsewhere."""
+
+from __future__ import annotations
+
+from veo_shell.core.model import Candidate, Service
+from veo_shell.core.placement import NodeState, best, rank, unfit
+from veo_shell.core.situation import Situation
+
+
+class Places:
+    """Ranks the nodes; keeps what it works out until something changes."""
+
+    def __init__(self, situation: Situation) -> None:
+        self._situation = situation
+        self._view = situation.view
+        self._states_seen = -1, -1
+        self._node_states: list[NodeState] = []
+        # Of one service, the last that was placed: its replicas come in a row.
+        self._fitting: dict[Service, list[NodeState]] = {}
+
+    def candidates(self, service: Service, uid: str) -> list[Candidate]:
+        """Rank all nodes for one more instance of a service."""
+        if not self._situation.may_decide(service):
+            why = "no majority of the nodes is seen (on_partition: majority)"
+            nodes = sorted(head.node for head in self._view.nodes)
+            return [Candidate(node=node, fits=False, reason=why) for node in nodes]
+        return rank(service, uid, self._states())
+
+    def best(self, service: Service, uid: str) -> str | None:
+        """Return the node that `candidates` has first, None if no node fits."""
+        if not self._situation.may_decide(service):
+            return None
+        states = self._states()
+        if service not in self._fitting:
+            able = [state for state in states if unfit(service, state) is None]
+            self._fitting = {service: able}
+        return best(service, uid, self._fitting[service])
+
+    def _states(self) -> list[NodeState]:
+        """Return what placement looks at, made anew when a node has changed."""
+        seen = self._view.epoch, self._situation.verdicts.revision
+        if seen != self._states_seen:
+            self._states_seen = seen
+            self._fitting = {}
+            self._node_states = [
+                NodeState(
+                    node=head.node,
+                    status=self._situation.verdicts.status(head.node),
+                    role=self._view.role(head.node),
+                    resources=head.resources,
+                    account=self._view.account(head.node),
+                    engine_lost=head.engine_lost,
+                    drained=self._view.is_drained(head.node),
+                )
+                for head in self._view.nodes
+            ]
+        return self._node_states
+
+
+def refusals(ranked: list[Candidate]) -> str:
+    """Return in one line why no node fits."""
+    reasons = [f"{c.node}: {c.reason}" for c in ranked]
+    return "; ".join(reasons) or "no node is known"

@@ -1,0 +1,185 @@
+"""What is so, as the coordinator of a service has to know it before it decides."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from veo_shell.core.membership import Timing
+from veo_shell.core.model import (
+    Container,
+    NodeDocument,
+    OnPartition,
+    Restart,
+    Service,
+    SlotRecord,
+    State,
+    Status,
+)
+from veo_shell.core.placement import coordinator
+from veo_shell.core.view import View, pair
+
+
+class Verdicts(Protocol):
+    """What deciding needs to know of the nodes: `Membership`, or a what-if of it."""
+
+    @property
+    def timing(self) -> Timing: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def steady_since_s(self) -> float: ...
+    @property
+    def crowd(self) -> float: ...
+    def status(self, node: str) -> Status: ...
+    def coordinators(self) -> list[str]: ...
+    def is_mutual(self, node: str) -> bool: ...
+    def is_current(self, node: str, pair: tuple[int, int], digest: int) -> bool: ...
+    def lost_for_s(self, node: str, now: float) -> float: ...
+    def sees_majority(self, voters: list[str], now: float) -> bool: ...
+    def entry(self, node: str) -> str: ...
+
+
+class Situation:
+    """The view and the verdicts, and what follows from the two; writes nothing."""
+
+    def __init__(self, me: str, view: View, verdicts: Verdicts) -> None:
+        self.me = me
+        self.view = view
+        self.verdicts = verdicts
+        self.now = 0.0
+        self._coordinators: dict[str, str] = {}
+        self._seen_revision = -1
+        self._engine_lost_s: dict[str, float] = {}
+
+    def coordinator(self, uid: str) -> str:
+        """Return the node that decides about a service."""
+        if self.verdicts.revision != self._seen_revision:
+            self._coordinators.clear()
+            self._seen_revision = self.verdicts.revision
+        if uid not in self._coordinators:
+            self._coordinators[uid] = coordinator(uid, self.verdicts.coordinators())
+        return self._coordinators[uid]
+
+    def is_movable(self, slot: SlotRecord, service: Service) -> bool:
+        """Tell whether an instance may run elsewhere: a job would run twice."""
+        named = self.named(slot)
+        ended = named is not None and has_ended(named)
+        return service.restart is not Restart.NEVER and not ended
+
+    def must_move(self, slot: SlotRecord, service: Service) -> bool:
+        """Tell whether a placed slot needs another node."""
+        assert slot.node is not None
+        head = self.view.head(slot.node)
+        if not self.is_movable(slot, service):
+            return False
+        if head is None or self.verdicts.status(slot.node) is Status.LEFT:
+            return True
+        if service.on_partition is OnPartition.KEEP:
+            return False
+        lost_s = self._lost_s(head)
+        if lost_s is None:
+            return False
+        if service.on_partition is OnPartition.AVAILABLE:
+            return True
+        return lost_s >= self.verdicts.timing.majority_s * self.verdicts.crowd
+
+    def _lost_s(self, head: NodeDocument) -> float | None:
+        """Return for how long a node has been lost for its work, None if it is not."""
+        if self.verdicts.status(head.node) is Status.DEAD:
+            return self.verdicts.lost_for_s(head.node, self.now)
+        if head.engine_lost:
+            away_s = self.now - self._engine_lost_s.get(head.node, self.now)
+            over_s = away_s - self.verdicts.timing.engine_s
+            return over_s if over_s >= 0 else None
+        return None
+
+    def may_decide(self, service: Service) -> bool:
+        """Tell whether this side of a partition may decide about a service."""
+        if service.on_partition is not OnPartition.MAJORITY:
+            return True
+        return self.verdicts.sees_majority(self.view.voters(), self.now)
+
+    def claimants(self, uid: str, number: int) -> list[Container]:
+        """Return the containers that run in a slot, on nodes that are reached."""
+        return [
+            c
+            for c in self.view.in_slot(uid, number)
+            if c.is_up and self.is_reached(c.node)
+        ]
+
+    def is_reached(self, node: str) -> bool:
+        """Tell whether a node is alive and has its engine."""
+        head = self.view.head(node)
+        alive = self.verdicts.status(node) is Status.ALIVE
+        return alive and head is not None and not head.engine_lost
+
+    def is_clear(self, nodes: list[str]) -> bool:
+        """Tell whether what is known of what runs on these nodes can be trusted.
+
+        The same nodes are alive for a while, and what they run is as they say now: not
+        as it was before they were lost.
+        """
+        steady_s = self.verdicts.timing.steady_s
+        if self.now - self.verdicts.steady_since_s < steady_s:
+            return False
+        return all(self._is_current(node) for node in nodes)
+
+    def is_known(self, node: str) -> bool:
+        """Tell whether it is known what runs on a node; of a lost one, it is not."""
+        return self.is_reached(node) and self._is_current(node)
+
+    def _is_current(self, node: str) -> bool:
+        head = self.view.head(node)
+        assert head is not None
+        return self.verdicts.is_current(node, pair(head), self.view.digest)
+
+    def named(self, slot: SlotRecord) -> Container | None:
+        """Return the container that a slot's record names, if it is there."""
+        for container in self.view.in_slot(slot.uid, slot.slot):
+            if is_named(slot, container):
+                return container
+        return None
+
+    def still_there(self, slot: SlotRecord, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Leave out what is gone, and what is on nodes that are not reached.
+
+        The first need no order to end; of the others a new decision is made when they
+        are back.
+        """
+        held = self.view.in_slot(slot.uid, slot.slot)
+        known = {c.name for c in held if self.is_reached(c.node)}
+        return tuple(sorted({name for name in names if name in known}))
+
+    def next_generation(self, slot: SlotRecord) -> int:
+        """Return one that no container of the slot has: its name is to be its own."""
+        held = self.view.in_slot(slot.uid, slot.slot)
+        return 1 + max([slot.generation, *(c.generation for c in held)])
+
+    def why_lost(self, slot: SlotRecord) -> str:
+        """Return the journal's id of what took a slot's node away."""
+        return (self.verdicts.entry(slot.node) if slot.node else "") or slot.cause
+
+    def note_engines(self) -> None:
+        """Note since when nodes have been without their engine."""
+        lost = {h.node for h in self.view.nodes if h.engine_lost}
+        known = self._engine_lost_s
+        self._engine_lost_s = {node: known.get(node, self.now) for node in sorted(lost)}
+
+
+def stops_first(service: Service) -> bool:
+    """Tell whether two must never run in one slot, not even while it moves."""
+    return service.on_partition is OnPartition.MAJORITY
+
+
+def has_ended(container: Container) -> bool:
+    """Tell whether a container is not to run again, by its restart policy."""
+    return container.state in (State.EXITED, State.FAILED)
+
+
+def is_named(slot: SlotRecord, container: Container) -> bool:
+    """Tell whether a slot's record names this container as the one that fills it."""
+    return (container.node, container.slot, container.generation) == (
+        slot.node,
+        slot.slot,
+        slot.container_generation,
+    )
