@@ -404,7 +404,7 @@ def test_when_its_node_is_back_it_is_looked_for_there_first(still_runs: bool) ->
     assert desk.decide(0.5) == []  # what it says is not here yet
     if still_runs:
         desk.run(runs(TRES, generation=4))
-    (back,) = desk.decide(1)
+    (back,) = desk.decide(1.25)
     assert back.node == TRES
     assert back.made == (4 if still_runs else 0)
     assert back.generation == 6
@@ -493,6 +493,32 @@ def test_where_a_majority_decides_what_it_decided_stays() -> None:
     """The other one was not ended in time, or began of an old table."""
     two = [ready(TRES), ready(DOS, generation=2)]
     (record,) = Desk(web(MOST), at(DOS, generation=2), *two).decide(2)
+    assert (record.node, record.ends) == (DOS, (ready(TRES).name,))
+
+
+def test_one_that_was_frozen_with_its_clock_hears_everybody_before_it_heals() -> None:
+    """What it saw before is of before: the one that it would keep may be gone."""
+    desk = Desk(web(), at(DOS, generation=2), ready(DOS, generation=2))
+    assert desk.decide(10) == []
+    desk.run(ready(TRES), ready(DOS, generation=2))
+    desk.lost = {TRES}  # nothing is heard of it from now on; it is not judged yet
+    assert desk.decide(1.25) == []
+    assert desk.members.status(TRES) is Status.ALIVE
+    desk.lost = set()
+    (record,) = desk.decide(0.25)
+    assert (record.node, record.ends) == (TRES, (ready(DOS, generation=2).name,))
+
+
+def test_what_is_seen_of_a_conflict_is_seen_anew_by_who_decides_anew() -> None:
+    """Without a majority nobody decides, and what was known before counts no more."""
+    two = [ready(TRES), ready(DOS, generation=2)]
+    desk = Desk(web(MOST), at(DOS, generation=2), *two)
+    assert desk.decide(0.5) == []
+    desk.unheard_by = {DOS, TRES}
+    assert desk.decide(1.5) == []
+    desk.unheard_by = set()
+    assert desk.decide(0.75) == []
+    (record,) = desk.decide(0.5)
     assert (record.node, record.ends) == (DOS, (ready(TRES).name,))
 
 
@@ -730,6 +756,18 @@ def test_a_node_that_is_lost_while_a_slot_moves(
     record = desk.view.slot(U1, 0)
     assert record is not None
     assert (record.node, record.handover, record.made) == then
+
+
+@pytest.mark.parametrize("status", [Status.DEAD, Status.LEFT])
+@pytest.mark.parametrize("spec", [KEEP, ONCE], ids=["keep", "a job"])
+def test_a_move_to_a_node_that_is_lost_meanwhile_is_taken_back(
+    spec: Service, status: Status
+) -> None:
+    """Nothing has moved yet, so what may not be moved runs on where it did."""
+    desk = Desk(web(spec), at(TRES, generation=2, handover=True), runs(DOS))
+    desk.lose(TRES, status)
+    (record,) = desk.decide(3)
+    assert (record.node, record.made, record.handover) == (DOS, 1, False)
 
 
 @pytest.mark.parametrize("state", [State.EXITED, State.FAILED])

@@ -90,8 +90,6 @@ def _table_unrest(processes: list[Process], hosts: Sequence[Host]) -> str:
             named = _named(view, slot)
             if slot.wanted and named is not None:
                 expected.add(named.name)
-            if slot.wanted and _is_kept(record.service, slot, processes):
-                expected |= {c.name for c in view.instances(record.uid)}
     others = sorted(name for name in boxes if name not in expected)
     return f"{', '.join(others)} should not run" if others else ""
 
@@ -112,11 +110,7 @@ def _service_unrest(
     if len(wanted) != record.replicas:
         return f"{len(wanted)} slots are wanted, not {record.replicas}"
     fits = any(c.fits for c in decider.machine.candidates(service, record.uid))
-    if any(_is_kept(service, slot, processes) for slot in wanted):
-        fits = False  # one moves at a time
     for slot in wanted:
-        if _is_kept(service, slot, processes):
-            continue
         if slot.handover:
             return f"slot {slot.slot} is being handed over"
         if slot.node in by_name:
@@ -127,14 +121,6 @@ def _service_unrest(
         if reason:
             return f"slot {slot.slot}: {reason}"
     return ""
-
-
-def _is_kept(service: Service, slot: SlotRecord, processes: list[Process]) -> bool:
-    """Tell whether a slot waits for the lost node that an operator moved it to."""
-    is_there = any(process.name == slot.node for process in processes)
-    is_job = service.restart is Restart.NEVER
-    stays = is_job or service.on_partition is OnPartition.KEEP
-    return slot.handover and stays and not is_there
 
 
 def _may_decide(service: Service, process: Process) -> bool:

@@ -203,18 +203,24 @@ class Membership:
         others = sum(1 for peer in peers if peer is not None and peer.digest == digest)
         return others + (self._me in nodes)
 
-    def is_current(self, node: str, pair: tuple[int, int], digest: int) -> bool:
+    def is_current(
+        self, node: str, pair: tuple[int, int], digest: int, since_s: float, now: float
+    ) -> bool:
         """Tell whether a document, (incarnation, version), is what its node says now.
 
-        Of a node that others hear for us, whether our whole view is as theirs.
+        It was heard since then. Of a node that others hear for us, whether our whole
+        view is as theirs, once they would have noticed its silence too.
         """
         peer = self._peers.get(node)
         if peer is None:
             return node == self._me
         if peer.witness:
             other = self._peers.get(peer.witness)
-            return other is not None and other.digest == digest
-        return peer.told is not None and peer.told <= pair
+            is_late = now - peer.heard_s < self.timing.dead_s * self.stretch
+            if other is None or is_late or other.heard_s < since_s:
+                return False
+            return other.digest == digest
+        return peer.told is not None and peer.told <= pair and peer.heard_s >= since_s
 
     @property
     def heartbeat_s(self) -> float:

@@ -48,6 +48,7 @@ class Reconciler:
         self._decided = -1, -1
         self._ticked = False
         self._unsteady: set[str] = set()
+        self._contested: dict[str, dict[int, tuple[frozenset[str], float]]] = {}
         self._written_s: dict[str, float] = {}
 
     # When to look
@@ -74,9 +75,11 @@ class Reconciler:
         self._ticked = False
         for uid in sorted(uids):
             record = view.service(uid)
-            if record is None or record.service is None:
+            decides = self.situation.coordinator(uid) == self.situation.me
+            if record is None or record.service is None or not decides:
                 self._unsteady.discard(uid)
-            elif self.situation.coordinator(uid) == self.situation.me:
+                self._contested.pop(uid, None)
+            else:
                 self._service(record, record.service)
 
     # What is written
@@ -146,6 +149,7 @@ class Reconciler:
         uid = record.uid
         self._unsteady.discard(uid)
         if not self.situation.may_decide(service):
+            self._contested.pop(uid, None)
             return
         slots = self.view.slots(uid)
         for number in missing_slots(record, slots):
@@ -198,7 +202,9 @@ class Reconciler:
             for c in self.situation.claimants(slot.uid, slot.slot)
             if c.name not in slot.ends and c != named
         ]
-        is_clear = self.situation.is_clear([c.node for c in others])
+        since_s = self._seen_since_s(slot, others)
+        nodes = {c.node for c in others}
+        is_clear = self.situation.is_clear(nodes, since_s)
         if (others or slot.node is None) and not is_clear:
             self._unsteady.add(slot.uid)
         if slot.node is None or self.situation.must_move(slot, service):
@@ -207,11 +213,28 @@ class Reconciler:
             elif not others and (slot.node is not None or is_clear):
                 # One that waits may be running on a node that has just come back.
                 self.place(slot.uid, slot.slot, self.situation.why_lost(slot))
+        elif slot.handover and others and self.situation.is_lost(slot.node):
+            if is_clear:
+                self._settle_on(slot, service, others, "taken back")
         elif slot.handover and not (others and stops_first(service)):
             self._hand_over(slot, service, named, others)
-        elif others and is_clear and self.situation.is_known(slot.node):
+        elif others and self.situation.is_clear({*nodes, slot.node}, since_s):
             running = [named] if named is not None and named.is_up else []
             self._settle_on(slot, service, running + others, "healed")
+
+    def _seen_since_s(self, slot: SlotRecord, others: list[Container]) -> float:
+        """Return since when this node has seen just these containers contest a slot.
+
+        A slot that waits is contested too, by none.
+        """
+        contested = self._contested.setdefault(slot.uid, {})
+        names = frozenset(c.name for c in others)
+        if slot.node is not None and not names:
+            contested.pop(slot.slot, None)
+            return self.situation.now
+        if contested.get(slot.slot, (None, 0.0))[0] != names:
+            contested[slot.slot] = names, self.situation.now
+        return contested[slot.slot][1]
 
     def _hand_over(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from veo_shell.core.membership import Timing
@@ -33,7 +34,9 @@ class Verdicts(Protocol):
     def status(self, node: str) -> Status: ...
     def coordinators(self) -> list[str]: ...
     def is_mutual(self, node: str) -> bool: ...
-    def is_current(self, node: str, pair: tuple[int, int], digest: int) -> bool: ...
+    def is_current(
+        self, node: str, pair: tuple[int, int], digest: int, since_s: float, now: float
+    ) -> bool: ...
     def lost_for_s(self, node: str, now: float) -> float: ...
     def sees_majority(self, voters: list[str], now: float) -> bool: ...
     def entry(self, node: str) -> str: ...
@@ -69,9 +72,9 @@ class Situation:
     def must_move(self, slot: SlotRecord, service: Service) -> bool:
         """Tell whether a placed slot needs another node."""
         assert slot.node is not None
-        head = self.view.head(slot.node)
         if not self.is_movable(slot, service):
             return False
+        head = self.view.head(slot.node)
         if head is None or self.verdicts.status(slot.node) is Status.LEFT:
             return True
         if service.on_partition is OnPartition.KEEP:
@@ -82,6 +85,13 @@ class Situation:
         if service.on_partition is OnPartition.AVAILABLE:
             return True
         return lost_s >= self.verdicts.timing.majority_s * self.verdicts.crowd
+
+    def is_lost(self, node: str) -> bool:
+        """Tell whether nothing can be expected of a node any more."""
+        head = self.view.head(node)
+        if head is None or self.verdicts.status(node) is Status.LEFT:
+            return True
+        return self._lost_s(head) is not None
 
     def _lost_s(self, head: NodeDocument) -> float | None:
         """Return for how long a node has been lost for its work, None if it is not."""
@@ -113,25 +123,28 @@ class Situation:
         alive = self.verdicts.status(node) is Status.ALIVE
         return alive and head is not None and not head.engine_lost
 
-    def is_clear(self, nodes: list[str]) -> bool:
-        """Tell whether what is known of what runs on these nodes can be trusted.
+    def is_clear(self, nodes: Iterable[str], since_s: float) -> bool:
+        """Tell whether what was seen since then on these nodes can be trusted.
 
         The same nodes are alive for a while, and what they run is as they say now: not
-        as it was before they were lost.
+        as it was before they were lost. Each has been heard after it was seen for a
+        while: this process may have been frozen with its clock, and what waited for it
+        is of long ago.
         """
         steady_s = self.verdicts.timing.steady_s
-        if self.now - self.verdicts.steady_since_s < steady_s:
+        if self.now - max(self.verdicts.steady_since_s, since_s) < steady_s:
             return False
-        return all(self._is_current(node) for node in nodes)
+        return all(self._is_current(node, since_s + steady_s) for node in nodes)
 
-    def is_known(self, node: str) -> bool:
-        """Tell whether it is known what runs on a node; of a lost one, it is not."""
-        return self.is_reached(node) and self._is_current(node)
-
-    def _is_current(self, node: str) -> bool:
+    def _is_current(self, node: str, since_s: float) -> bool:
         head = self.view.head(node)
-        assert head is not None
-        return self.verdicts.is_current(node, pair(head), self.view.digest)
+        return (
+            head is not None
+            and self.is_reached(node)
+            and self.verdicts.is_current(
+                node, pair(head), self.view.digest, since_s, self.now
+            )
+        )
 
     def named(self, slot: SlotRecord) -> Container | None:
         """Return the container that a slot's record names, if it is there."""

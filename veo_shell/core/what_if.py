@@ -43,7 +43,7 @@ class Lost:
 
     @property
     def timing(self) -> Timing:
-        return self._members.timing
+        return attrs.evolve(self._members.timing, steady_s=0.0)  # time has passed
 
     @property
     def revision(self) -> int:
@@ -67,7 +67,9 @@ class Lost:
     def is_mutual(self, node: str) -> bool:
         return False  # no newcomer is to be counted in a what-if
 
-    def is_current(self, node: str, pair: tuple[int, int], digest: int) -> bool:
+    def is_current(
+        self, node: str, pair: tuple[int, int], digest: int, since_s: float, now: float
+    ) -> bool:
         return True
 
     def lost_for_s(self, node: str, now: float) -> float:
