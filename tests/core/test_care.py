@@ -470,13 +470,42 @@ def test_one_that_lost_the_majority_kills_what_wants_one() -> None:
     assert node.tick(0.25, DOS, TRES) == [create(MOST)]
 
 
-def test_one_that_is_given_up_already_is_not_killed_again() -> None:
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(slot(DOS, generation=2, ends=(NAME,), revision=9), id="named"),
+        pytest.param(slot(None, wanted=False, revision=9), id="given up"),
+    ],
+)
+@pytest.mark.parametrize("is_drained", [True, False])
+def test_one_that_stops_in_order_is_killed_when_the_majority_is_lost(
+    record: Record, is_drained: bool
+) -> None:
+    """Else it runs on, for its drain and its time-out, beside the other side's."""
     node = Voting(SLOT)
     node.listed(SEEN)
     node.tick(1, DOS, TRES)
-    node.merge(slot(DOS, generation=2, ends=(NAME,), revision=9))
+    node.merge(record)
     assert node.follow() == [After(name=NAME, delay_s=2.0)]
-    assert node.tick(5) == []
+    if is_drained:
+        assert node.told(ev.TimerDue(name=NAME)) == [discard()]
+    assert node.tick(2.25) == []
+    assert node.tick(0.25) == [discard(timeout_s=0.0)]
+    node.merge(service(spec=MOST, revision=9))
+    assert node.tick(1) == []
+    for _ in range(2 if is_drained else 1):
+        assert node.states == [State.STOPPING]
+        assert node.told(ev.TimerDue(name=NAME)) == []
+        node.told(ev.ContainerDiscarded(name=NAME))
+    assert node.states == []
+
+
+def test_one_without_a_slot_is_killed_too_when_the_majority_is_lost() -> None:
+    """Who decides, on the other side, may have found another place for it."""
+    node = Voting()
+    node.listed(SEEN)
+    assert node.tick(1, DOS, TRES) == []
+    assert node.tick(3) == [discard(timeout_s=0.0)]
 
 
 @pytest.mark.parametrize(

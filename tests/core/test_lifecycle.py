@@ -274,6 +274,26 @@ def test_one_that_is_to_be_killed_gets_no_time_to_end() -> None:
     assert story.play(ANSWERED) == [killed]
 
 
+@pytest.mark.parametrize("last_fails", [True, False])
+def test_one_that_stops_in_order_is_killed_and_waits_for_both_answers(
+    last_fails: bool,
+) -> None:
+    """The second answer would meet the next container of that name."""
+    killed = attrs.evolve(DISCARD, timeout_s=0.0)
+    story = running()
+    assert story.play(Unwanted()) == [DISCARD]
+    assert story.play(Unwanted(kill=True)) == [killed]
+    assert story.play(Unwanted(kill=True)) == []
+    done = ContainerDiscarded(name=NAME)
+    assert story.play(done if last_fails else REFUSED) == []
+    assert story.state() is State.STOPPING
+    if last_fails:
+        assert story.play(REFUSED) == [after(1.0)]
+        assert story.play(DUE) == [killed]
+    story.play(done)
+    assert story.life is None
+
+
 def test_an_older_timer_does_not_discard_a_second_time() -> None:
     """The second answer would meet the next container of that name."""
     story = Story()

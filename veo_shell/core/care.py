@@ -198,13 +198,13 @@ class Care:
             return Fate.UNKNOWN
         if record.service is None:
             return Fate.REMOVED
+        if banned and record.service.on_partition is OnPartition.MAJORITY:
+            return Fate.BANNED
         slot = self._view.slot(identity.uid, identity.slot)
         if slot is None:  # before this node has seen the others' table it may be there
             return Fate.CONTESTED if self._could_start else Fate.UNKNOWN
         if not slot.wanted:
             return Fate.ENDED
-        if banned and record.service.on_partition is OnPartition.MAJORITY:
-            return Fate.BANNED
         named = slot.node, slot.container_generation
         if named == (self._node, identity.generation):
             return Fate.WANTED
@@ -217,19 +217,22 @@ class Care:
         return head is not None and head.protocol == 1
 
     def _judge(self, name: str, life: Life, banned: bool, now: float) -> None:
-        """Have a container end that is to; one that is contested only if it is down."""
-        if not life.wanted:
-            return
+        """Have a container end that is to; one that is contested only if it is down.
+
+        The ban reaches one that stops in order too: it would run on beside another.
+        """
         fate = self._fate(life.identity, banned)
-        if fate is Fate.CONTESTED:
+        if fate is Fate.BANNED:
+            self._live(name, Unwanted(kill=True), now)
+        elif not life.wanted:
+            return
+        elif fate is Fate.CONTESTED:
             if not life.container.is_up and not self._is_relieved(life):
                 self._live(name, Unwanted(), now)
         elif fate is Fate.ENDED:
             self._live(name, Unwanted(drain_s=self._timing.drain_s), now)
         elif fate is Fate.REMOVED:
             self._live(name, Unwanted(), now)
-        elif fate is Fate.BANNED:
-            self._live(name, Unwanted(kill=True), now)
 
     def _is_relieved(self, life: Life) -> bool:
         """Tell whether one that is on its way up serves until another takes over."""

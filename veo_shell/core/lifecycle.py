@@ -110,7 +110,7 @@ class Life:
     good when the table gives the container up. `early_exit` is an end that the event
     stream told before the engine answered the order to start; `owed_exits`
     counts the reverse: ends known from an answer that the stream has yet to tell.
-    `is_discarding`: the engine was told to remove it and has not answered yet.
+    `discards`: orders to remove it that the engine has not answered yet.
     `changed_s` is when the state changed last.
     """
 
@@ -123,7 +123,7 @@ class Life:
     wanted: bool = True
     early_exit: ContainerExited | None = None
     owed_exits: int = 0
-    is_discarding: bool = False
+    discards: int = 0
     changed_s: float = 0.0
 
     def to(self, state: State, **changes: Any) -> Life:
@@ -316,13 +316,13 @@ def _discard(life: Life, event: LifeEvent, now: float) -> Step:
         container_id=life.container.id,
         timeout_s=life.stop_timeout_s,
     )
-    life = attrs.evolve(life, wanted=False, is_discarding=True)
+    life = attrs.evolve(life, wanted=False, discards=life.discards + 1)
     return life.to(State.STOPPING), [order]
 
 
 def _time_to_discard(life: Life, event: LifeEvent, now: float) -> Step:
     """Remove it after its drain or a failure; not twice, for an older timer."""
-    return (life, []) if life.is_discarding else _discard(life, event, now)
+    return (life, []) if life.discards else _discard(life, event, now)
 
 
 def _unwanted(life: Life, event: LifeEvent, now: float) -> Step:
@@ -340,17 +340,31 @@ def _unwanted_later(life: Life, event: LifeEvent, now: float) -> Step:
     return attrs.evolve(_sentenced(life, event), wanted=False), []
 
 
+def _hastened(life: Life, event: LifeEvent, now: float) -> Step:
+    """Kill what is stopping in order, once."""
+    assert isinstance(event, Unwanted)
+    is_killed = life.discards and not life.stop_timeout_s
+    if is_killed or not event.kill:
+        return life, []
+    return _discard(_sentenced(life, event), event, now)
+
+
 def _sentenced(life: Life, event: Unwanted) -> Life:
     return attrs.evolve(life, stop_timeout_s=0.0) if event.kill else life
 
 
 def _discarded(life: Life, event: LifeEvent, now: float) -> Step:
+    """Forget it with the last answer: one more would meet the next of its name."""
+    if life.discards > 1:
+        return attrs.evolve(life, discards=life.discards - 1), []
     return None, []
 
 
 def _discard_failed(life: Life, event: LifeEvent, now: float) -> Step:
     assert isinstance(event, EngineFailed)
-    life = attrs.evolve(life, is_discarding=False)
+    life = attrs.evolve(life, discards=life.discards - 1)
+    if life.discards:
+        return life, []
     return (
         life.to(State.STOPPING, reason=event.reason),
         [After(name=life.container.name, delay_s=RETRY_S)],
@@ -492,6 +506,6 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
     (S.STOPPING, ContainerExited): _ignore,
     (S.STOPPING, ContainerGone): _ignore,
     (S.STOPPING, HealthChanged): _ignore,
-    (S.STOPPING, Unwanted): _ignore,
+    (S.STOPPING, Unwanted): _hastened,
     (S.STOPPING, Found): _ignore,
 }
