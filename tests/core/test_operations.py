@@ -442,6 +442,35 @@ def test_a_removed_node_is_gone_with_its_vote_and_may_come_back_undrained() -> N
     assert desk.view.node_record(DOS) == record
 
 
+@pytest.mark.parametrize("forgetful", [False, True], ids=["here", "elsewhere"])
+def test_a_late_repetition_does_not_undo_what_was_decided_since(
+    forgetful: bool,
+) -> None:
+    desk = Desk(forgetful=forgetful)
+    for event in (
+        drain("a", DOS, True),
+        role("b", DOS, "edge"),
+        drain("c", DOS, False),
+        role("d", DOS, "core"),
+    ):
+        desk.ask(event)
+    before = desk.view.node_record(DOS)
+    desk.ask(drain("a", DOS, True))
+    desk.ask(role("b", DOS, "edge"))
+    assert desk.view.node_record(DOS) == before
+    assert len(desk.notes) == 4
+
+
+def test_who_joined_afresh_is_not_removed_by_a_late_repetition() -> None:
+    desk = Desk(forgetful=True)
+    desk.ask(remove_node("a", DOS))
+    desk.view.merge_document(document(DOS, disk_id="another"))
+    desk.ask(remove_node("a", DOS))
+    assert desk.view.head(DOS) is not None
+    desk.ask(remove_node("b", DOS))
+    assert desk.view.head(DOS) is None
+
+
 @pytest.mark.parametrize(
     "event",
     [

@@ -413,6 +413,7 @@ class NodeRecord:
 
     `removed` is the disk id of the state that must not come back; a node of that name
     joins with a fresh one. `votes`: it counts where a majority is asked for.
+    `operations` are the last that changed it: asked again, they are not done again.
     """
 
     node: str
@@ -422,6 +423,7 @@ class NodeRecord:
     drained: bool = False
     removed: str = ""
     votes: bool = False
+    operations: tuple[str, ...] = ()
     cause: str = ""
 
     @property

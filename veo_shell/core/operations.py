@@ -8,7 +8,7 @@ disk and on another's (`core/copies.py`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -35,6 +35,8 @@ from veo_shell.errors import (
 )
 
 OPERATIONS_KEPT = 10
+
+Changed = TypeVar("Changed", ServiceRecord, NodeRecord)
 
 
 class Operations:
@@ -186,57 +188,52 @@ class Operations:
 
     def _assign_role(self, event: ev.RoleAssigned) -> None:
         text = f"{event.node}: role {event.role}, by an operator"
-        self._change_node(event.node, "role", text, role=event.role)
+        self._change_node(event, "role", text, role=event.role)
 
     def _drain(self, event: ev.DrainAsked) -> None:
         what = "is drained" if event.drained else "takes work again"
         text = f"{event.node} {what}, by an operator"
-        self._change_node(event.node, "drained", text, drained=event.drained)
+        self._change_node(event, "drained", text, drained=event.drained)
 
     def _remove_node(self, event: ev.RemoveNodeAsked) -> None:
-        head = self._view.head(event.node)
-        if head is None:
-            old = self._view.node_record(event.node)
-            if old is None or not old.removed:
-                raise UnknownNode(f"no node is called {event.node}")
+        head, old = self._view.head(event.node), self._view.node_record(event.node)
+        if head is None and old is not None and old.removed:
             self._confirm(old)
             return
         text = f"{event.node} removed from the cluster by an operator"
         self._change_node(
-            event.node,
+            event,
             "node removed",
             text,
-            removed=head.identity,
+            removed=head.identity if head else "",
             votes=False,
             drained=False,
         )
 
-    def _change_node(self, node: str, kind: str, text: str, **changes: Any) -> None:
-        if self._view.head(node) is None:
-            raise UnknownNode(f"no node is called {node}")
-        cause = self._out.note(kind, text, about=node)
+    def _change_node(
+        self,
+        event: ev.RoleAssigned | ev.DrainAsked | ev.RemoveNodeAsked,
+        kind: str,
+        text: str,
+        **changes: Any,
+    ) -> None:
+        node = event.node
         old = self._view.node_record(node) or NodeRecord(
             node=node, revision=0, writer=""
         )
-        self._write(
-            attrs.evolve(
-                old,
-                **changes,
-                cause=cause,
-            )
-        )
+        if event.operation in old.operations:  # also of one that joined afresh since
+            self._confirm(old)
+            return
+        if self._view.head(node) is None:
+            raise UnknownNode(f"no node is called {node}")
+        cause = self._out.note(kind, text, about=node)
+        self._write(self._changed(old, event.operation, **changes, cause=cause))
 
     # Writing
 
-    def _changed(
-        self, record: ServiceRecord, operation: str, **changes: Any
-    ) -> ServiceRecord:
+    def _changed(self, record: Changed, operation: str, **changes: Any) -> Changed:
         operations = (*record.operations, operation)[-OPERATIONS_KEPT:]
-        return attrs.evolve(
-            record,
-            **changes,
-            operations=operations,
-        )
+        return attrs.evolve(record, **changes, operations=operations)
 
     def _note(
         self, kind: str, text: str, service: Service, uid: str, slot: int = -1
