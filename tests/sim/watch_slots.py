@@ -17,6 +17,7 @@ from veo_shell.core.model import (
     Restart,
     SlotRecord,
     State,
+    Status,
 )
 from veo_shell.core.placement import coordinator
 
@@ -112,6 +113,10 @@ class SlotWatch:
             raise Violation(
                 f"{process.name} wrote {record.key} before it saw another's view"
             )
+        if isinstance(record, NodeRecord) and not record.votes:
+            if process.machine.members.status(record.node) is not Status.LEFT:
+                raise Violation(f"{process.name} ends the vote of {record.node}")
+            return  # who coordinates may not have heard that it left
         about = record.key if isinstance(record, NodeRecord) else record.uid
         if coordinator(about, process.machine.members.coordinators()) != process.name:
             raise Violation(
