@@ -201,7 +201,7 @@ def test_an_engine_that_is_lost_without_a_reason_is_lost_all_the_same() -> None:
 )
 def test_facts_about_others_containers_are_passed_over(event: ev.Event) -> None:
     node = Dialogue(STANDS, SLOT)
-    node.listed(SEEN)
+    node.listed(SEEN, observed(uid="strange"))
     assert node.told(event) == []
     assert node.states == [State.RUNNING]
 
@@ -375,6 +375,35 @@ def test_what_happens_to_a_stranger_is_known_when_it_is_adopted() -> None:
     node.merge(STANDS, SLOT)
     assert node.follow() == []
     assert node.states == [State.RUNNING]
+
+
+@pytest.mark.parametrize(
+    ("event", "then", "orders"),
+    [
+        (
+            ev.ContainerExited(container_id=SEEN.id, exit_code=3),
+            State.BACKOFF,
+            [After(name=NAME, delay_s=0.1)],
+        ),
+        (
+            ev.HealthChanged(container_id=SEEN.id, health=Health.UNHEALTHY),
+            State.UNHEALTHY,
+            [],
+        ),
+        (ev.ContainerGone(container_id=SEEN.id), State.CREATING, [create()]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_stranger_is_adopted_as_what_became_of_it(
+    event: ev.Event, then: State, orders: list[Command]
+) -> None:
+    """Else DNS has one that has ended, until the next listing."""
+    node = Dialogue()
+    node.listed(observed(uid="strange"), SEEN)
+    assert node.told(event) == []
+    node.merge(STANDS, SLOT)
+    assert node.follow() == orders
+    assert node.states == [then]
 
 
 @pytest.mark.parametrize("running", [True, False])

@@ -21,6 +21,7 @@ from veo_shell.core.lifecycle import (
 from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import (
     Container,
+    Health,
     Identity,
     Observed,
     OnPartition,
@@ -138,6 +139,26 @@ class Care:
             if life.container.id == event.container_id:
                 self._live(name, event, now)
                 return
+        for name, observed in self._strangers.items():
+            if observed.id == event.container_id:
+                self._tell_of_stranger(name, observed, event)
+                return
+
+    def _tell_of_stranger(self, name: str, observed: Observed, event: Any) -> None:
+        """Keep what was listed of a stranger true: it may be adopted from that."""
+        if isinstance(event, ev.ContainerGone):
+            del self._strangers[name]
+        elif isinstance(event, ev.HealthChanged):
+            self._strangers[name] = attrs.evolve(observed, health=event.health)
+        else:
+            self._strangers[name] = attrs.evolve(
+                observed,
+                running=False,
+                exit_code=event.exit_code,
+                oom_killed=event.oom_killed,
+                health=Health.NONE,
+                ports=(),
+            )
 
     def on_tick(self, now: float) -> None:
         """Look whether this node may run what wants a majority of the nodes.
