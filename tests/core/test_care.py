@@ -184,6 +184,16 @@ def test_a_listing_after_the_engine_was_away_is_believed() -> None:
     assert node.states == [State.BACKOFF]
 
 
+def test_what_its_engine_ended_is_no_end_of_its_own() -> None:
+    job = attrs.evolve(WEB, restart=Restart.ON_FAILURE)
+    node = Dialogue(service(spec=job), SLOT)
+    node.listed(SEEN)
+    node.told(ev.ContainerExited(container_id=SEEN.id, exit_code=0))
+    assert node.states == [State.EXITED]
+    node.care.on_engine_lost(ev.EngineLost(reason="refused"), node.now)
+    assert node.states == [State.BACKOFF]
+
+
 def test_an_engine_that_is_lost_without_a_reason_is_lost_all_the_same() -> None:
     node = Dialogue()
     node.care.on_engine_lost(ev.EngineLost(reason=""), node.now)

@@ -512,6 +512,55 @@ def test_what_obeys_its_engine_as_that_ends_has_not_done_its_job() -> None:
     assert story.play(DUE) == [START]
 
 
+@pytest.mark.parametrize("limit", [1, 2], ids=["used up", "not yet"])
+@pytest.mark.parametrize("code", [0, 143])
+def test_the_end_of_its_engine_does_not_use_up_a_restart_count(
+    limit: int, code: int
+) -> None:
+    story = running(restart=Restart.ALWAYS, restart_count=limit)
+    story.play(exited(1))
+    story.play(DUE)
+    story.play(ANSWERED)
+    story.play(exited(code))
+    assert story.state() is (State.FAILED if limit == 1 else State.BACKOFF)
+    assert story.play(EngineEnded()) == []
+    over = attrs.evolve(ENDED, exit_code=code)
+    assert story.play(Found(observed=over, anew=True)) == [after(0.0)]
+    assert story.play(DUE) == [START]
+    story.play(ANSWERED)
+    assert (story.state(), story.container.restarts) == (State.RUNNING, 1)
+    story.play(exited(1))
+    assert story.state() is (State.FAILED if limit == 1 else State.BACKOFF)
+
+
+def test_one_that_is_started_as_its_engine_ends_is_not_restarted_for_that() -> None:
+    story = running()
+    story.play(exited(143))
+    assert story.play(DUE) == [START]
+    assert story.play(EngineEnded()) == []
+    assert story.play(REFUSED) != []
+    assert story.play(DUE) == [START]
+    story.play(ANSWERED)
+    assert (story.state(), story.container.restarts) == (State.RUNNING, 0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "order"), [(ENDED, START), (None, CREATE)], ids=["it stands", "it is gone"]
+)
+def test_what_ended_with_its_engine_untold_was_not_restarted_either(
+    seen: Observed | None, order: Command
+) -> None:
+    story = running()
+    assert story.play(EngineEnded()) == []
+    assert story.state() is State.RUNNING
+    assert story.play(Found(observed=seen, anew=True)) == [after(0.0)]
+    assert story.play(DUE) == [order]
+    if seen is None:
+        story.play(ContainerCreated(name=NAME, container_id="c1"))
+    story.play(ANSWERED)
+    assert (story.state(), story.container.restarts) == (State.RUNNING, 0)
+
+
 @pytest.mark.parametrize("seen", [ENDED, None], ids=["it stands", "it is gone"])
 def test_what_waits_to_be_started_waits_no_longer_for_a_new_engine(
     seen: Observed | None,
@@ -536,11 +585,14 @@ def test_what_has_done_its_job_stays_ended_when_its_engine_ends(
     assert story.state() is State.EXITED
 
 
-def test_a_job_that_its_engine_ended_is_over() -> None:
+@pytest.mark.parametrize(
+    ("seen", "code"), [(ENDED, 3), (None, 137)], ids=["it stands", "it is gone"]
+)
+def test_a_job_that_its_engine_ended_is_over(seen: Observed | None, code: int) -> None:
     story = running(restart=Restart.NEVER)
-    assert story.play(Found(observed=ENDED, anew=True)) == []
+    assert story.play(Found(observed=seen, anew=True)) == []
     assert story.state() is State.EXITED
-    assert story.container.exit_code == 3
+    assert (story.container.exit_code, story.container.ports) == (code, ())
 
 
 def test_what_cannot_happen_is_loud() -> None:
@@ -549,7 +601,8 @@ def test_what_cannot_happen_is_loud() -> None:
 
 
 def test_every_state_but_the_first_hears_all_that_an_engine_may_tell() -> None:
-    told = [ContainerExited, ContainerGone, HealthChanged, ContainerStarted, Found]
+    by_id = [ContainerExited, ContainerGone, HealthChanged, ContainerStarted]
+    told = [*by_id, Found, EngineEnded]
     states = [s for s in State if s is not State.PENDING]
     missing = [
         (state, event)

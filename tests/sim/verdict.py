@@ -139,7 +139,7 @@ def _lost_slot_unrest(
         return ""
     if slot.node is None:
         return "it waits, though a node fits"
-    if service.restart is Restart.NEVER or _is_done(view, slot, service):
+    if slot.done or service.restart is Restart.NEVER or _is_done(view, slot, service):
         return ""
     status = decider.machine.members.status(slot.node)
     gone = view.head(slot.node) is None or status is Status.LEFT
@@ -165,7 +165,7 @@ def _slot_unrest(
     box, is_done = boxes.get(named.name), _is_done(view, slot, service)
     ended = process.host.engine.boxes.get(named.id)
     is_told = ended is not None and ended.seen_by == process.boot_id
-    if is_told and not is_job and named.state is not State.FAILED:
+    if is_told and not is_job:
         return f"{named.name} was ended by its engine, not by itself"
     if box is None and not is_done:
         return f"{named.name} does not run: {named.state.value} {named.reason}"

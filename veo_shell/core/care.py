@@ -116,9 +116,8 @@ class Care:
         self._out.note(
             "engine", f"the engine is away: {event.reason}", about=self._node
         )
-        for name, life in list(self.lives.items()):
-            if life.container.state is State.EXITED:
-                self._live(name, EngineEnded(), now)
+        for name in list(self.lives):
+            self._live(name, EngineEnded(), now)
 
     def on_named(self, event: Any, now: float) -> None:
         """Pass an answer of the engine, or a timer, to the container it is about."""

@@ -377,10 +377,10 @@ def _found(life: Life, event: LifeEvent, now: float) -> Step:
     seen = event.observed
     if not event.anew and now - life.changed_s < SETTLE_S:
         return life, []
+    if event.anew and not (seen and seen.running):
+        return _resume(life, seen)
     if seen is None:
         return _vanished(life, event, now)
-    if not seen.running and event.anew:
-        return _resume(life, seen)
     if not seen.running:
         return _ended(life, seen.exit_code, seen.oom_killed, now)
     state = State.UNHEALTHY if seen.health is Health.UNHEALTHY else State.RUNNING
@@ -404,22 +404,27 @@ def _adopt(life: Life, event: LifeEvent, now: float) -> Step:
     return life.to(State.BACKOFF), [After(name=life.container.name, delay_s=0.0)]
 
 
-def _resume(life: Life, seen: Observed) -> Step:
-    """Decide about one that was ended by the end of its engine.
+def _resume(life: Life, seen: Observed | None) -> Step:
+    """Decide about one that was ended by the end of its engine, and perhaps removed.
 
-    Its exit code tells nothing then.
+    Its exit code tells nothing then, and the start that follows is no restart.
     """
-    if life.service.restart is Restart.NEVER:
-        return life.to(
-            State.EXITED,
-            id=seen.id,
-            exit_code=seen.exit_code,
-            oom_killed=seen.oom_killed,
-            ports=(),
-            reason=f"exit code {seen.exit_code}",
-        ), []
-    life = life.to(State.BACKOFF, id=seen.id, ports=(), reason="its engine ended")
-    return life, [After(name=life.container.name, delay_s=0.0)]
+    seen_id, exit_code = (seen.id, seen.exit_code) if seen else ("", 137)
+    life = attrs.evolve(life, started_s=None).to(
+        State.BACKOFF,
+        id=seen_id,
+        health=Health.NONE,
+        ports=(),
+        reason="its engine ended",
+    )
+    if life.service.restart is not Restart.NEVER:
+        return life, [After(name=life.container.name, delay_s=0.0)]
+    return life.to(
+        State.EXITED,
+        exit_code=exit_code,
+        oom_killed=seen is not None and seen.oom_killed,
+        reason=f"exit code {exit_code}",
+    ), []
 
 
 def _found_idle(life: Life, event: LifeEvent, now: float) -> Step:
@@ -441,11 +446,17 @@ def _found_idle(life: Life, event: LifeEvent, now: float) -> Step:
 
 
 def _ended_with_engine(life: Life, event: LifeEvent, now: float) -> Step:
-    """Take back that it had done its job: asked to end by its engine, it obeyed."""
+    """Take back that it had ended: asked to by its engine, it obeyed.
+
+    The start that follows counts as the first: it is no restart.
+    """
     asked = now - life.changed_s < ENGINE_STOP_S
     if life.service.restart is Restart.NEVER or not asked or not life.wanted:
         return life, []
-    return life.to(State.BACKOFF, reason="its engine ended"), []
+    life = attrs.evolve(life, started_s=None)
+    if life.container.state in (State.EXITED, State.FAILED):
+        life = life.to(State.BACKOFF, reason="its engine ended")
+    return life, []
 
 
 Row = Callable[[Life, LifeEvent, float], Step]
@@ -498,7 +509,12 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
         }.items()
     },
     (S.BACKOFF, TimerDue): _again,
-    (S.EXITED, EngineEnded): _ended_with_engine,
+    **{
+        (state, EngineEnded): _ended_with_engine
+        for state in (S.CREATING, S.STARTING, S.BACKOFF, S.EXITED, S.FAILED)
+    },
+    # What becomes of these the next listing tells.
+    **{(s, EngineEnded): _ignore for s in (S.RUNNING, S.UNHEALTHY, S.STOPPING)},
     (S.STOPPING, ContainerDiscarded): _discarded,
     (S.STOPPING, EngineFailed): _discard_failed,
     (S.STOPPING, TimerDue): _time_to_discard,
