@@ -725,7 +725,7 @@ def test_where_a_third_one_runs_a_majority_service_is_healed_first() -> None:
     ],
 )
 def test_what_stays_on_a_drained_node(spec: Service, held: Container) -> None:
-    desk = Desk(web(spec), at(DOS), held)
+    desk = Desk(web(spec), at(DOS, done=held.state is State.EXITED), held)
     desk.write(decision(DOS, drained=True))
     assert desk.decide(5) == []
 
@@ -756,6 +756,30 @@ def test_a_node_that_is_lost_while_a_slot_moves(
     record = desk.view.slot(U1, 0)
     assert record is not None
     assert (record.node, record.handover, record.made) == then
+
+
+@pytest.mark.parametrize("state", [State.EXITED, State.FAILED])
+def test_a_job_that_is_done_is_not_run_again_when_its_node_is_removed(
+    state: State,
+) -> None:
+    desk = Desk(web(), at(DOS), runs(DOS, state=state))
+    (record,) = desk.decide(2)
+    assert (record.done, record.node, record.generation) == (True, DOS, 1)
+    desk.view.merge_record(decision(DOS, removed=document(DOS).identity, revision=99))
+    assert desk.view.head(DOS) is None
+    assert desk.decide(5) == []
+
+
+def test_one_that_runs_again_is_not_done() -> None:
+    """Its engine had ended it."""
+    desk = Desk(web(), at(DOS), runs(DOS, state=State.EXITED))
+    desk.decide(2)
+    desk.run(runs(DOS))
+    (record,) = desk.decide(2)
+    assert not record.done
+    desk.lose(DOS)
+    (moved,) = desk.decide(1)
+    assert moved.node != DOS
 
 
 @pytest.mark.parametrize("status", [Status.DEAD, Status.LEFT])

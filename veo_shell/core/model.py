@@ -379,6 +379,7 @@ class SlotRecord:
     slot that are to stop; any other that runs stays until a decision names it.
     `handover`: the container named takes over as soon as it is ready. `wanted` False:
     the slot was given up (stopped, scaled away); its number may be filled again.
+    `done`: its container has ended for good, and the slot is not filled again.
     `operation` is the one that asked for it last: asked again of another coordinator,
     it is answered from here. `cause` is the journal's id of the decision.
     """
@@ -394,6 +395,7 @@ class SlotRecord:
     made: int = 0
     ends: tuple[str, ...] = ()
     handover: bool = False
+    done: bool = False
     cause: str = ""
 
     @property

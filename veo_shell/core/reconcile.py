@@ -112,6 +112,7 @@ class Reconciler:
                 made=0,
                 ends=(),  # what runs on after all is contested again
                 handover=False,
+                done=False,
                 operation=operation or old.operation,
                 cause=entry,
             )
@@ -138,6 +139,7 @@ class Reconciler:
                 made=0,
                 ends=self.situation.still_there(slot, ends),
                 handover=True,
+                done=False,
                 operation=operation or slot.operation,
                 cause=entry,
             )
@@ -157,7 +159,7 @@ class Reconciler:
         self._give_up_surplus(record, service)
         for slot in self.view.slots(uid):
             if slot.wanted and self._is_rested(slot):
-                self._slot(slot, service)
+                self._slot(self._with_its_end(slot), service)
         self._drain(record, service)
 
     def _fill(self, record: ServiceRecord, service: Service, number: int) -> None:
@@ -194,6 +196,15 @@ class Reconciler:
                 "given up", text, service, record.uid, slot.slot, record.cause
             )
             self._write(given_up(slot, entry))
+
+    def _with_its_end(self, slot: SlotRecord) -> SlotRecord:
+        """Note that its container has ended for good: its node may be removed."""
+        named = self.situation.named(slot)
+        if named is None or not self.situation.is_reached(named.node):
+            return slot
+        if slot.done is has_ended(named):
+            return slot
+        return self._write(attrs.evolve(slot, done=not slot.done))
 
     def _slot(self, slot: SlotRecord, service: Service) -> None:
         named = self.situation.named(slot)
@@ -311,6 +322,7 @@ class Reconciler:
                 made=stays.generation if knows_made else 0,
                 ends=tuple(name for name in ends if name != stays.name),
                 handover=False,
+                done=False,
                 wanted=True,
                 cause=entry,
             )

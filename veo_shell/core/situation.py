@@ -66,7 +66,7 @@ class Situation:
     def is_movable(self, slot: SlotRecord, service: Service) -> bool:
         """Tell whether an instance may run elsewhere: a job would run twice."""
         named = self.named(slot)
-        ended = named is not None and has_ended(named)
+        ended = slot.done if named is None else has_ended(named)
         return service.restart is not Restart.NEVER and not ended
 
     def must_move(self, slot: SlotRecord, service: Service) -> bool:
