@@ -82,6 +82,10 @@ class FixedHost:
     """A machine that always has the same."""
 
     cpus: float = 4.0
+    boot: str = "boot 1"
+
+    def boot_id(self) -> str:
+        return self.boot
 
     def resources(self) -> Resources:
         return Resources(

@@ -141,6 +141,7 @@ class Node:
             resources=self._host.resources(),
             role=config.role,
             disk_id=disk_id,
+            host_boot=self._host.boot_id(),
             protocol=PROTOCOL,
         )
         return Machine(

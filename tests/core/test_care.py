@@ -169,6 +169,43 @@ def test_what_is_remembered_of_one_that_is_gone_from_the_engine(
         assert node.care.lives[NAME].container.restarts == 3
 
 
+@pytest.mark.parametrize(
+    ("rebooted", "before", "restart", "then"),
+    [
+        pytest.param(True, State.RUNNING, Restart.ON_FAILURE, State.BACKOFF, id="ran"),
+        pytest.param(
+            True, State.UNHEALTHY, Restart.ON_FAILURE, State.BACKOFF, id="ill"
+        ),
+        pytest.param(True, State.EXITED, Restart.ON_FAILURE, State.EXITED, id="over"),
+        pytest.param(True, State.RUNNING, Restart.NEVER, State.EXITED, id="once"),
+        pytest.param(True, None, Restart.ON_FAILURE, State.EXITED, id="not known"),
+        pytest.param(False, State.RUNNING, Restart.ON_FAILURE, State.EXITED, id="away"),
+    ],
+)
+def test_what_ran_when_its_host_was_rebooted_has_not_done_its_job(
+    rebooted: bool, before: State | None, restart: Restart, then: State
+) -> None:
+    """It answered the host's SIGTERM with exit code 0."""
+    node = Dialogue(service(spec=attrs.evolve(WEB, restart=restart)), SLOT)
+    held = [] if before is None else [container(state=before, restarts=3)]
+    node.care.remember(held, rebooted=rebooted)
+    orders = node.listed(attrs.evolve(SEEN, running=False, exit_code=0))
+    resumes = then is State.BACKOFF
+    assert orders == ([After(name=NAME, delay_s=0.0)] if resumes else [])
+    assert node.states == [then]
+    if resumes:
+        assert node.told(ev.TimerDue(name=NAME)) == [start()]
+        node.told(ev.StartAnswered(name=NAME, observed=SEEN))
+        assert node.care.lives[NAME].container.restarts == 3
+
+
+def test_what_runs_again_already_after_a_reboot_is_adopted() -> None:
+    node = Dialogue(STANDS, SLOT)
+    node.care.remember([container()], rebooted=True)
+    assert node.listed(SEEN) == []
+    assert node.states == [State.RUNNING]
+
+
 def test_a_listing_after_the_engine_was_away_is_believed() -> None:
     node = Dialogue(STANDS, SLOT)
     node.listed(SEEN)

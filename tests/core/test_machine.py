@@ -834,6 +834,31 @@ class Dialogue:
 UNO, DOS = document(), document("dos@dos")
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "state"),
+    [
+        ("boot 1", "boot 2", State.BACKOFF),
+        ("boot 1", "boot 1", State.EXITED),
+        ("", "boot 2", State.EXITED),
+        ("boot 1", "", State.EXITED),
+    ],
+    ids=["rebooted", "not rebooted", "not known before", "not known now"],
+)
+def test_a_node_tells_from_its_disk_that_its_host_was_rebooted(
+    before: str, now: str, state: State
+) -> None:
+    spec = attrs.evolve(WEB, restart=Restart.ON_FAILURE)
+    machine = Machine(document(host_boot=now), "veo", Timing(), 100.0, alone=True)
+    held = document(host_boot=before, containers=(container(),))
+    machine.restore([held], [service(spec=spec), slot("uno@uno")], 100.0)
+    over = attrs.evolve(observed(), running=False, exit_code=0)
+    commands = machine.handle(ev.EngineListed(containers=(over,)), 100.0)
+    (save,) = [command for command in commands if isinstance(command, Save)]
+    (saved,) = save.documents
+    assert saved.host_boot == now
+    assert [c.state for c in saved.containers] == [state]
+
+
 def test_what_is_told_goes_out_before_all_else_then_what_is_to_be_saved() -> None:
     node = Dialogue()
     node.list()

@@ -129,6 +129,7 @@ documents = st.builds(
     ),
     role=words,
     disk_id=words,
+    host_boot=words,
     protocol=naturals,
     containers=tuples(containers),
 )

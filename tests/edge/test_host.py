@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_resources_are_those_of_the_kernel(tmp_path: Path) -> None:
     assert 0 < seen.memory.available_bytes <= total
     assert seen.disk.total_bytes == disk.f_blocks * disk.f_frsize
     assert 0 <= seen.disk.free_bytes <= seen.disk.total_bytes
+
+
+def test_its_boot_has_a_name_that_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = LocalHost(tmp_path)
+    boot = host.boot_id()
+    assert uuid.UUID(boot)
+    assert LocalHost(tmp_path).boot_id() == boot
+    monkeypatch.setattr("veo_shell.edge.host.BOOT_ID", tmp_path / "none")
+    assert host.boot_id() == ""
 
 
 def test_resources_are_of_the_disk_with_the_data() -> None:

@@ -87,7 +87,7 @@ class Engine:
         self._random = random
         self._ids = 0
         self._ports = 49152
-        self._power = 0
+        self.powered = 0
         self.boxes: dict[str, Box] = {}
         self.is_up = True
         self._is_ending = False
@@ -226,7 +226,7 @@ class Engine:
 
     def wind_down(self) -> None:
         """Let the engine end in order: its containers first, which is still told."""
-        self._is_ending, power = True, self._power
+        self._is_ending, power = True, self.powered
         self.trouble_s = self._clock.now
         for box in self.own():
             if box.running:
@@ -259,7 +259,7 @@ class Engine:
 
     def lose_power(self) -> None:
         """Let the host go dark: nothing runs, nothing that was ordered is done."""
-        self._power += 1
+        self.powered += 1
         self.stop(containers=True)
         self.failing = self.hung_until_s = 0.0
 
@@ -270,7 +270,7 @@ class Engine:
     # Inside
 
     def _wind_up(self, power: int) -> None:
-        if self._is_ending and power == self._power:
+        if self._is_ending and power == self.powered:
             self._is_ending = False
             self.stop(containers=True)
 
@@ -311,10 +311,10 @@ class Engine:
         then: Callable[[], None] | None = None,
     ) -> None:
         """Do something after a while, and tell what came of it, or go on with it."""
-        power = self._power
+        power = self.powered
 
         def carry_out() -> None:
-            if power != self._power:
+            if power != self.powered:
                 return
             if self._clock.now < self.hung_until_s:
                 self.trouble_s = self._clock.now

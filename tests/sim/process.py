@@ -92,6 +92,7 @@ class Process(Loop):
             resources=host.resources,
             role=host.role,
             disk_id=host.disk.id,
+            host_boot=str(host.engine.powered),
             protocol=PROTOCOL,
         )
 

@@ -72,6 +72,7 @@ class Care:
         self._members = members
         self._out = out
         self._remembered: dict[str, Container] = {}
+        self._rebooted = False
         self._strangers: dict[str, Observed] = {}
         self._entries: dict[str, str] = {}
         self._again: set[str] = set()
@@ -93,8 +94,14 @@ class Care:
         """Tell whether nothing of ours is left on this node's engine."""
         return self._listed and not self.lives
 
-    def remember(self, containers: Iterable[Container]) -> None:
-        """Take back from disk how often they were restarted, and which had ended."""
+    def remember(
+        self, containers: Iterable[Container], *, rebooted: bool = False
+    ) -> None:
+        """Take back from disk how often they were restarted, and which had ended.
+
+        `rebooted`: the host was since; what ran then was ended by that.
+        """
+        self._rebooted = rebooted
         self._remembered = {container.name: container for container in containers}
 
     # What the engine says
@@ -322,9 +329,11 @@ class Care:
     def _take(
         self, name: str, observed: Observed, service: Service, now: float
     ) -> None:
+        old = self._remembered.get(name)
+        cut_off = self._rebooted and old is not None and old.is_up
         life = self._life(observed.identity, service)
         self._keep(name, attrs.evolve(life, changed_s=now))
-        self._live(name, Found(observed=observed, anew=True), now)
+        self._live(name, Found(observed=observed, anew=True, cut_off=cut_off), now)
         self._again.add(observed.identity.uid)
 
     def _life(self, identity: Identity, service: Service) -> Life:

@@ -73,11 +73,13 @@ class Unwanted:
 class Found:
     """The engine was listed: it holds this container, or (None) does not.
 
-    `anew`: the engine was away before; all that we knew of it is older.
+    `anew`: the engine was away before; all that we knew of it is older. `cut_off`: it
+    ran when its host ended, and that has booted since.
     """
 
     observed: Observed | None
     anew: bool = False
+    cut_off: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -378,7 +380,7 @@ def _found(life: Life, event: LifeEvent, now: float) -> Step:
     if not event.anew and now - life.changed_s < SETTLE_S:
         return life, []
     if event.anew and not (seen and seen.running):
-        return _resume(life, seen)
+        return _resume(life, seen, "its engine ended")
     if seen is None:
         return _vanished(life, event, now)
     if not seen.running:
@@ -391,21 +393,23 @@ def _adopt(life: Life, event: LifeEvent, now: float) -> Step:
     """Take over a container found on the engine, created or run by an earlier us.
 
     One that ended meanwhile is judged by its exit code: a finished job is not run
-    again because its node was.
+    again because its node was. That tells nothing of one that its host ended.
     """
     assert isinstance(event, Found)
     seen = event.observed
     assert seen is not None
     if seen.running:
         return _running(life, seen, now)
+    if event.cut_off:
+        return _resume(life, seen, "its host ended")
     life = life.to(State.EXITED, id=seen.id)
     if seen.ever_started:
         return _ended(life, seen.exit_code, seen.oom_killed, now)
     return life.to(State.BACKOFF), [After(name=life.container.name, delay_s=0.0)]
 
 
-def _resume(life: Life, seen: Observed | None) -> Step:
-    """Decide about one that was ended by the end of its engine, and perhaps removed.
+def _resume(life: Life, seen: Observed | None, why: str) -> Step:
+    """Decide about one that was ended by its engine's or host's end, or removed then.
 
     Its exit code tells nothing then, and the start that follows is no restart.
     """
@@ -415,7 +419,7 @@ def _resume(life: Life, seen: Observed | None) -> Step:
         id=seen_id,
         health=Health.NONE,
         ports=(),
-        reason="its engine ended",
+        reason=why,
     )
     if life.service.restart is not Restart.NEVER:
         return life, [After(name=life.container.name, delay_s=0.0)]

@@ -161,7 +161,9 @@ class Machine:
         for document in documents:
             self._exchange.restore(document, now)
             if document.node == self.me:
-                self._care.remember(document.containers)
+                boots = document.host_boot, self.own.host_boot
+                rebooted = all(boots) and len(set(boots)) > 1
+                self._care.remember(document.containers, rebooted=rebooted)
         return self._flush()
 
     def handle(self, event: ev.Event, now: float) -> list[Command]:

@@ -323,7 +323,8 @@ class NodeDocument:
 
     Merging keeps the higher `(incarnation, version)`. `role` is the one from the
     node's own file; what operators assigned is in its `NodeRecord`. `engine_lost` says
-    why its Docker Engine does not answer, "" while it does.
+    why its Docker Engine does not answer, "" while it does. `boot_id` is the process's,
+    `host_boot` that of the machine it runs on, "" where that cannot be told.
     """
 
     node: str
@@ -338,6 +339,7 @@ class NodeDocument:
     role: str = ""
     engine_lost: str = ""
     disk_id: str = ""
+    host_boot: str = ""
     protocol: int = 1
     containers: tuple[Container, ...] = ()
 

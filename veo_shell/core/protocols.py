@@ -149,6 +149,9 @@ class Host(Protocol):
     def resources(self) -> Resources:
         """Return what it has and what is free, now."""
 
+    def boot_id(self) -> str:
+        """Return what is another after each boot of it, "" if that cannot be told."""
+
 
 class Clock(Protocol):
     """Time, injected so that tests can move it."""

@@ -12,6 +12,9 @@ import psutil
 from veo_shell.core.model import Cpu, Disk, Memory, Resources
 from veo_shell.errors import StartError, UsageError
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Drawn by chance by the kernel as it boots (random(4)); the same in containers."""
+
 
 class LocalHost:
     """This machine; `data_dir` lies on the disk that is counted."""
@@ -28,6 +31,13 @@ class LocalHost:
             memory=Memory(total_bytes=memory.total, available_bytes=memory.available),
             disk=Disk(total_bytes=disk.total, free_bytes=disk.free),
         )
+
+    def boot_id(self) -> str:
+        """Return what is another after each boot of it, "" if that cannot be told."""
+        try:
+            return BOOT_ID.read_text(encoding="ascii").strip()
+        except OSError:  # no Linux, or its /proc is hidden
+            return ""
 
 
 def primary_address() -> str:
