@@ -121,6 +121,14 @@ def test_nothing_is_done_before_the_engine_was_listed() -> None:
     assert node.follow() == []
 
 
+def test_a_job_that_is_done_is_not_run_again_when_its_container_is_lost() -> None:
+    """With this node's disk, say; the slot tells."""
+    node = Dialogue(STANDS, attrs.evolve(SLOT, done=True))
+    assert node.listed() == []
+    node.merge(attrs.evolve(SLOT, generation=2, revision=9))
+    assert node.follow() == [create(generation=2)]
+
+
 def test_nothing_is_started_before_it_may_decide() -> None:
     node = Dialogue(STANDS, SLOT)
     node.care.on_listed(ev.EngineListed(containers=()), 0.0)

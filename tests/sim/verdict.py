@@ -161,7 +161,7 @@ def _slot_unrest(
     named = _named(view, slot)
     if named is None:
         missing = f"{process.name} has no container for generation {slot.generation}"
-        return "" if is_job else missing
+        return "" if is_job or slot.done else missing
     box, is_done = boxes.get(named.name), _is_done(view, slot, service)
     ended = process.host.engine.boxes.get(named.id)
     is_told = ended is not None and ended.seen_by == process.boot_id

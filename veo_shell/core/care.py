@@ -280,8 +280,11 @@ class Care:
             self._again.add(slot.uid)
             return
         life = self._life(identity, service)
+        is_new = life.container.state is State.PENDING
+        if is_new and slot.done:  # the container went, and what is known of it
+            return
         self._keep(identity.container_name, life)
-        if life.container.state is State.PENDING:
+        if is_new:
             self._live(identity.container_name, Wanted(), now)
 
     def _runs_elsewhere(self, slot: SlotRecord, now: float) -> bool:
