@@ -64,6 +64,7 @@ def victim_of(beside: Swarm, number: int) -> str:
 
     A new leader waits for much longer before it takes a node for lost. VEO has none.
     """
+    soon(beside.is_whole)  # it has no leader for a while after it lost it
     leader = next(host for host in HOSTS if beside.is_led_by(host))
     return leader if number % 2 else others(leader)[number // 2 % 2]
 
