@@ -42,7 +42,7 @@ class Host:
         self.process: Process | None = None
         self.is_powered = True
         self.is_gone = False
-        self.left_behind: list[str] = []  # ran when it left, its engine being away
+        self.left_behind: list[str] = []  # when it left, its engine being away
         self.failures = 0
         self._disks = 1
 
@@ -106,7 +106,7 @@ class Host:
             process.kill()
             self.is_gone = True
             if not self.engine.is_up:
-                self.left_behind = [box.id for box in self.engine.own() if box.running]
+                self.left_behind = [box.id for box in self.engine.own()]
             self.world.watch.left(self)
         else:
             process.writer.close()
