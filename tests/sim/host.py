@@ -105,7 +105,7 @@ class Host:
             process.writer.close()
             process.kill()
             self.is_gone = True
-            if not self.engine.is_up:
+            if process.machine.own.engine_lost or not self.engine.is_up:
                 self.left_behind = [box.id for box in self.engine.own()]
             self.world.watch.left(self)
         else:
