@@ -859,6 +859,18 @@ def test_a_node_tells_from_its_disk_that_its_host_was_rebooted(
     assert [c.state for c in saved.containers] == [state]
 
 
+def test_what_a_node_takes_back_does_not_go_over_what_its_engine_tells_first() -> None:
+    """What `restore` orders is performed after that."""
+    machine = Machine(document(), "veo", Timing(), 100.0, alone=True)
+    held = document(incarnation=7, containers=(container(),))
+    orders = machine.restore([held], [service(), slot("uno@uno")], 100.0)
+    told = machine.handle(ev.EngineListed(containers=(observed(),)), 100.0)
+    (save,) = [order for order in [*told, *orders] if isinstance(order, Save)]
+    (saved,) = save.documents
+    assert (save.ticket, saved.incarnation) == (1, 8)
+    assert [c.state for c in saved.containers] == [State.RUNNING]
+
+
 def test_what_is_told_goes_out_before_all_else_then_what_is_to_be_saved() -> None:
     node = Dialogue()
     node.list()

@@ -155,7 +155,11 @@ class Machine:
     def restore(
         self, documents: list[NodeDocument], records: list[Record], now: float
     ) -> list[Command]:
-        """Take back the view from disk: peers in it are unknown until heard."""
+        """Take back the view from disk: peers in it are unknown until heard.
+
+        What is to be saved goes with the first event: these commands wait for that, and
+        would put the document of before, which has no containers, over the newer one.
+        """
         for record in records:
             self.view.merge_record(record)
         for document in documents:
@@ -164,7 +168,9 @@ class Machine:
                 boots = document.host_boot, self.own.host_boot
                 rebooted = all(boots) and len(set(boots)) > 1
                 self._care.remember(document.containers, rebooted=rebooted)
-        return self._flush()
+        self.view.settle()
+        commands, self._out.commands = self._out.commands, []
+        return commands
 
     def handle(self, event: ev.Event, now: float) -> list[Command]:
         """Return what is to be done after the event, in order."""
