@@ -184,18 +184,28 @@ def test_what_is_remembered_of_one_that_is_gone_from_the_engine(
         pytest.param(
             True, State.UNHEALTHY, Restart.ON_FAILURE, State.BACKOFF, id="ill"
         ),
+        pytest.param(
+            True, State.STARTING, Restart.ON_FAILURE, State.BACKOFF, id="began"
+        ),
+        pytest.param(
+            True, State.BACKOFF, Restart.ON_FAILURE, State.BACKOFF, id="engine first"
+        ),
+        pytest.param(
+            False, State.BACKOFF, Restart.ON_FAILURE, State.BACKOFF, id="engine alone"
+        ),
         pytest.param(True, State.EXITED, Restart.ON_FAILURE, State.EXITED, id="over"),
         pytest.param(True, State.RUNNING, Restart.NEVER, State.EXITED, id="once"),
         pytest.param(True, None, Restart.ON_FAILURE, State.EXITED, id="not known"),
         pytest.param(False, State.RUNNING, Restart.ON_FAILURE, State.EXITED, id="away"),
     ],
 )
-def test_what_ran_when_its_host_was_rebooted_has_not_done_its_job(
+def test_what_was_to_run_on_when_its_host_was_rebooted_has_not_done_its_job(
     rebooted: bool, before: State | None, restart: Restart, then: State
 ) -> None:
     """It answered the host's SIGTERM with exit code 0."""
     node = Dialogue(service(spec=attrs.evolve(WEB, restart=restart)), SLOT)
-    held = [] if before is None else [container(state=before, restarts=3)]
+    old = container(restarts=3, reason="its engine ended")
+    held = [] if before is None else [attrs.evolve(old, state=before)]
     node.care.remember(held, rebooted=rebooted)
     orders = node.listed(attrs.evolve(SEEN, running=False, exit_code=0))
     resumes = then is State.BACKOFF
@@ -205,6 +215,14 @@ def test_what_ran_when_its_host_was_rebooted_has_not_done_its_job(
         assert node.told(ev.TimerDue(name=NAME)) == [start()]
         node.told(ev.StartAnswered(name=NAME, observed=SEEN))
         assert node.care.lives[NAME].container.restarts == 3
+
+
+@pytest.mark.parametrize("rebooted", [True, False])
+def test_a_job_that_was_made_and_never_started_is_started(rebooted: bool) -> None:
+    node = Dialogue(service(spec=ONCE), SLOT)
+    node.care.remember([container(state=State.STARTING)], rebooted=rebooted)
+    node.listed(attrs.evolve(SEEN, running=False, ever_started=False))
+    assert node.told(ev.TimerDue(name=NAME)) == [start()]
 
 
 def test_what_runs_again_already_after_a_reboot_is_adopted() -> None:

@@ -99,7 +99,7 @@ class Care:
     ) -> None:
         """Take back from disk how often they were restarted, and which had ended.
 
-        `rebooted`: the host was since; what ran then was ended by that.
+        `rebooted`: the host was since; what was to run on was ended by that.
         """
         self._rebooted = rebooted
         self._remembered = {container.name: container for container in containers}
@@ -333,13 +333,15 @@ class Care:
         self, name: str, observed: Observed, service: Service, now: float
     ) -> None:
         old = self._remembered.get(name)
-        cut_off = self._rebooted and old is not None and old.is_up
-        life = self._life(observed.identity, service)
+        cut_off = _cut_off(old, rebooted=self._rebooted) if old else ""
+        life = self._life(observed.identity, service, is_there=True)
         self._keep(name, attrs.evolve(life, changed_s=now))
         self._live(name, Found(observed=observed, anew=True, cut_off=cut_off), now)
         self._again.add(observed.identity.uid)
 
-    def _life(self, identity: Identity, service: Service) -> Life:
+    def _life(
+        self, identity: Identity, service: Service, *, is_there: bool = False
+    ) -> Life:
         container = Container(
             name=identity.container_name,
             service=identity.service,
@@ -351,8 +353,11 @@ class Care:
             image=service.image,
         )
         old = self._remembered.pop(container.name, None)
+        if old is not None:
+            is_lost = not is_there and service.restart is Restart.NEVER
+            container = _recalled(container, old, is_lost=is_lost)
         return Life(
-            container=_recalled(container, old, service) if old else container,
+            container=container,
             identity=identity,
             service=service,
             stop_timeout_s=self._timing.stop_timeout_s,
@@ -406,15 +411,27 @@ class Care:
             self._out.show(life.container)
 
 
-def _recalled(new: Container, old: Container, service: Service) -> Container:
+def _cut_off(old: Container, *, rebooted: bool) -> str:
+    """Return what ended one that an earlier run of the node meant to run on, if so.
+
+    "" where its exit code tells. One that waited to be started again has no exit code
+    that counts: its engine may have ended it.
+    """
+    if old.state is State.BACKOFF:
+        return old.reason
+    is_over = old.state in (State.EXITED, State.FAILED)
+    return "its host ended" if rebooted and not is_over else ""
+
+
+def _recalled(new: Container, old: Container, *, is_lost: bool) -> Container:
     """Return a container with what is remembered of it from an earlier run of the node.
 
-    What had ended for good stays so; what may run only once is not run again because
-    it is gone from the engine.
+    What had ended for good stays so. `is_lost`: it may run only once, and is gone from
+    the engine; if it was there it is not made again.
     """
     if old.state in (State.EXITED, State.FAILED):
         return attrs.evolve(old, address=new.address)
-    if old.id and service.restart is Restart.NEVER:
+    if is_lost and old.id:
         return attrs.evolve(
             new, id=old.id, state=State.EXITED, reason="ended while the node was away"
         )

@@ -73,13 +73,13 @@ class Unwanted:
 class Found:
     """The engine was listed: it holds this container, or (None) does not.
 
-    `anew`: the engine was away before; all that we knew of it is older. `cut_off`: it
-    ran when its host ended, and that has booted since.
+    `anew`: the engine was away before; all that we knew of it is older. `cut_off` says
+    what ended it, if not it itself: it was to run on.
     """
 
     observed: Observed | None
     anew: bool = False
-    cut_off: bool = False
+    cut_off: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -393,19 +393,20 @@ def _adopt(life: Life, event: LifeEvent, now: float) -> Step:
     """Take over a container found on the engine, created or run by an earlier us.
 
     One that ended meanwhile is judged by its exit code: a finished job is not run
-    again because its node was. That tells nothing of one that its host ended.
+    again because its node was. That tells nothing of one that was cut off.
     """
     assert isinstance(event, Found)
     seen = event.observed
     assert seen is not None
     if seen.running:
         return _running(life, seen, now)
+    if not seen.ever_started:
+        life = life.to(State.BACKOFF, id=seen.id)
+        return life, [After(name=life.container.name, delay_s=0.0)]
     if event.cut_off:
-        return _resume(life, seen, "its host ended")
+        return _resume(life, seen, event.cut_off)
     life = life.to(State.EXITED, id=seen.id)
-    if seen.ever_started:
-        return _ended(life, seen.exit_code, seen.oom_killed, now)
-    return life.to(State.BACKOFF), [After(name=life.container.name, delay_s=0.0)]
+    return _ended(life, seen.exit_code, seen.oom_killed, now)
 
 
 def _resume(life: Life, seen: Observed | None, why: str) -> Step:
