@@ -130,6 +130,7 @@ class FakeCluster:
         self.servers: dict[str, DnsServer] = {}
         self.addresses: dict[str, str] = {}
         self.errors: list[str] = []
+        self.host_boot = "boot 1"
         self._watchers: list[Callable[[], None]] = []
         self._nodes: dict[str, Node] = {}
 
@@ -170,7 +171,7 @@ class FakeCluster:
             engine=engine or self.engines[name],
             mesh=self.meshes[name],
             store=store or self.store(name),
-            host=FixedHost(),
+            host=FixedHost(boot=self.host_boot),
             server=self.servers[name],
             clock=SystemClock(),
         )

@@ -281,6 +281,31 @@ async def test_what_ended_meanwhile_is_started_again(tmp_path: Path) -> None:
         assert after.id == before.id
 
 
+@pytest.mark.parametrize("rebooted", [True, False])
+@pytest.mark.parametrize("ends", ["before its node", "after its node"])
+async def test_what_obeys_its_hosts_shutdown_has_not_done_its_job(
+    tmp_path: Path, ends: str, rebooted: bool
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        engine = cluster.engines["uno"]
+        job = attrs.evolve(WEB, restart=Restart.ON_FAILURE)
+        before = await cluster["uno"].container_sup.add_service(job)
+        if ends == "before its node":
+            engine.exit(before.id, 0)
+            await eventually(lambda: states(cluster["uno"]) == [State.EXITED])
+        await cluster.stop("uno")
+        if ends == "after its node":
+            engine.exit(before.id, 0)
+        if rebooted:
+            cluster.host_boot = "boot 2"
+        await cluster.boot("uno")
+        if rebooted:
+            (after,) = await cluster.ready(1)
+            assert after.id == before.id
+        else:
+            assert states(cluster["uno"]) == [State.EXITED]
+
+
 async def test_what_was_removed_meanwhile_is_not_kept(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
         uno = cluster["uno"]

@@ -182,6 +182,7 @@ class Node:
         """Pause: say so to the peers and end; the containers keep running."""
         if not self._has_said_farewell:
             await self.peers.say_farewell(left=self.is_leaving)
+        self._perform(self.machine.pause(self.clock.now()))
         self._is_ending = True
         await self.peers.close()
         for task in list(self._tasks):

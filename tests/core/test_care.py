@@ -225,6 +225,40 @@ def test_a_job_that_was_made_and_never_started_is_started(rebooted: bool) -> Non
     assert node.told(ev.TimerDue(name=NAME)) == [start()]
 
 
+@pytest.mark.parametrize(
+    ("restart", "code", "after_s", "then"),
+    [
+        pytest.param(Restart.ON_FAILURE, 0, 14.0, State.RUNNING, id="just now"),
+        pytest.param(Restart.ON_FAILURE, 0, 15.0, State.EXITED, id="long ago"),
+        pytest.param(Restart.NEVER, 0, 0.0, State.EXITED, id="once"),
+        pytest.param(Restart.ALWAYS, 0, 0.0, State.BACKOFF, id="always"),
+        pytest.param(Restart.ALWAYS, None, 0.0, State.RUNNING, id="it runs"),
+    ],
+)
+def test_what_ended_just_before_its_node_is_kept_as_up(
+    restart: Restart, code: int | None, after_s: float, then: State
+) -> None:
+    """Docker may have been told to end first: its host's boot will tell."""
+    node = Dialogue(service(spec=attrs.evolve(WEB, restart=restart)), SLOT)
+    node.listed(SEEN)
+    if code is not None:
+        node.told(ev.ContainerExited(container_id=SEEN.id, exit_code=code))
+    before = node.states
+    node.now += after_s
+    (kept,) = node.care.up_till_now(node.now)
+    assert kept.state is then
+    assert node.states == before
+
+
+def test_what_is_gone_from_the_engine_is_not_kept_as_up() -> None:
+    node = Dialogue(service(spec=attrs.evolve(WEB, restart=Restart.ON_FAILURE)), SLOT)
+    node.listed(SEEN)
+    node.told(ev.ContainerExited(container_id=SEEN.id, exit_code=0))
+    node.told(ev.ContainerGone(container_id=SEEN.id))
+    (kept,) = node.care.up_till_now(node.now)
+    assert kept.state is State.EXITED
+
+
 def test_what_runs_again_already_after_a_reboot_is_adopted() -> None:
     node = Dialogue(STANDS, SLOT)
     node.care.remember([container()], rebooted=True)

@@ -570,6 +570,13 @@ def test_what_waits_to_be_started_waits_no_longer_for_a_new_engine(
     assert story.play(Found(observed=seen, anew=True)) == [after(0.0)]
 
 
+def test_what_had_ended_before_its_node_knew_it_was_not_ended_by_its_engine() -> None:
+    story = Story()
+    story.play(Found(observed=attrs.evolve(ENDED, exit_code=0), anew=True))
+    assert story.play(EngineEnded()) == []
+    assert story.state() is State.EXITED
+
+
 @pytest.mark.parametrize(
     ("restart", "later_s"),
     [(Restart.ON_FAILURE, ENGINE_STOP_S), (Restart.NEVER, 0.0)],

@@ -871,6 +871,30 @@ def test_what_a_node_takes_back_does_not_go_over_what_its_engine_tells_first() -
     assert [c.state for c in saved.containers] == [State.RUNNING]
 
 
+@pytest.mark.parametrize("rebooted", [True, False])
+def test_what_ends_with_its_node_runs_again_if_the_host_was_rebooted(
+    rebooted: bool,
+) -> None:
+    """Docker may tell of its end before the node is told to end."""
+    node = Dialogue()
+    records: list[Record] = [service(spec=WEB), slot("uno@uno")]
+    node.pull(records=tuple(records))
+    assert node.machine.pause(node.now) == []  # it does not know yet what it has
+    node.list(observed())
+    ended = ev.ContainerExited(container_id=observed().id, exit_code=0)
+    node.play(ended)
+    (save,) = node.machine.pause(node.now)
+    assert isinstance(save, Save)
+    now = document(host_boot="boot 2" if rebooted else "boot 1")
+    back = Machine(now, "veo", Timing(), 0.0, alone=True)
+    (saved,) = [attrs.evolve(d, host_boot="boot 1") for d in save.documents]
+    back.restore([saved], records, 0.0)
+    over = attrs.evolve(observed(), running=False, exit_code=0)
+    back.handle(ev.EngineListed(containers=(over,)), 0.0)
+    (held,) = back.view.containers()
+    assert held.state is (State.BACKOFF if rebooted else State.EXITED)
+
+
 def test_what_is_told_goes_out_before_all_else_then_what_is_to_be_saved() -> None:
     node = Dialogue()
     node.list()

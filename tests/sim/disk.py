@@ -76,11 +76,13 @@ class Writer:
             self._disk.write(self._batch)
         self._batch, self._waiting, self._flushed = [], [], []
 
-    def close(self) -> None:
-        """Write what is left, as a process does that ends in order."""
-        if not self._is_full():
+    def close(self) -> bool:
+        """Write what is left, as a process ending in order does; tell if it could."""
+        could = not self._is_full()
+        if could:
             self._disk.write([*self._batch, *self._waiting])
         self._batch, self._waiting, self._flushed = [], [], []
+        return could
 
     def _is_full(self) -> bool:
         return self._clock.now < self._disk.full_until_s

@@ -40,7 +40,8 @@ class Box:
 
     `runs` counts its starts, `denied` orders for it that were done, and said not to be.
     `stubborn`: it ignores SIGTERM. `seen_by` is the boot that saw it end with its
-    engine. `since_s` is when it last began or ceased to run.
+    engine. `shut_down`: its host's shutdown ended it, and its node can know that.
+    `since_s` is when it last began or ceased to run.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Box:
     runs: int = 0
     denied: int = 0
     seen_by: str = ""
+    shut_down: bool = False
     stubborn: bool = False
     since_s: float = 0.0
 
@@ -173,6 +175,7 @@ class Engine:
         """Let a container's process begin."""
         box.running = box.ever_started = True
         box.seen_by = ""
+        box.shut_down = False
         box.runs += 1
         box.since_s = self._clock.now
         box.ports = tuple(

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 
+OFF_S = 2.0
+"""A host that is shut down is off after this time."""
+
+
 class HostFaults(Faults):
     """What happens to processes and hosts."""
 
@@ -70,10 +74,21 @@ class HostFaults(Faults):
 
     def _reboot(self, rng: Random) -> None:
         host = self.some_running(rng)
-        if host is not None:
+        if host is None:
+            return
+        for_s, in_order = rng.uniform(2.0, 6.0), rng.random() < 0.7
+        if in_order and host.process is not None and host.engine.is_up:
+            self.log(host, "is shut down, and boots")
+            clock, process = self.world.clock, host.process
+            # Whichever ends first, or both at once.
+            clock.after(rng.random(), host.shut_down, process)
+            clock.after(rng.random(), process.arrive, clock.begin, process.pause())
+            clock.after(OFF_S, host.power_off)
+            self._come_up(host, OFF_S + for_s)
+        else:
             self.log(host, "reboots")
             host.power_off()
-            self._come_up(host, rng.uniform(2.0, 6.0))
+            self._come_up(host, for_s)
 
     def _move_house(self, rng: Random) -> None:
         """Let a host come back under another address: one of all, one time."""

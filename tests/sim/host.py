@@ -68,6 +68,21 @@ class Host:
         """End the process without a word."""
         if self.process is not None:
             self.process.kill()
+            self.forget_shutdown()
+
+    def shut_down(self, process: Process) -> None:
+        """Let the engine end in order, as this process ends, or has ended."""
+        own = self.disk.documents.get(self.name)
+        up = {c.id for c in own.containers if c.is_up} if own is not None else ()
+        for box in self.engine.own():
+            is_known = process.is_running or process.has_paused
+            box.shut_down = box.running and box.id in up and is_known
+        self.engine.wind_down()
+
+    def forget_shutdown(self) -> None:
+        """Let nothing on disk tell what the shutdown ended."""
+        for box in self.engine.own():
+            box.shut_down = False
 
     def power_off(self) -> None:
         """Let it all end at once: the process, the engine and what that runs."""
@@ -84,6 +99,7 @@ class Host:
     def lose_disk(self) -> None:
         """Replace the disk by an empty one."""
         assert self.process is None
+        self.forget_shutdown()
         self._disks += 1
         self.disk = Disk(id=f"{self.name}/disk{self._disks}")
 

@@ -226,6 +226,12 @@ MUTANTS = (
         "            if life.container.id == event.container_id:",
         "            if False:",
     ),
+    Mutant(
+        "what obeyed its host's shutdown has done its job",
+        "machine",
+        "                rebooted = all(boots) and len(set(boots)) > 1",
+        "                rebooted = False",
+    ),
 )
 
 

@@ -38,7 +38,7 @@ class Process(Loop):
         self.name = host.name
         self.boot_id = f"{number:08}{host.name}"
         self.dns_key: object = None
-        self.is_leaving = False
+        self.is_leaving = self.has_paused = False
         self.may_decide = not host.joins and not host.disk.documents
         self.speaks_s = math.inf
         self._began_s = self.now
@@ -150,7 +150,11 @@ class Process(Loop):
     def pause(self) -> Steps:
         """Say that it pauses and end in order (SIGTERM, an upgrade)."""
         yield from self._say_farewell(left=False)
-        self.writer.close()
+        for command in self.machine.pause(self.now):
+            self._performers[type(command)](command)
+        self.has_paused = self.writer.close()
+        if not self.has_paused:
+            self.host.forget_shutdown()
         self.kill()
 
     def leave(self) -> Steps:

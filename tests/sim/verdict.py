@@ -167,6 +167,8 @@ def _slot_unrest(
     is_told = ended is not None and ended.seen_by == process.boot_id
     if is_told and not is_job:
         return f"{named.name} was ended by its engine, not by itself"
+    if ended is not None and ended.shut_down and not is_job:
+        return f"{named.name} was ended by its host's shutdown, not by itself"
     if box is None and not is_done:
         return f"{named.name} does not run: {named.state.value} {named.reason}"
     if box is not None and (box.id != named.id or not named.is_up):

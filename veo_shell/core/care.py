@@ -16,6 +16,7 @@ from veo_shell.core.lifecycle import (
     LifeEvent,
     Unwanted,
     Wanted,
+    ended_just_now,
     on_event,
 )
 from veo_shell.core.membership import GONE, Membership
@@ -103,6 +104,17 @@ class Care:
         """
         self._rebooted = rebooted
         self._remembered = {container.name: container for container in containers}
+
+    def up_till_now(self, now: float) -> tuple[Container, ...]:
+        """Return the containers, with those that ended just now as running."""
+        return tuple(
+            life.to(State.RUNNING).container
+            if life.container.id
+            and life.container.state in (State.EXITED, State.FAILED)
+            and ended_just_now(life, now)
+            else life.container
+            for life in self.lives.values()
+        )
 
     # What the engine says
 

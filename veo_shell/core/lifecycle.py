@@ -159,6 +159,16 @@ def backoff_s(attempts: int) -> float:
     return float(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(attempts, 16)))
 
 
+def ended_just_now(life: Life, now: float) -> bool:
+    """Tell whether the end of its engine, which is at hand, may have ended it.
+
+    Not one that had ended before this node knew it, nor one that runs only once.
+    """
+    is_new = now - life.changed_s < ENGINE_STOP_S
+    may_be = life.wanted and life.service.restart is not Restart.NEVER
+    return is_new and may_be and life.started_s is not None
+
+
 def _ignore(life: Life, event: LifeEvent, now: float) -> Step:
     return life, []
 
@@ -455,8 +465,7 @@ def _ended_with_engine(life: Life, event: LifeEvent, now: float) -> Step:
 
     The start that follows counts as the first: it is no restart.
     """
-    asked = now - life.changed_s < ENGINE_STOP_S
-    if life.service.restart is Restart.NEVER or not asked or not life.wanted:
+    if not ended_just_now(life, now):
         return life, []
     life = attrs.evolve(life, started_s=None)
     if life.container.state in (State.EXITED, State.FAILED):

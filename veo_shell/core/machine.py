@@ -172,6 +172,16 @@ class Machine:
         commands, self._out.commands = self._out.commands, []
         return commands
 
+    def pause(self, now: float) -> list[Command]:
+        """Return what is to be done last, as this process ends in order.
+
+        The disk is to know as up what ended just now: its host may be ending too. Where
+        it is not, the engine tells the exit codes when this node is back.
+        """
+        held = self._care.up_till_now(now)
+        own = attrs.evolve(self.own, containers=held)
+        return [Save(ticket=self._out.ticket, documents=(own,))] if held else []
+
     def handle(self, event: ev.Event, now: float) -> list[Command]:
         """Return what is to be done after the event, in order."""
         self.situation.now = now
