@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 Kinds = dict[str, Callable[[Random], None]]
 
 
-class Faults:
+class Faults(ABC):
     """Some kinds of faults: each happens now and mends itself later.
 
     `is_over`: nothing begins any more.
@@ -23,9 +24,9 @@ class Faults:
         self.world = world
         self.is_over = False
 
+    @abstractmethod
     def kinds(self) -> Kinds:
         """Return the faults by name."""
-        raise NotImplementedError
 
     def may_lose(self) -> bool:
         """Tell whether a disk may be lost now."""
