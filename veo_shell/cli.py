@@ -140,8 +140,10 @@ def _give_up_output(error: OSError) -> int:
 
 def _complain(error: VeoError) -> int:
     """Say what is wrong, a line for each problem; return the exit status for it."""
+    from veo_shell.core.printable import printable
+
     for line in str(error).splitlines():
-        sys.stderr.write(f"veo: {line}\n")
+        sys.stderr.write(f"veo: {printable(line)}\n")
     if isinstance(error, NodeUnreachable):
         return NO_NODE
     return USAGE if isinstance(error, UsageError) else FAILED

@@ -184,6 +184,36 @@ STORY = [
 ]
 
 
+TITLE, SHOWN_TITLE = "\x1b]0;mine\x07", "\\x1b]0;mine\\x07"
+"""What a terminal takes for an order to change its title."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [attrs.evolve(NODE, role=TITLE)],
+        attrs.evolve(NODE, role=TITLE),
+        [attrs.evolve(CONTAINER, reason=TITLE)],
+        [attrs.evolve(SERVICE, image=TITLE)],
+        [entry(1, TITLE)],
+        Written(what=TITLE, copies=1),
+        Written(what="done", copies=1, warning=TITLE),
+        [TITLE],
+    ],
+)
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_nothing_that_a_terminal_would_obey_is_printed(
+    value: Any, is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    stream = io.StringIO()
+    stream.isatty = lambda: is_terminal  # type: ignore[method-assign]
+    render.show(value, stream)
+    assert SHOWN_TITLE in stream.getvalue()
+    assert TITLE not in stream.getvalue()
+
+
 def test_a_story_is_told_as_a_tree() -> None:
     head, *rows = render.text(STORY).splitlines()
     assert head.split() == ["at", "node", "kind", "what"]

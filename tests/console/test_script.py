@@ -148,6 +148,15 @@ def test_another_error_ends_it_with_the_users_stack(
     assert "veo_shell" not in done.stderr
 
 
+@pytest.mark.parametrize("kind", ["ValueError", "errors.UsageError"])
+def test_nothing_that_a_terminal_would_obey_is_said_of_an_error(
+    node: SampleNode, session: Session, kind: str
+) -> None:
+    done = session(text(f"raise {kind}(chr(27) + '[2J')"))
+    assert "\\x1b[2J" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
 @pytest.mark.parametrize("code", ["print('run')\n1 +", "print('run')\nreturn 5"])
 def test_a_syntax_error_stops_all_of_it(
     node: SampleNode, session: Session, code: str

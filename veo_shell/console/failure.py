@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from veo_shell.core.printable import printable
 from veo_shell.errors import VeoError
 
 HERE = __file__.rpartition("/")[0] + "/"
@@ -11,7 +12,12 @@ HERE = __file__.rpartition("/")[0] + "/"
 
 def message(error: VeoError) -> str:
     """Return the class and the message, without a stack."""
-    return f"{type(error).__name__}: {error}"
+    return printed(f"{type(error).__name__}: {error}")
+
+
+def printed(text: str) -> str:
+    """Return lines as they may be printed, whatever an error says of its data."""
+    return printable(text, but="\n\t")
 
 
 def own_part(trace: TracebackType | None, filename: str) -> TracebackType | None:

@@ -2,6 +2,7 @@
 
 On a terminal a table is made for its width, by rich. Elsewhere it is plain text: no
 colour, nothing cut off, one row per record, so that it can be cut and grepped.
+Whatever the data holds, nothing that a terminal would obey is printed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from veo_shell.console.cells import IF_ANY, columns, fields
+from veo_shell.core.printable import printable
 from veo_shell.core.verbs import is_record
 
 GOOD = frozenset({"running", "healthy", "alive", "yes"})
@@ -27,7 +29,7 @@ def show(value: object, stream: TextIO | None = None) -> None:
     elif (made_of := parts(value)) is not None:
         for part in made_of:
             if isinstance(part, str):
-                stream.write(f"{part}\n")
+                stream.write(f"{_lines(part)}\n")
             else:
                 _print_rich(part, stream)
     elif is_tabular(value):
@@ -51,7 +53,7 @@ def spread(value: object, width: int) -> str:
 def text(value: object) -> str:
     """Return what `show` prints where there is no terminal."""
     if (made_of := parts(value)) is not None:
-        return "\n".join(p if isinstance(p, str) else text(p) for p in made_of)
+        return "\n".join(_lines(p) if isinstance(p, str) else text(p) for p in made_of)
     if not is_tabular(value):
         return repr(value)
     head, rows = table(value)
@@ -81,7 +83,7 @@ def table(value: Any) -> tuple[list[str], list[list[str]]]:
     something.
     """
     if is_record(value):
-        return [], fields(value)
+        return [], [[name, printable(cell)] for name, cell in fields(value)]
     cells = columns(value[0])
     rows = [[cell(record) for cell in cells.values()] for record in value]
     if type(value[0]).__name__ == "JournalEntry":
@@ -93,8 +95,12 @@ def table(value: Any) -> tuple[list[str], list[list[str]]]:
     ]
     return (
         [list(cells)[index] for index in shown],
-        [[row[index] or "-" for index in shown] for row in rows],
+        [[printable(row[index]) or "-" for index in shown] for row in rows],
     )
+
+
+def _lines(part: str) -> str:
+    return printable(part, but="\n")
 
 
 def _draw_tree(entries: Sequence[Any], rows: list[list[str]]) -> None:

@@ -248,8 +248,10 @@ def _traceback(error: BaseException, source: str | bytes, filename: str) -> str:
         linecache.cache[filename] = (len(source), None, text, filename)
     trace = failure.own_part(error.__traceback__, filename)
     if trace is None:  # a SyntaxError: nothing was run
-        return "".join(traceback.format_exception_only(error)).rstrip()
-    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+        lines = traceback.format_exception_only(error)
+    else:
+        lines = traceback.format_exception(type(error), error, trace)
+    return failure.printed("".join(lines).rstrip())
 
 
 def _fail(line: str, status: int) -> int:

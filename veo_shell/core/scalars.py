@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from veo_shell.core.model import Mount, MountKind, Restart, Transport
+from veo_shell.core.printable import printable
 
 T = TypeVar("T")
 
@@ -16,6 +17,7 @@ INT64_MAX = 2**63 - 1
 INT32_MAX = 2**31 - 1
 SERVICE_NAME_MAX = 63  # RFC 1035: a DNS label
 PORT_NAME_MAX = 62  # RFC 2782 puts "_" before it
+PLAIN_NAME_MAX = 63
 SHOWN_MAX = 60
 REPLICAS_MOST = 1000
 
@@ -64,10 +66,7 @@ class Wrong(Exception):
 
 def shown(text: str, most: int = SHOWN_MAX) -> str:
     """Return the text on one line, its end cut off if it is long."""
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut
-    )
+    return printable(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def quoted(text: str) -> str:
@@ -86,7 +85,28 @@ def image(text: str) -> str:
     """Read the name of an image."""
     if re.search(r"\s", word(text)):
         raise Wrong(f"{quoted(text)} is not an image: it has a space in it")
+    if not text.isprintable():
+        raise Wrong(f"{quoted(text)} is not an image: it cannot be printed")
     return text
+
+
+def plain_name(what: str) -> Callable[[str], str]:
+    """Return a reader of a name that only VEO has to do with: of a role, a group."""
+
+    def read(text: str) -> str:
+        printed = word(text).isprintable() and len(text) <= PLAIN_NAME_MAX
+        if not printed or text.split() != [text]:
+            raise Wrong(
+                f"{quoted(text)} is not {what}: one word, printable, "
+                f"at most {PLAIN_NAME_MAX} characters"
+            )
+        return text
+
+    return read
+
+
+role = plain_name("a role")
+group = plain_name("a group's name")
 
 
 def boolean(text: str) -> bool:
