@@ -119,12 +119,23 @@ async def test_a_role_is_seen_everywhere_and_placement_heeds_it(
             await cluster["uno"].node_monitor.assign_role("tres@tres", "edge")
 
 
-@pytest.mark.parametrize("role", ["", "a b", "edge\n"])
-async def test_a_role_is_one_word(tmp_path: Path, role: str) -> None:
-    """Else no file could ask for it."""
+@pytest.mark.parametrize(
+    ("role", "why"),
+    [
+        ("", "role: is empty"),
+        ("a b", 'role: "a b" is not a role: one word, printable, at most 63'),
+        ("edge\n", r'role: "edge\\n" is not a role'),
+        ("\x1b[2J", r'role: "\\x1b\[2J" is not a role'),
+        ("x" * (2 << 20), 'role: "x{59}…" is not a role'),
+    ],
+    ids=["empty", "two words", "two lines", "an escape", "larger than a frame"],
+)
+async def test_a_role_is_one_word(tmp_path: Path, role: str, why: str) -> None:
+    """Else no file could ask for it, and no frame may take it to the others."""
     async with fake_cluster(tmp_path) as cluster:
-        with pytest.raises(UsageError, match="give one word"):
+        with pytest.raises(UsageError, match=why):
             await cluster["uno"].node_monitor.assign_role("uno@uno", role)
+        await cluster.agreed()
 
 
 # Verdicts

@@ -22,8 +22,9 @@ from tests.fake_cluster import (
     statuses,
 )
 from veo_shell.core import wire
-from veo_shell.core.commands import Note
-from veo_shell.core.model import JournalEntry
+from veo_shell.core.commands import AskCopy, Note
+from veo_shell.core.events import CopyAnswered
+from veo_shell.core.model import JournalEntry, NodeRecord
 from veo_shell.core.verbs import write
 from veo_shell.errors import (
     PeerError,
@@ -132,6 +133,40 @@ async def test_an_answer_that_no_frame_holds_is_told(tmp_path: Path) -> None:
         cluster["dos"].peer_words = {"broken": Broken()}
         with pytest.raises(VeoError, match=r"broken\.long: a reply of \d+ bytes does"):
             await cluster["uno"].peers.call("dos@dos", "broken.long", "op")
+
+
+async def test_a_question_that_no_frame_holds_is_told(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        with pytest.raises(PeerError, match=r"not asked: a call of \d+ bytes does not"):
+            await cluster["uno"].peers.call("dos@dos", "a.b", "op", "x" * (1 << 20))
+
+
+async def test_a_record_that_no_frame_holds_has_one_copy(tmp_path: Path) -> None:
+    """Such a one of an earlier version had its writer wait for ever."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        large = NodeRecord(node="x", revision=1, writer="x", role="x" * (1 << 20))
+        order = AskCopy(
+            operation="op",
+            peer="dos@dos",
+            address="127.0.0.2",
+            mesh_port=MESH_PORT,
+            records=(large,),
+        )
+        fed: list[Any] = []
+        uno.feed = fed.append  # type: ignore[assignment,method-assign]
+        await uno.peers._copy(order)
+        assert fed == [CopyAnswered(operation="op", peer="dos@dos", kept=False)]
+
+
+async def test_a_publication_that_no_frame_holds_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        entry = JournalEntry(id="a/b/1", node="a", kind="x", text="x" * (1 << 20))
+        uno.peers.publish_entries((entry,))
+        assert "not published: a noted of" in caplog.text
 
 
 @pytest.mark.parametrize("reply", [wire.Ack(), None], ids=["ack", "junk"])

@@ -9,6 +9,7 @@ import random
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from veo_shell.core import scalars
 from veo_shell.core.address import split
 from veo_shell.core.balance import next_step
 from veo_shell.core.events import HeartbeatDue, Ticked
@@ -209,8 +210,10 @@ class NodeMonitor:
 
         >>> node_monitor.assign_role("dos@dos", "master")
         """
-        if not role or role.split() != [role]:
-            raise UsageError(f"{role!r} is not a role: give one word")
+        try:
+            scalars.role(role)
+        except scalars.Wrong as wrong:
+            raise UsageError(f"role: {wrong}") from wrong
         name = self.named(node)
         copies = await self._write_node("assign_role", name, role)
         return written(f"{name}: role {role}", copies)

@@ -180,7 +180,12 @@ class Peers:
             raise PeerError(f"a {type(message).__name__} is not to be published")
 
     def _publish(self, message: Published) -> None:
-        self._mesh.publish(encode(message, self._node.machine.protocol))
+        try:
+            frame = encode(message, self._node.machine.protocol)
+        except ValueError as exc:  # what it holds is pulled
+            logger.warning("not published: %s", exc)
+            return
+        self._mesh.publish(frame)
 
     async def _answer(self, frame: bytes) -> bytes | None:
         message = decode(frame)
@@ -196,19 +201,23 @@ class Peers:
         return encode(answer.value, OLDEST)
 
     async def _serve(self, call: Call) -> bytes:
-        words = self._node.peer_words
         try:
-            if call.target not in ("", self._node.machine.me):
-                return await self._pass_on(call)
-            value = await dispatch(words, call.verb, call.args, call.kwargs)
-            return encode(Reply(value=value), OLDEST)
+            reply = await self._performed(call)
         except VeoError as exc:
             if isinstance(exc, VerbFailed):
                 logger.exception("a peer's call of %s failed", call.verb)
-            error, message, fields = pack_error(exc)
+            reply = _failed(exc)
+        try:
+            return encode(reply, OLDEST)
         except ValueError as exc:  # larger than a frame
-            error, message, fields = pack_error(VeoError(f"{call.verb}: {exc}"))
-        return encode(Failed(error=error, message=message, fields=fields), OLDEST)
+            return encode(_failed(VeoError(f"{call.verb}: {exc}")), OLDEST)
+
+    async def _performed(self, call: Call) -> Message:
+        if call.target not in ("", self._node.machine.me):
+            return await self._pass_on(call)
+        words = self._node.peer_words
+        value = await dispatch(words, call.verb, call.args, call.kwargs)
+        return Reply(value=value)
 
     async def request(
         self,
@@ -221,19 +230,21 @@ class Peers:
 
         Raises:
             PeerUnreachable: nobody answers there in time.
-            PeerError: what answers cannot be used.
+            PeerError: what answers cannot be used, or the question fits no frame.
         """
-        frame = encode(message, OLDEST)
+        try:
+            frame = encode(message, OLDEST)
+        except ValueError as exc:
+            raise PeerError(f"not asked: {exc}") from exc
         return decode(await self._mesh.request(address, mesh_port, frame, timeout_s))
 
-    async def _pass_on(self, call: Call) -> bytes:
+    async def _pass_on(self, call: Call) -> Message:
         """Put a call to the node it is for, which the asker cannot reach."""
         head = self._node.machine.view.head(call.target)
         if head is None:
             raise PeerUnreachable(f"no node is called {call.target}")
         direct = attrs.evolve(call, target="")
-        reply = await self.request(head.address, head.mesh_port, direct, CALL_S)
-        return encode(reply, OLDEST)
+        return await self.request(head.address, head.mesh_port, direct, CALL_S)
 
     async def _copy(self, order: AskCopy) -> None:
         keep = Keep(
@@ -277,3 +288,8 @@ class Peers:
         except PeerError as exc:
             logger.debug("%s:%d: %s", address, mesh_port, exc)
             return None
+
+
+def _failed(exc: VeoError) -> Failed:
+    error, message, fields = pack_error(exc)
+    return Failed(error=error, message=message, fields=fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import attrs
@@ -34,6 +35,7 @@ from veo_shell.core.machine import Machine
 from veo_shell.core.membership import Timing
 from veo_shell.core.model import Knock, NodeDocument, NodeRecord, Record, Status
 from veo_shell.core.wire import (
+    MAX_FRAME_BYTES,
     Ack,
     Delta,
     Difference,
@@ -149,6 +151,21 @@ def disconnect(member: NodeDocument) -> Disconnect:
 def test_one_alone_may_decide_at_once_and_one_that_joins_may_not() -> None:
     assert Dialogue(alone=True).machine.is_settled
     assert not Dialogue().machine.is_settled
+
+
+def test_what_fits_no_message_is_told_of_once() -> None:
+    huge = NodeRecord(node=DOS, revision=5, writer=DOS, role="x" * MAX_FRAME_BYTES)
+    node = Dialogue(document(DOS))
+    node.machine.view.merge_record(huge)
+    asked = ev.Asked(operation="o", message=Pull(documents={}, records={}))
+    (told,) = node.notes(asked)
+    assert re.fullmatch(
+        r"node/dos@dos: \d+ bytes fit no message, so the other nodes do not get it: "
+        "write it anew, smaller",
+        told,
+    )
+    assert node.notes(asked) == []
+    assert [d.node for d in node.ask(asked.message).documents] == [UNO]
 
 
 def test_it_may_decide_after_one_whole_difference() -> None:

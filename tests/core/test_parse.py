@@ -350,6 +350,9 @@ def test_all_errors_of_a_file_are_told_at_once_in_the_order_of_its_lines() -> No
     assert str(told.value) == "\n".join(told.value.problems)
 
 
+ONE_WORD = "one word, printable, at most 63 characters"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -373,6 +376,9 @@ def test_all_errors_of_a_file_are_told_at_once_in_the_order_of_its_lines() -> No
         ("nodes: {}\n", ["c.yml:1: nodes: is a mapping, not a list"]),
         ("nodes:\n  -\n", ["c.yml:2: nodes[0]: is empty"]),
         ("nodes:\n  - role: a\n", ["c.yml:2: nodes[0].node: is missing"]),
+        (f"nodes:\n  - {{node: a@b, role: {'x' * 64}}}\n", [
+            f'c.yml:2: nodes[0].role: "{"x" * 59}…" is not a role: {ONE_WORD}',
+        ]),
         ("nodes:\n  - {node: a@b, role: []}\n", [
             "c.yml:2: nodes[0].role: is a list, not a single value",
         ]),
@@ -411,6 +417,8 @@ VOLUME = "ro, rw, private, rprivate, shared, rshared, slave, rslave"
             "[1]: is a mapping, not a single value", "[2]: is empty",
         ]),
         ("roles: {a: b}", [": is a mapping, not a list"]),
+        ("roles: [a b]", [f'[0]: "a b" is not a role: {ONE_WORD}']),
+        ('group: "\\e[2J"', [f': "\\x1b[2J" is not a group\'s name: {ONE_WORD}']),
         ("role: a\nroles: b", ["roles: says the same as `role`: keep one"]),
         ("hosts: uno", [': "uno" is not a node\'s name (name@host)']),
         ("environment: A=b", [": is a single value, not a list"]),
@@ -574,6 +582,7 @@ SLOW = [Check.too_slow]  # on a busy machine: whole services are large to draw
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
 WORDS = TEXTS.filter(str.strip)
+PLAIN = TEXTS.filter(lambda text: text.isprintable() and text.split() == [text])
 KEYS = st.from_regex(r"[A-Z_]{1,8}", fullmatch=True)
 ENTRIES = st.lists(st.builds("{}={}".format, KEYS, TEXTS), max_size=3).map(tuple)
 MOUNTS = st.lists(
@@ -638,14 +647,14 @@ SERVICES = st.builds(
     cpus=st.one_of(st.just(0.0), st.floats(0.01, 1000)),
     memory_bytes=st.integers(0, 2**50),
     disk_bytes=st.integers(0, 2**50),
-    roles=st.lists(WORDS, max_size=2).map(tuple),
+    roles=st.lists(PLAIN, max_size=2).map(tuple),
     hosts=st.lists(NAMES.map("{0}@{0}".format), max_size=2).map(tuple),
     environment=ENTRIES,
     labels=ENTRIES,
     mounts=MOUNTS,
     args=st.lists(TEXTS, max_size=3).map(tuple),
     auto_remove=st.booleans(),
-    group=WORDS,
+    group=PLAIN,
     group_role=st.sampled_from([None, *GroupRole]),
     group_policy=st.sampled_from([None, *GroupPolicy]),
     health_check=st.none() | HEALTH_CHECKS,

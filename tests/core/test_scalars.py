@@ -105,12 +105,19 @@ def test_reads(reader: Callable[[str], Any], text: str, value: Any) -> None:
 
 
 LABEL = "letters, digits, - and _, a letter or digit first, at most"
+ONE_WORD = "one word, printable, at most 63 characters"
 DURATION = "is not a duration (seconds, or like 500ms, 10s, 1m30s)"
 SIZE = "is not a size (bytes, or like 64k, 256m, 1g)"
 BAD: list[tuple[Callable[[str], Any], str, str]] = [
     (scalars.word, " ", "is empty"),
     (scalars.image, "", "is empty"),
     (scalars.image, "a b", '"a b" is not an image: it has a space in it'),
+    (scalars.image, "a\x1b", '"a\\x1b" is not an image: it cannot be printed'),
+    (scalars.role, "", "is empty"),
+    (scalars.role, "a b", '"a b" is not a role: ' + ONE_WORD),
+    (scalars.role, "a\u202e", '"a\\u202e" is not a role: ' + ONE_WORD),
+    (scalars.role, "x" * 64, f'"{"x" * 59}…" is not a role: ' + ONE_WORD),
+    (scalars.group, "a\n", '"a\\n" is not a group\'s name: ' + ONE_WORD),
     (scalars.boolean, "1", '"1" is not true or false'),
     (
         scalars.restart,

@@ -24,7 +24,13 @@ from veo_shell.core.model import (
     SlotRecord,
 )
 from veo_shell.core.view import Merged, View, is_tombstone, rank
-from veo_shell.core.wire import Delta, Records, encode
+from veo_shell.core.wire import (
+    MAX_FRAME_BYTES,
+    MAX_ITEM_BYTES,
+    Delta,
+    Records,
+    encode,
+)
 
 UIDS = ("a", "b")
 REMOVED = "a disk that was removed"
@@ -572,6 +578,25 @@ def test_large_views_come_in_pages_that_fit_a_frame(protocol: int) -> None:
     assert 1 < len(answer.records) < 12
     assert settle(one, other, protocol) > 4
     assert content(one) == content(other)
+
+
+def test_what_fits_no_frame_is_left_out_of_the_pages() -> None:
+    """It had the same page asked for, and refused by the encoder, for ever."""
+    huge = attrs.evolve(WEB, environment=("A=" + "x" * MAX_FRAME_BYTES,))
+    nearly = attrs.evolve(WEB, environment=("A=" + "x" * (MAX_ITEM_BYTES - 500),))
+    one = view_of(*(standing(f"s{n}") for n in range(8)))
+    apply(one, [standing("huge", huge), standing("nearly", nearly), holding(UNO, 1, 1)])
+    other = View()
+    settle(one, other)
+    documents, records = living(one)
+    assert len(documents) == 1
+    assert living(other) == (
+        documents,
+        {key: r for key, r in records.items() if key != "service/huge"},
+    )
+    assert [(key, size > MAX_FRAME_BYTES) for key, size in one.unfit.items()] == [
+        ("service/huge", True)
+    ]
 
 
 def test_pages_go_on_though_what_they_are_of_changes_meanwhile() -> None:

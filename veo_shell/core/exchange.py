@@ -27,6 +27,7 @@ from veo_shell.core.wire import (
     PROTOCOL,
     Ack,
     Delta,
+    Difference,
     Farewell,
     Forget,
     Heartbeat,
@@ -172,7 +173,7 @@ class Exchange:
             return
         reply: Message
         if isinstance(message, Pull):
-            reply = self._view.difference(message)
+            reply = self._difference(message)
         elif isinstance(message, Keep):
             reply = self._keep(message)
         elif isinstance(message, Who):
@@ -239,6 +240,18 @@ class Exchange:
     def line(self, node: str) -> Connect | None:
         """Return where a peer is."""
         return self._peers.get(node)
+
+    def _difference(self, pull: Pull) -> Difference:
+        """Return what the asker lacks; tell once of each thing that fits no frame."""
+        told = dict(self._view.unfit)
+        page = self._view.difference(pull)
+        for what in self._view.unfit.keys() - told:
+            self._out.note(
+                "too large",
+                f"{what}: {self._view.unfit[what]} bytes fit no message, so the other "
+                f"nodes do not get it: write it anew, smaller",
+            )
+        return page
 
     def _keep(self, keep: Keep) -> Ack | Refused:
         """Put a member's records on disk; one that was removed holds stale ones."""

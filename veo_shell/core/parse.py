@@ -257,7 +257,7 @@ CLUSTER: Fields = {
 }
 NODE: Fields = {
     "node": ("node", scalar(scalars.node_name)),
-    "role": ("role", scalar(scalars.word)),
+    "role": ("role", scalar(scalars.role)),
 }
 BIND: Fields = {"propagation": ("propagation", scalar(scalars.propagation))}
 MOUNT: Fields = {
@@ -287,15 +287,15 @@ SERVICE: Fields = {
     "cpus": ("cpus", scalar(scalars.cpus)),
     "memory": ("memory_bytes", scalar(scalars.size_bytes)),
     "disk": ("disk_bytes", scalar(scalars.size_bytes)),
-    "roles": ("roles", _one_or_more(scalars.word)),
-    "role": ("roles", _one_or_more(scalars.word)),
+    "roles": ("roles", _one_or_more(scalars.role)),
+    "role": ("roles", _one_or_more(scalars.role)),
     "hosts": ("hosts", _one_or_more(scalars.node_name)),
     "environment": ("environment", _entries(scalars.variable)),
     "labels": ("labels", _entries(scalars.docker_label)),
     "volumes": ("mounts", _mounts),
     "args": ("args", several(scalar(str))),
     "auto_remove": ("auto_remove", scalar(scalars.boolean)),
-    "group": ("group", scalar(scalars.word)),
+    "group": ("group", scalar(scalars.group)),
     "group_role": ("group_role", scalar(one_of({r.value: r for r in GroupRole}))),
     "group_policy": ("group_policy", scalar(one_of({p.value: p for p in GroupPolicy}))),
     "health_check": ("health_check", _health_check),

@@ -27,6 +27,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.wire import (
     MAX_FRAME_BYTES,
+    MAX_ITEM_BYTES,
     Delta,
     Difference,
     Pull,
@@ -35,7 +36,7 @@ from veo_shell.core.wire import (
 )
 
 PAGE_BYTES = MAX_FRAME_BYTES // 2
-"""A page of a difference ends with the item that reaches this: it fits a frame."""
+"""A page of a difference ends before this, or is of one item: it fits a frame."""
 
 BUCKETS = 256
 FORGOTTEN = 10_000
@@ -72,6 +73,8 @@ class View:
     merge was about since the last `settle`, for who acts on changes; `epoch` grows
     when one changed what placement looks at of a node. `dropped` are the keys of
     records and the names of nodes that are no more: for who keeps the view on disk.
+    `unfit` are keys of records and names of nodes with the sizes of those that fit no
+    frame, and were left out of a page for that: for who reports them.
     """
 
     def __init__(self) -> None:
@@ -91,6 +94,7 @@ class View:
         self.epoch = 0
         self.services_revision = 0  # grows also by tombstones, which no digest tells
         self.dropped: set[str] = set()
+        self.unfit: dict[str, int] = {}
 
     # Reading
 
@@ -314,10 +318,14 @@ class View:
         size_bytes = 0
         more, after = False, pull.after
         for where, item in self._lacking(pull):
-            if more := size_bytes >= page_bytes:
+            item_bytes = packed_bytes(item)
+            if item_bytes > MAX_ITEM_BYTES:
+                self.unfit[_called(item)] = item_bytes
+                continue
+            size_bytes += item_bytes
+            if more := size_bytes > page_bytes and bool(documents or records):
                 break
             after = where
-            size_bytes += packed_bytes(item)
             if isinstance(item, NodeDocument):
                 documents.append(item)
             else:
@@ -434,6 +442,10 @@ def _buries(pull: Pull, uid: str) -> bool:
 def pair(document: NodeDocument) -> tuple[int, int]:
     """Return what decides between two documents of a node: the higher one stands."""
     return document.incarnation, document.version
+
+
+def _called(item: NodeDocument | Record) -> str:
+    return item.node if isinstance(item, NodeDocument) else item.key
 
 
 def _bucket(key: str) -> int:

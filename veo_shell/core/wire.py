@@ -35,6 +35,10 @@ a node of protocol 1 differ by their number alone; it is not asked what it canno
 """
 
 MAX_FRAME_BYTES = 1024 * 1024
+MAX_ITEM_BYTES = MAX_FRAME_BYTES - 4096
+"""What fits a frame of its own, with the words around it."""
+MAX_RECORD_BYTES = MAX_FRAME_BYTES // 2
+"""What is written: it travels with the other records of its operation."""
 
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 # An upper bound, because it refuses infinity and NaN too.
