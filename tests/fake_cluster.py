@@ -79,13 +79,17 @@ async def eventually(holds: Callable[[], T], limit_s: float = LIMIT_S) -> T:
 
 @attrs.frozen
 class FixedHost:
-    """A machine that always has the same."""
+    """A machine that always has the same; `addresses`: what its own begin with."""
 
     cpus: float = 4.0
     boot: str = "boot 1"
+    addresses: tuple[str, ...] = ("127.0.0.",)
 
     def boot_id(self) -> str:
         return self.boot
+
+    def has_address(self, address: str) -> bool:
+        return address.startswith(self.addresses)
 
     def resources(self) -> Resources:
         return Resources(
@@ -131,6 +135,7 @@ class FakeCluster:
         self.addresses: dict[str, str] = {}
         self.errors: list[str] = []
         self.host_boot = "boot 1"
+        self.host_addresses: tuple[str, ...] = ("127.0.0.",)
         self._watchers: list[Callable[[], None]] = []
         self._nodes: dict[str, Node] = {}
 
@@ -171,7 +176,7 @@ class FakeCluster:
             engine=engine or self.engines[name],
             mesh=self.meshes[name],
             store=store or self.store(name),
-            host=FixedHost(boot=self.host_boot),
+            host=FixedHost(boot=self.host_boot, addresses=self.host_addresses),
             server=self.servers[name],
             clock=SystemClock(),
         )

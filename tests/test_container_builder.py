@@ -380,6 +380,26 @@ def test_ports_get_the_numbers_that_docker_chose() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("ports", "asked", "address"),
+    [
+        ({"80/tcp": [bound(1)]}, {"80/tcp": [bound("")]}, "10.0.0.1"),
+        ({"80/tcp": None}, {"90/tcp": [bound("")]}, "10.0.0.1"),
+        ({}, {"80/tcp": [bound("")]}, "10.0.0.1"),
+        ({"80/tcp": [{"HostIp": "::", "HostPort": "1"}]}, {}, ""),
+        ({"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "1"}]}, {"80/tcp": [{}]}, ""),
+        ({}, {}, ""),
+    ],
+    ids=["runs", "one of two", "ended", "all, IPv6", "all", "none"],
+)
+def test_the_address_is_that_of_the_ports(
+    ports: dict[str, Any], asked: dict[str, Any], address: str
+) -> None:
+    seen = observe(document(ports=ports, PortBindings=asked))
+    assert seen is not None
+    assert seen.address == address
+
+
 def test_two_ports_on_one_of_the_container_are_told_apart() -> None:
     ports = (
         Port(name="random", container_port=80),

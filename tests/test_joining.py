@@ -25,7 +25,7 @@ from tests.fake_cluster import (
 )
 from veo_shell.core import events as ev
 from veo_shell.core import wire
-from veo_shell.core.model import State, Status
+from veo_shell.core.model import Restart, State, Status
 from veo_shell.errors import Removed, StartError
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
@@ -83,6 +83,50 @@ async def test_a_node_that_comes_back_elsewhere_is_followed(tmp_path: Path) -> N
         await cluster.joined()
         assert mesh.hears("127.0.0.5", PUB_PORT)
         assert not mesh.hears("127.0.0.2", PUB_PORT)
+
+
+async def test_what_runs_is_answered_where_it_is_bound_after_a_move(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        added = bare(await cluster["uno"].container_sup.add_service(ON_DOS))
+        assert added.address == "127.0.0.2"
+        await cluster.stop("dos")
+        cluster.addresses["dos"] = "127.0.0.5"
+        dos = await cluster.boot("dos", "uno")
+        await cluster.joined()
+        await cluster.answered([added])
+        # One that is started again is where its node is now.
+        cluster.engines["dos"].exit(added.id, 1)
+        await eventually(
+            lambda: dos.machine.view.container("dos@dos", added.name) != added
+        )
+        (again,) = await cluster.ready(1)
+        assert (again.name, again.address) == (added.name, "127.0.0.5")
+        assert list(cluster.engines["dos"].containers) == [again.id] != [added.id]
+
+
+async def test_what_is_bound_to_an_address_that_is_gone_is_made_anew(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        added = bare(await uno.container_sup.add_service(ON_DOS))
+        job = attrs.evolve(ON_DOS, name="job", restart=Restart.NEVER)
+        once = bare(await uno.container_sup.add_service(job))
+        await cluster.stop("dos")
+        cluster.addresses["dos"] = "127.0.1.5"
+        cluster.host_addresses = ("127.0.1.",)
+        dos = await cluster.boot("dos", "uno")
+        await eventually(lambda: added.id not in cluster.engines["dos"].containers)
+        await cluster.joined()
+        (anew,) = await cluster.ready(1)
+        assert (anew.service, anew.address) == ("web", "127.0.1.5")
+        # A job is not run again for it; it runs on, and is not answered.
+        assert once.id in cluster.engines["dos"].containers
+        held = dos.container_monitor.state(once.name)
+        assert (held.state, held.address) == (State.RUNNING, "")
+        assert held.reason == "its host does not have 127.0.0.2 any more"
 
 
 async def test_a_node_told_to_join_itself_does_not_mind(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ LABEL_GENERATION = "veo.generation"
 LABEL_PORTS = "veo.ports"
 
 NANO = 1_000_000_000
+ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
 # Go's zero time: what Docker reports for a thing that has not happened.
 NEVER = "0001-01-01"
 
@@ -103,7 +104,23 @@ def observe(inspect: Mapping[str, Any]) -> Observed | None:
         exit_code=state.get("ExitCode", 0),
         oom_killed=bool(state.get("OOMKilled")),
         ports=_published(inspect, _ports_from_label(labels.get(LABEL_PORTS, ""))),
+        address=address_of(inspect),
     )
+
+
+def address_of(document: Mapping[str, Any]) -> str:
+    """Return the address that ports are bound to; "" for none, and for all.
+
+    As Docker has it for one that runs, else as was asked for: also of a payload.
+    """
+    got = (document.get("NetworkSettings") or {}).get("Ports") or {}
+    asked = (document.get("HostConfig") or {}).get("PortBindings") or {}
+    for bindings in (got, asked):
+        listed = (b for found in bindings.values() for b in found or ())
+        addresses = {b.get("HostIp") or "" for b in listed} - ANY_ADDRESS
+        if addresses:
+            return str(min(addresses))
+    return ""
 
 
 def parse_inspect(inspect: Mapping[str, Any], service: Service) -> Service:

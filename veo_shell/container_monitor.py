@@ -20,13 +20,14 @@ from veo_shell.core.events import (
     ContainerCreated,
     ContainerDiscarded,
     EngineFailed,
+    EngineListed,
     EngineLost,
     Event,
     StartAnswered,
     TimerDue,
 )
 from veo_shell.core.model import Container, State
-from veo_shell.core.protocols import Engine
+from veo_shell.core.protocols import Engine, Host
 from veo_shell.core.verbs import read
 from veo_shell.errors import EngineError, UnknownContainer
 
@@ -41,9 +42,10 @@ REWATCH_S = 1.0
 class ContainerMonitor:
     """Watches this node's containers and performs what the core orders for them."""
 
-    def __init__(self, node: Node, engine: Engine) -> None:
+    def __init__(self, node: Node, engine: Engine, host: Host) -> None:
         self._node = node
         self._engine = engine
+        self._host = host
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     @read
@@ -140,11 +142,28 @@ class ContainerMonitor:
             event = EngineFailed(name=name, reason=f"a fault of VEO's: {exc!r}")
         self._node.feed(event)
 
+    def _located(self, event: Event) -> Event:
+        """Return the event; a listing with what this host has no address for any more.
+
+        What is started is bound to one that it has. Its node's own is not looked at:
+        what would replace it had to be there too.
+        """
+        if not isinstance(event, EngineListed):
+            return event
+        bound = {seen.address for seen in event.containers}
+        away = {
+            a
+            for a in bound - {"", self._node.config.address}
+            if not self._host.has_address(a)
+        }
+        held = (attrs.evolve(c, stranded=c.address in away) for c in event.containers)
+        return EngineListed(containers=tuple(held))
+
     async def _watch(self) -> None:
         while True:
             try:
                 async for event in self._engine.watch():
-                    self._node.feed(event)
+                    self._node.feed(self._located(event))
             except Exception as exc:
                 # Deaf to its engine a node would tell untruths: say so, hear again.
                 logger.exception("the engine's events cannot be followed")

@@ -89,7 +89,7 @@ class Node:
         self._asked: dict[str, list[asyncio.Future[cmd.Answer | cmd.Refuse]]] = {}
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.container_monitor = ContainerMonitor(self, engine)
+        self.container_monitor = ContainerMonitor(self, engine, host)
         self.container_storage = ContainerStorage(self, store)
         self.dns_registry = DnsRegistry(self, server)
         self.node_monitor = NodeMonitor(self, host)

@@ -617,3 +617,59 @@ def test_every_state_but_the_first_hears_all_that_an_engine_may_tell() -> None:
         if (state, event) not in TRANSITIONS
     ]
     assert missing == []
+
+
+# Where its ports are bound
+
+ELSEWHERE = attrs.evolve(SEEN, address="127.0.0.9")
+STRANDED = attrs.evolve(ELSEWHERE, stranded=True)
+
+
+def test_it_is_where_its_engine_has_bound_it() -> None:
+    story = Story()
+    story.play(Found(observed=ELSEWHERE, anew=True))
+    assert story.container.address == "127.0.0.9"
+    assert story.container.is_ready
+
+
+def test_it_is_where_its_node_is_if_it_is_bound_to_all_addresses() -> None:
+    story = Story()
+    story.play(Found(observed=SEEN, anew=True))
+    assert story.container.address == "127.0.0.1"
+
+
+def test_at_an_address_that_its_host_lost_it_runs_and_is_not_answered() -> None:
+    story = Story()
+    story.play(Found(observed=STRANDED, anew=True))
+    assert (story.state(), story.container.address) == (State.RUNNING, "")
+    assert story.container.reason == "its host does not have 127.0.0.9 any more"
+    assert (story.container.is_stranded, story.container.is_ready) == (True, False)
+    story.now += 10
+    story.play(Found(observed=ELSEWHERE))  # the address is back
+    assert (story.container.address, story.container.reason) == ("127.0.0.9", "")
+    assert story.container.is_ready
+    story.now += 30
+    story.play(Found(observed=STRANDED))
+    assert not story.container.is_ready
+
+
+@pytest.mark.parametrize("seen", [ELSEWHERE, STRANDED], ids=["there", "gone"])
+def test_one_that_is_bound_elsewhere_is_made_anew_when_it_is_started_again(
+    seen: Observed,
+) -> None:
+    story = Story()
+    story.play(Found(observed=seen, anew=True))
+    story.play(exited(3))
+    assert story.play(DUE) == [CREATE]
+    assert (story.container.address, story.container.id) == ("127.0.0.1", "")
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_one_that_did_not_run_and_would_be_bound_elsewhere_is_made_anew(
+    started: bool,
+) -> None:
+    story = Story()
+    seen = attrs.evolve(STRANDED, running=False, exit_code=3, ever_started=started)
+    story.play(Found(observed=seen, anew=True))
+    assert story.state() is State.BACKOFF
+    assert story.play(DUE) == [CREATE]

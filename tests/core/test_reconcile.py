@@ -730,6 +730,46 @@ def test_what_stays_on_a_drained_node(spec: Service, held: Container) -> None:
     assert desk.decide(5) == []
 
 
+def test_what_cannot_be_reached_is_filled_anew_where_it_is_one_at_a_time() -> None:
+    old = [runs(DOS, n, address="", reason="no address") for n in (0, 1)]
+    # Whatever room is left: what takes over is in place of what is there.
+    big = attrs.evolve(WEB, cpus=2.0, on_partition=OnPartition.KEEP)
+    desk = Desk(web(big, replicas=2), at(DOS), at(DOS, 1, cause="x/y/9"), *old)
+    (first,) = desk.decide(2)
+    assert (first.slot, first.node, first.generation) == (0, DOS, 2)
+    assert (first.handover, first.ends) == (True, ())
+    assert desk.notes[0].text == ("web: slot 0 is filled anew on dos@dos: no address")
+    new = ready(DOS, generation=2)
+    desk.run(*old, new)
+    over, second = desk.decide(2)
+    assert (over.slot, over.handover, over.ends) == (0, False, (old[0].name,))
+    assert (second.slot, second.node, second.handover) == (1, DOS, True)
+    assert desk.notes[-1].cause == "x/y/9"
+
+
+def test_on_a_drained_node_it_is_filled_elsewhere_if_it_can_be() -> None:
+    old = runs(DOS, address="")
+    desk = Desk(web(), at(DOS), old)
+    desk.write(decision(DOS, drained=True))
+    (moved,) = desk.decide(2)
+    assert moved.node in (UNO, TRES)
+    desk = Desk(web(attrs.evolve(WEB, hosts=(DOS,))), at(DOS), old)
+    desk.write(decision(DOS, drained=True))
+    (anew,) = desk.decide(2)
+    assert (anew.node, anew.generation) == (DOS, 2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "held"),
+    [
+        pytest.param(ONCE, runs(DOS, address=""), id="a job"),
+        pytest.param(WEB, runs(DOS, address="", state=State.BACKOFF), id="down"),
+    ],
+)
+def test_what_is_not_filled_anew(spec: Service, held: Container) -> None:
+    assert Desk(web(spec), at(DOS), held).decide(5) == []
+
+
 def test_a_drained_node_that_is_lost_is_failed_over_instead() -> None:
     desk = drained()
     desk.lose(DOS, Status.PAUSED)

@@ -70,6 +70,23 @@ def test_instances_on_different_numbers_lead_to_their_nodes() -> None:
     }
 
 
+def test_what_is_bound_elsewhere_than_its_node_leads_where_it_is() -> None:
+    """Its node was started at another address: port and address belong together."""
+    zone = make_zone(
+        make_container("nginx", UNO, make_port("website", 1), address="192.0.2.9"),
+        make_container("nginx", DOS, make_port("website", 2)),
+    )
+    assert served(zone) == {
+        "nginx.veo. A 192.0.2.9",
+        "nginx.veo. A 192.0.2.2",
+        "website.nginx.veo. A 192.0.2.9",
+        "website.nginx.veo. A 192.0.2.2",
+        "uno-192-0-2-9.node.veo. A 192.0.2.9",
+        "_website._tcp.nginx.veo. SRV 0 100 1 uno-192-0-2-9.node.veo.",
+        "_website._tcp.nginx.veo. SRV 0 100 2 dos.node.veo.",
+    }
+
+
 def test_two_instances_on_one_node_are_both_found() -> None:
     zone = make_zone(
         make_container("nginx", UNO, make_port("website", 1000)),

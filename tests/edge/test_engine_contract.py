@@ -233,9 +233,11 @@ def identity(stage: Stage, slot: int = 0, **changes: Any) -> Identity:
     return attrs.evolve(whole, **changes)
 
 
-async def create(stage: Stage, service: Service, slot: int = 0) -> str:
+async def create(
+    stage: Stage, service: Service, slot: int = 0, address: str = "127.0.0.1"
+) -> str:
     whose = identity(stage, slot)
-    config = container_builder.build(service, identity=whose, address="127.0.0.1")
+    config = container_builder.build(service, identity=whose, address=address)
     return await stage.engine.create(whose.container_name, config)
 
 
@@ -287,6 +289,7 @@ async def test_start_answers_with_the_ports_and_is_told(stage: Stage) -> None:
     assert seen.running
     assert seen.identity == identity(stage)
     assert [p.host_port > 0 for p in seen.ports] == [True, True]
+    assert seen.address == "127.0.0.1"
     assert tuple(attrs.evolve(p, host_port=0) for p in seen.ports) == ports
 
 
@@ -302,6 +305,7 @@ async def test_in_host_mode_the_container_port_is_the_host_port(stage: Stage) ->
     )
     seen = await run(stage, service)
     assert seen.ports == (Port(name="website", container_port=80, host_port=80),)
+    assert seen.address == ""
 
 
 async def test_what_stands_is_listed_first_to_be_adopted(stage: Stage) -> None:
@@ -415,6 +419,23 @@ async def test_what_is_gone_is_gone(stage: Stage) -> None:
 async def test_what_was_created_before_is_taken_as_created(stage: Stage) -> None:
     assert await create(stage, WEB) == await create(stage, WEB)
     assert len(await stage.engine.list_raw()) == 1
+
+
+async def test_what_was_created_for_another_address_gives_way_unless_it_runs(
+    stage: Stage,
+) -> None:
+    """Started again it would be bound where its node was."""
+    service = attrs.evolve(WEB, ports=(Port(name="website", container_port=80),))
+    old = await create(stage, service, address="127.0.0.9")
+    assert (await stage.engine.start(old)).address == "127.0.0.9"
+    assert await create(stage, service) == old
+    async with watching(stage) as watch:
+        stage.kill(old)
+        await told_until(watch, lambda e: isinstance(e, ContainerExited))
+    new = await create(stage, service)
+    assert new != old
+    assert not stage.exists(old)
+    assert (await stage.engine.start(new)).address == "127.0.0.1"
 
 
 @pytest.mark.parametrize("labels", [{}, {"veo.cluster": "test"}], ids=["none", "few"])

@@ -46,6 +46,16 @@ def test_its_boot_has_a_name_that_stays(
     assert host.boot_id() == ""
 
 
+@pytest.mark.parametrize(
+    ("address", "is_there"),
+    [("127.0.0.2", True), ("::1", True), ("192.0.2.7", False), ("2001:db8::7", False)],
+)
+def test_it_knows_its_addresses(tmp_path: Path, address: str, is_there: bool) -> None:
+    if address == "::1" and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("no IPv6 here")
+    assert LocalHost(tmp_path).has_address(address) is is_there
+
+
 def test_resources_are_of_the_disk_with_the_data() -> None:
     shared_memory = Path("/dev/shm")
     if not shared_memory.is_mount():

@@ -41,6 +41,7 @@ class Box:
     `runs` counts its starts, `denied` orders for it that were done, and said not to be.
     `stubborn`: it ignores SIGTERM. `seen_by` is the boot that saw it end with its
     engine. `shut_down`: its host's shutdown ended it, and its node can know that.
+    `address` is what its ports are bound to, "" for none.
     `since_s` is when it last began or ceased to run.
     """
 
@@ -59,9 +60,10 @@ class Box:
     shut_down: bool = False
     stubborn: bool = False
     since_s: float = 0.0
+    address: str = ""
 
-    def observed(self) -> Observed:
-        """Return what `inspect` tells of it."""
+    def observed(self, *, stranded: bool = False) -> Observed:
+        """Return what `inspect` tells of it, and its host of its address."""
         assert self.identity is not None
         return Observed(
             id=self.id,
@@ -73,6 +75,8 @@ class Box:
             health=self.health,
             exit_code=self.exit_code,
             ports=self.ports if self.running else (),
+            address=self.address,
+            stranded=stranded,
         )
 
 
@@ -99,6 +103,7 @@ class Engine:
         self.touched: list[str] = []  # strangers that something was ordered for
         self.stream: Stream | None = None
         self.on_change: Callable[[Box], None] = lambda box: None
+        self.addresses: set[str] = set()  # the host's
 
     # What is there
 
@@ -112,7 +117,11 @@ class Engine:
 
     def listing(self) -> tuple[Observed, ...]:
         """Return what a filter by our labels finds."""
-        return tuple(box.observed() for box in self.own())
+        return tuple(box.observed(stranded=self.is_stranded(box)) for box in self.own())
+
+    def is_stranded(self, box: Box) -> bool:
+        """Tell whether its ports are bound to what is no address of the host's."""
+        return box.address not in {"", *self.addresses}
 
     def is_well(self) -> bool:
         """Tell whether it does at once what it is told to."""
@@ -125,7 +134,7 @@ class Engine:
         """Make a container; it may have to pull the image first."""
 
         def work() -> ev.Event:
-            box = self._create(order)
+            box = self._create(order, process.host.address)
             return ev.ContainerCreated(name=order.name, container_id=box.id)
 
         pulls = self._random.random() < 0.03
@@ -137,6 +146,8 @@ class Engine:
 
         def work() -> ev.Event:
             box = self._held(order.container_id)
+            if not box.running and self.is_stranded(box):
+                raise Refusal(f"cannot assign requested address {box.address}")
             if not box.running:
                 self.run(box)
             return ev.StartAnswered(name=order.name, observed=box.observed())
@@ -277,11 +288,15 @@ class Engine:
             self._is_ending = False
             self.stop(containers=True)
 
-    def _create(self, order: cmd.CreateContainer) -> Box:
+    def _create(self, order: cmd.CreateContainer, home: str) -> Box:
+        address = home if order.service.ports else ""
         old = self.named(order.name)
         if old is not None and old.identity != order.identity:
             raise Refusal(f"the name {order.name} is taken")
-        if old is not None and _is_leaving(old):
+        is_bound_elsewhere = (
+            old is not None and not old.running and old.address != address
+        )
+        if old is not None and (is_bound_elsewhere or _is_leaving(old)):
             self.remove(old)
             old = None
         if old is None:
@@ -292,6 +307,7 @@ class Engine:
                 service=order.service,
                 stubborn=self._random.random() < 0.1,
                 since_s=self._clock.now,
+                address=address,
             )
             self.boxes[old.id] = old
         return old

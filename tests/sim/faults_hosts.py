@@ -96,9 +96,13 @@ class HostFaults(Faults):
         if host is None or not host.joins or self._has_moved:
             return
         self._has_moved = True
-        self.log(host, "gets another address")
+        keeps = rng.random() < 0.5
+        self.log(host, f"gets another address{', and keeps the old' if keeps else ''}")
         host.kill()
+        if not keeps:
+            host.engine.addresses.clear()
         host.address = host.address.replace("10.0.0.", "10.0.1.")
+        host.engine.addresses.add(host.address)
         self.world.clock.after(rng.uniform(0.5, 5.0), host.boot)
 
     def _blackout(self, rng: Random) -> None:

@@ -38,6 +38,7 @@ class Host:
         self.joins = joins
         self.engine = Engine(name, world.clock, world.random)
         self.engine.on_change = world.watch.changed
+        self.engine.addresses.add(address)
         self.disk = Disk(id=f"{name}/disk1")
         self.process: Process | None = None
         self.is_powered = True

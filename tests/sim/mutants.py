@@ -195,6 +195,18 @@ MUTANTS = (
         "        return True",
     ),
     Mutant(
+        "what runs is where its node is now",
+        "lifecycle",
+        "        address, reason = seen.address or self.address",
+        "        address, reason = self.address",
+    ),
+    Mutant(
+        "what its host cannot be reached at any more stays",
+        "reconcile",
+        " or self._rescue(slot, service):",
+        ":",
+    ),
+    Mutant(
         "DNS answers for what is unhealthy",
         "model",
         "        return self.state is State.RUNNING and self.health in (",

@@ -229,7 +229,15 @@ def _dns_unrest(processes: list[Process], side: Sequence[Host]) -> str:
             return f"the DNS of {processes[0].name} and {process.name} differ"
     answered = sorted(c.name for c in processes[0].machine.answerable())
     healthy = (Health.NONE, Health.HEALTHY)
-    ready = [box.name for box in _running(side).values() if box.health in healthy]
+    stranded = {
+        box.name
+        for host in side
+        for box in host.engine.own()
+        # A job is not run again for it.
+        if host.engine.is_stranded(box) and box.service.restart is Restart.NEVER
+    }
+    running = [box for box in _running(side).values() if box.name not in stranded]
+    ready = [box.name for box in running if box.health in healthy]
     if answered != sorted(ready):
         return f"DNS has {answered}, and {sorted(ready)} run and are healthy"
     return ""

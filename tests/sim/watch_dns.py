@@ -72,9 +72,16 @@ class DnsWatch:
             or ((head is None or head.engine_lost) and "its engine is away")
             or (record is not None and record.service is None and "removed")
             or (slot is not None and container.name in slot.ends and "to end")
+            or self._is_astray(container)
         )
         if wrong:
             raise Violation(f"{process.name}: DNS has {container.name}: {wrong}")
+
+    def _is_astray(self, container: Container) -> str:
+        """Return why it is told to be where it is not, "" if it is there."""
+        box = self._world[container.node].engine.boxes.get(container.id)
+        is_there = box is None or container.address == box.address or not box.address
+        return "" if is_there else f"at {container.address}"
 
     def _check_door(self, process: Process, event: ev.Tried) -> None:
         is_away = process.machine.members.status(event.node) in AWAY
@@ -138,6 +145,8 @@ class DnsWatch:
         """Tell whether a container runs, and its own node thinks so."""
         box = host.engine.boxes.get(container.id)
         if box is None or not box.running or box.health not in READY:
+            return False
+        if host.engine.is_stranded(box):
             return False
         if host.process is None:
             return True

@@ -96,17 +96,19 @@ class World:
 
     def knock(self, one: str, address: str, port: int) -> Knock:
         """Tell what comes of a connection from a host to a port."""
-        host = self.at(address)
+        having = (host for host in self.hosts if address in host.engine.addresses)
+        host = next(having, None)
         if host is None or not host.is_powered:
             return Knock.SILENT
         if not self.network.joins(one, host.name):
             return Knock.SILENT
         if port == MESH_PORT:
-            return Knock.OPEN if host.process is not None else Knock.REFUSED
+            is_open = host.process is not None and address == host.address
+            return Knock.OPEN if is_open else Knock.REFUSED
         is_open = any(
             port == published.host_port
             for box in host.engine.own()
-            if box.running
+            if box.running and box.address == address
             for published in box.ports
         )
         return Knock.OPEN if is_open else Knock.REFUSED

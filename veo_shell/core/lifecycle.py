@@ -113,7 +113,8 @@ class Life:
     stream told before the engine answered the order to start; `owed_exits`
     counts the reverse: ends known from an answer that the stream has yet to tell.
     `discards`: orders to remove it that the engine has not answered yet.
-    `changed_s` is when the state changed last.
+    `changed_s` is when the state changed last. `address` is the node's: where what is
+    created now is published.
     """
 
     container: Container
@@ -127,11 +128,21 @@ class Life:
     owed_exits: int = 0
     discards: int = 0
     changed_s: float = 0.0
+    address: str = attrs.field(
+        default=attrs.Factory(lambda self: self.container.address, takes_self=True)
+    )
 
     def to(self, state: State, **changes: Any) -> Life:
         """Return this life with its container in another state."""
         container = attrs.evolve(self.container, state=state, **changes)
         return attrs.evolve(self, container=container)
+
+    def at(self, seen: Observed) -> Life:
+        """Return this life with its container where the engine has bound it."""
+        address, reason = seen.address or self.address, ""
+        if seen.stranded:
+            address, reason = "", f"its host does not have {seen.address} any more"
+        return self.to(self.container.state, address=address, reason=reason)
 
 
 Step = tuple[Life | None, list[Command]]
@@ -178,7 +189,9 @@ def _create(life: Life, event: LifeEvent, now: float) -> Step:
         name=life.container.name, identity=life.identity, service=life.service
     )
     life = attrs.evolve(life, owed_exits=0)
-    return life.to(State.CREATING, id="", ports=(), health=Health.NONE), [order]
+    return life.to(
+        State.CREATING, id="", address=life.address, ports=(), health=Health.NONE
+    ), [order]
 
 
 def _start(life: Life, event: LifeEvent, now: float) -> Step:
@@ -249,7 +262,7 @@ def _running(life: Life, seen: Observed, now: float) -> Step:
     """Take over what the engine reports of a container that was started."""
     first = life.started_s is None
     restarts = life.container.restarts + (0 if first else 1)
-    life = attrs.evolve(life, started_s=now)
+    life = attrs.evolve(life, started_s=now).at(seen)
     if not seen.running:
         life = life.to(State.RUNNING, id=seen.id, restarts=restarts)
         return _ended(life, seen.exit_code, seen.oom_killed, now)
@@ -262,7 +275,6 @@ def _running(life: Life, seen: Observed, now: float) -> Step:
         exit_code=None,
         oom_killed=False,
         restarts=restarts,
-        reason="",
     ), []
 
 
@@ -296,8 +308,13 @@ def _ended(life: Life, exit_code: int, oom_killed: bool, now: float) -> Step:
 
 
 def _again(life: Life, event: LifeEvent, now: float) -> Step:
-    """Start it again: the same container, or a new one where that is gone."""
-    if life.container.id and not life.service.auto_remove:
+    """Start it again: the same container, or a new one where that is gone.
+
+    The engine would bind the ports of the same one where they were, though the node
+    has another address by now.
+    """
+    is_at_home = life.container.address == life.address
+    if life.container.id and is_at_home and not life.service.auto_remove:
         return _start(life, event, now)
     return _create(life, event, now)
 
@@ -396,7 +413,7 @@ def _found(life: Life, event: LifeEvent, now: float) -> Step:
     if not seen.running:
         return _ended(life, seen.exit_code, seen.oom_killed, now)
     state = State.UNHEALTHY if seen.health is Health.UNHEALTHY else State.RUNNING
-    return life.to(state, health=seen.health, ports=seen.ports), []
+    return life.at(seen).to(state, health=seen.health, ports=seen.ports), []
 
 
 def _adopt(life: Life, event: LifeEvent, now: float) -> Step:
@@ -410,6 +427,7 @@ def _adopt(life: Life, event: LifeEvent, now: float) -> Step:
     assert seen is not None
     if seen.running:
         return _running(life, seen, now)
+    life = life.at(seen)
     if not seen.ever_started:
         life = life.to(State.BACKOFF, id=seen.id)
         return life, [After(name=life.container.name, delay_s=0.0)]

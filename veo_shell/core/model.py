@@ -196,7 +196,8 @@ class Identity:
 class Container:
     """One instance of a service, as its node publishes it. Fills one slot.
 
-    `ports` have their real `host_port` once it runs. `id` is Docker's, "" until
+    `ports` have their real `host_port` once it runs. `address` is where they are, ""
+    while its host does not have that address any more. `id` is Docker's, "" until
     created. `restarts` counts the starts after the first. `reason` says in words why
     the container is in its state where that is not plain.
     """
@@ -225,11 +226,21 @@ class Container:
 
     @property
     def is_ready(self) -> bool:
-        """Tell whether it may be answered by DNS: running and not known unhealthy."""
-        return self.state is State.RUNNING and self.health in (
-            Health.NONE,
-            Health.HEALTHY,
+        """Tell whether it may be answered by DNS: reached and not known unhealthy."""
+        return (
+            self.state is State.RUNNING
+            and self.health
+            in (
+                Health.NONE,
+                Health.HEALTHY,
+            )
+            and not self.is_stranded
         )
+
+    @property
+    def is_stranded(self) -> bool:
+        """Tell whether it is nowhere to be reached, though it may run."""
+        return not self.address
 
 
 @attrs.frozen(kw_only=True)
@@ -260,7 +271,9 @@ class Written:
 class Observed:
     """What an engine reports of one container of ours (from `inspect`).
 
-    `ever_started` tells a container that ended from one that never ran.
+    `ever_started` tells a container that ended from one that never ran. `address` is
+    the one that its ports are bound to, "" where that is any of its host's, or they are
+    not published. `stranded`: its host does not have that address any more.
     """
 
     id: str
@@ -273,6 +286,8 @@ class Observed:
     exit_code: int = 0
     oom_killed: bool = False
     ports: tuple[Port, ...] = ()
+    address: str = ""
+    stranded: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -152,6 +152,9 @@ class Host(Protocol):
     def boot_id(self) -> str:
         """Return what is another after each boot of it, "" if that cannot be told."""
 
+    def has_address(self, address: str) -> bool:
+        """Tell whether an IP address is one of its own, now."""
+
 
 class Clock(Protocol):
     """Time, injected so that tests can move it."""

@@ -128,6 +128,18 @@ class Reconciler:
         if node not in ranked or not ranked[node].fits or slot.node is None:
             return None
         text = f"slot {slot.slot} moves from {slot.node} to {node}"
+        return self._move(slot, service, node, text, cause, operation)
+
+    def _move(
+        self,
+        slot: SlotRecord,
+        service: Service,
+        node: str,
+        text: str,
+        cause: str,
+        operation: str = "",
+    ) -> SlotRecord:
+        """Have another container take a slot over, on that node."""
         entry = self._note("moved", text, service, slot.uid, slot.slot, cause)
         old = self.situation.named(slot)
         ends = (*slot.ends, old.name) if old and stops_first(service) else slot.ends
@@ -160,7 +172,7 @@ class Reconciler:
         for slot in self.view.slots(uid):
             if slot.wanted and self._is_rested(slot):
                 self._slot(self._with_its_end(slot), service)
-        self._drain(record, service)
+        self._relocate(record, service)
 
     def _fill(self, record: ServiceRecord, service: Service, number: int) -> None:
         """Fill a slot that has no record, with a container of it if one runs."""
@@ -328,22 +340,42 @@ class Reconciler:
             )
         )
 
-    def _drain(self, record: ServiceRecord, service: Service) -> None:
-        """Begin to move one slot away from a drained node, none while one moves."""
+    def _relocate(self, record: ServiceRecord, service: Service) -> None:
+        """Begin to move one slot from where it is not to stay, none while one moves."""
         wanted = [s for s in self.view.slots(record.uid) if s.wanted]
         if any(slot.handover for slot in wanted):
             return
         for slot in wanted:
-            if slot.node is None or not self.view.is_drained(slot.node):
-                continue
-            if not self.situation.is_movable(slot, service):
+            if slot.node is None or not self.situation.is_movable(slot, service):
                 continue
             if self._verdicts.status(slot.node) is not Status.ALIVE:
                 continue
-            if (node := self.places.best(service, slot.uid)) is not None:
-                decision = self.view.node_record(slot.node)
-                self.move(slot, node, decision.cause if decision else "")
+            if self._drain(slot, service, slot.node) or self._rescue(slot, service):
                 return
+
+    def _drain(self, slot: SlotRecord, service: Service, node: str) -> bool:
+        """Begin to move a slot from a drained node; tell whether it was."""
+        if not self.view.is_drained(node):
+            return False
+        other, decision = (
+            self.places.best(service, slot.uid),
+            self.view.node_record(node),
+        )
+        return other is not None and bool(
+            self.move(slot, other, decision.cause if decision else "")
+        )
+
+    def _rescue(self, slot: SlotRecord, service: Service) -> bool:
+        """Begin to fill a slot anew on its node, if what fills it cannot be reached.
+
+        The node has room for it: what fills it now is to end.
+        """
+        named = self.situation.named(slot)
+        if named is None or not (named.is_up and named.is_stranded):
+            return False
+        text = f"slot {slot.slot} is filled anew on {named.node}: {named.reason}"
+        self._move(slot, service, named.node, text, slot.cause)
+        return True
 
     def _is_rested(self, slot: SlotRecord) -> bool:
         """Tell whether this node did not write about a slot just now.

@@ -43,6 +43,7 @@ class Draft:
         self._nodes_apex = child("node", apex)
         self._found: dict[bytes, dict[int, set[bytes]]] = {}
         self._hosts: dict[str, bytes | None] = {}
+        self._addresses: dict[str, bytes] = {}
         self._add_nodes({node.node: _packed(node.address) for node in nodes})
 
     def servers(self, primary: str) -> tuple[bytes, ...]:
@@ -84,9 +85,24 @@ class Draft:
         labels = _host_labels(addresses)
         for node, address in addresses.items():
             if address:
+                self._addresses[node] = address
                 self._hosts[node] = child(labels[node], self._nodes_apex)
                 self._add_address(self._hosts[node], address)
                 self._add_address(child(_short(node), self._nodes_apex), address)
+
+    def _host_at(self, node: str, address: bytes) -> bytes | None:
+        """Return the name of a node at an address, which may not be its own now.
+
+        What was bound to another one before the node was started anew is there still.
+        """
+        host = self._hosts[node]
+        if not host or address == self._addresses[node]:
+            return host
+        text = _NOT_IN_LABEL.sub("-", str(ipaddress.ip_address(address)))
+        label = host[1 : 1 + host[0]].decode()
+        name = child(f"{label}-{text}", self._nodes_apex)
+        self._add_address(name, address)
+        return name
 
     def _add_service(self, name: bytes | None, instances: list[Container]) -> None:
         for container in instances:
@@ -101,7 +117,8 @@ class Draft:
         found: dict[str, dict[str, set[_Endpoint]]]
         found = defaultdict(lambda: defaultdict(set))
         for container in instances:
-            host, address = self._hosts[container.node], _address(container)
+            address = _address(container)
+            host = self._host_at(container.node, address)
             for port in container.ports:
                 if port.host_port:
                     found[port.name.lower()][port.protocol.value].add(

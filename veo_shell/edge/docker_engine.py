@@ -185,7 +185,8 @@ class DockerEngine:
     async def _take_over(self, name: str, config: Mapping[str, Any]) -> str:
         """Return the id of the container that has the name, if it is the same one.
 
-        An answer of the engine may have been lost: then it was created before.
+        An answer of the engine may have been lost: then it was created before. What
+        was created for another address of this host, and does not run, gives way.
         """
         holder = await self._find(name)
         if holder is None:
@@ -199,10 +200,13 @@ class DockerEngine:
                 f"or rename it (docker rename {holder['Id'][:12]} NEW_NAME)",
                 status=CONFLICT,
             )
-        if not _is_leaving(holder):
-            return str(holder["Id"])
         with _gone_is_fine():
-            await self._wait_removed(holder["Id"])
+            if _is_leaving(holder):
+                await self._wait_removed(holder["Id"])
+            elif _is_bound_elsewhere(holder, config):
+                await self.discard(holder["Id"], 0)
+            else:
+                return str(holder["Id"])
         return await self._create(name, config)
 
     async def _pull(self, image: str) -> None:
@@ -324,6 +328,12 @@ def _is_leaving(raw: Mapping[str, Any]) -> bool:
     )
     auto_removed = ended and raw["HostConfig"]["AutoRemove"]
     return auto_removed or state["Status"] in ("removing", "dead")
+
+
+def _is_bound_elsewhere(raw: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Tell whether the container does not run, and would with other addresses."""
+    there, here = map(container_builder.address_of, (raw, config))
+    return not raw["State"]["Running"] and there != here
 
 
 # Docker 20 to 28: `Bind for IP:PORT failed: port is already allocated`, `listen tcp4

@@ -37,7 +37,6 @@ from veo_shell.errors import (
 FIRST_RANDOM_PORT = 49153
 KILLED = 137
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
-ANY_ADDRESS = ("", "0.0.0.0")
 
 
 @attrs.frozen(kw_only=True)
@@ -146,7 +145,10 @@ class FakeEngine:
         if not (self._images is None or config["Image"] in self._images):
             self._pull(config["Image"])
         if holder := self._by_name(name):
-            return self._take_over(holder, config)
+            self._check_same(holder, config)
+            if holder.running or not self._is_bound_elsewhere(holder, config):
+                return holder.id
+            self.remove(holder.id)
         return self._add(name, config).id
 
     async def start(self, container_id: str) -> Observed:
@@ -285,7 +287,13 @@ class FakeEngine:
         self.containers[container_id] = container
         return container
 
-    def _take_over(self, holder: FakeContainer, config: Mapping[str, Any]) -> str:
+    def _is_bound_elsewhere(
+        self, holder: FakeContainer, config: Mapping[str, Any]
+    ) -> bool:
+        there, here = map(container_builder.address_of, (holder.raw(), config))
+        return there != here
+
+    def _check_same(self, holder: FakeContainer, config: Mapping[str, Any]) -> None:
         wanted = container_builder.identity_of(config.get("Labels") or {})
         found = container_builder.observe(holder.raw())
         if wanted is None or found is None or found.identity != wanted:
@@ -295,7 +303,6 @@ class FakeEngine:
                 f"it (docker rename {holder.id[:12]} NEW_NAME)",
                 status=409,
             )
-        return holder.id
 
     def _start(self, container: FakeContainer) -> None:
         container.ports = self._publish(container)
@@ -389,4 +396,4 @@ class FakeEngine:
 
 
 def _any(*addresses: str) -> bool:
-    return any(address in ANY_ADDRESS for address in addresses)
+    return any(address in container_builder.ANY_ADDRESS for address in addresses)

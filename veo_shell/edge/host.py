@@ -39,6 +39,20 @@ class LocalHost:
         except OSError:  # no Linux, or its /proc is hidden
             return ""
 
+    def has_address(self, address: str) -> bool:
+        """Tell whether an IP address is one of its own, now.
+
+        By a socket, not from the interfaces' lists: 127.0.0.2 is in none of them.
+        """
+        is_six = ipaddress.ip_address(address).version == 6
+        family = socket.AF_INET6 if is_six else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.bind((address, 0))
+        except OSError:
+            return False
+        return True
+
 
 def primary_address() -> str:
     """Return the address this machine uses towards other networks, else loopback.
