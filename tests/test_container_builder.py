@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Any
 
 import attrs
 import docker
+import msgspec
 import pytest
 from hypothesis import HealthCheck as Slow
 from hypothesis import given, settings
@@ -245,12 +247,21 @@ def test_the_identity_and_the_ports_are_written_as_labels() -> None:
     )
     service = attrs.evolve(WEB, ports=ports, labels=("K=V",))
     labels = build(service, identity=IDENTITY)["Labels"]
+    spec = labels.pop("veo.spec")
     assert labels == {"K": "V", "veo.ports": "website:80/tcp,port1:90/udp", **LABELS}
+    assert msgspec.json.decode(spec, type=Service) == service
+
+
+def test_what_is_usual_of_a_service_is_not_in_its_label() -> None:
+    label = build(WEB, identity=IDENTITY)["Labels"]["veo.spec"]
+    assert json.loads(label) == {"name": "web", "image": WEB.image}
+    assert msgspec.json.decode(label, type=Service) == WEB
 
 
 def test_our_labels_win() -> None:
     service = attrs.evolve(WEB, labels=("veo.slot=7",))
-    assert build(service, identity=IDENTITY)["Labels"] == LABELS
+    labels = build(service, identity=IDENTITY)["Labels"]
+    assert {name: labels[name] for name in LABELS} == LABELS
 
 
 def test_the_identity_is_read_from_the_labels() -> None:
@@ -357,6 +368,20 @@ SEEN = Observed(
 )
 def test_the_state_is_observed(state: dict[str, Any], seen: Observed) -> None:
     assert observe(document(state=state)) == seen
+
+
+@pytest.mark.parametrize("label", ["", "{", '{"name":"web"}', '{"restart":"x"}'])
+def test_a_label_that_is_no_service_tells_none(label: str) -> None:
+    seen = observe(document(labels={**LABELS, "veo.spec": label}))
+    assert seen is not None
+    assert seen.service is None
+
+
+def test_a_container_tells_what_it_was_made_of() -> None:
+    spec = attrs.evolve(WEB, restart=Restart.ALWAYS, environment=("A=\u00e4",))
+    seen = observe(document(labels=build(spec, identity=IDENTITY)["Labels"]))
+    assert seen is not None
+    assert seen.service == spec
 
 
 def test_a_container_that_is_not_ours_is_not_observed() -> None:

@@ -15,6 +15,7 @@ import dns.rcode
 import pytest
 
 from tests.fake_cluster import (
+    FAST,
     QUICK_TO_JUDGE,
     WEB,
     FakeCluster,
@@ -211,3 +212,25 @@ async def test_a_node_that_does_not_know_yet_what_it_runs_denies_nothing(
         denied = await ask(cluster, "uno", "web.veo.")
         assert denied.rcode() == dns.rcode.NXDOMAIN
         assert cluster["uno"].dns_registry.answer(b"no packet", True) is None
+
+
+async def test_a_node_that_lost_its_disk_denies_nothing_until_it_knows_again(
+    tmp_path: Path,
+) -> None:
+    """It is alone: what its engine runs is all that is left of the service."""
+    timing = attrs.evolve(FAST, boot_grace_s=1.0)
+    async with fake_cluster(tmp_path, "uno", timing=timing) as cluster:
+        await cluster["uno"].container_sup.add_service(WEB)
+        (before,) = await cluster.ready(1)
+        await cluster.kill("uno")
+        cluster.lose_disk("uno")
+        await cluster.boot("uno")
+        asked = "web.veo.", "gone.veo."
+        for name in asked:
+            assert (await ask(cluster, "uno", name)).rcode() == dns.rcode.SERVFAIL
+        (after,) = await cluster.ready(1)
+        assert after == before
+        codes = [(await ask(cluster, "uno", name)).rcode() for name in asked]
+        assert codes == [dns.rcode.NOERROR, dns.rcode.NXDOMAIN]
+        (record,) = cluster["uno"].machine.view.services()
+        assert record.service == WEB

@@ -71,7 +71,12 @@ RINGS = (
         others=("attrs", "msgspec", "yaml", "dns"),
         pure=True,
     ),
-    Ring(files=("container_builder.py",), veo=INNER, others=("attrs",), pure=True),
+    Ring(
+        files=("container_builder.py",),
+        veo=INNER,
+        others=("attrs", "msgspec"),
+        pure=True,
+    ),
     Ring(files=("settings.py",), veo=INNER),
     Ring(files=("own_settings.py",), veo=(*INNER, "veo_shell.settings")),
     Ring(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
+import msgspec
 
 from veo_shell.core.model import (
     Health,
@@ -27,7 +28,6 @@ from veo_shell.core.model import (
 )
 from veo_shell.errors import UsageError
 
-LABEL_PREFIX = "veo."
 LABEL_CLUSTER = "veo.cluster"
 LABEL_NODE = "veo.node"
 LABEL_SERVICE = "veo.service"
@@ -35,6 +35,7 @@ LABEL_UID = "veo.uid"
 LABEL_SLOT = "veo.slot"
 LABEL_GENERATION = "veo.generation"
 LABEL_PORTS = "veo.ports"
+LABEL_SPEC = "veo.spec"
 
 NANO = 1_000_000_000
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
@@ -105,6 +106,7 @@ def observe(inspect: Mapping[str, Any]) -> Observed | None:
         oom_killed=bool(state.get("OOMKilled")),
         ports=_published(inspect, _ports_from_label(labels.get(LABEL_PORTS, ""))),
         address=address_of(inspect),
+        service=_spec(labels.get(LABEL_SPEC, "")),
     )
 
 
@@ -178,7 +180,32 @@ def _labels(service: Service, identity: Identity | None) -> dict[str, str]:
     ours = {name: str(read(identity)) for name, read in _IDENTITY.items()}
     # Docker knows ports by number only: their names are kept here.
     ports = ",".join(f"{_quoted(port.name)}:{_key(port)}" for port in service.ports)
+    ours[LABEL_SPEC] = _spec_label(service)
     return labels | ours | ({LABEL_PORTS: ports} if ports else {})
+
+
+def _spec_label(service: Service) -> str:
+    """Return what is not as usual of a service: a node without a table knows it again.
+
+    `cluster.yml` may be another by then, and the service one of another node's file.
+    """
+    whole: dict[str, object] = msgspec.to_builtins(service)
+    told = {key: value for key, value in whole.items() if value != _USUAL.get(key)}
+    return msgspec.json.encode(told).decode()
+
+
+_USUAL: dict[str, object] = msgspec.to_builtins(Service(name="", image=""))
+
+
+def _spec(label: str) -> Service | None:
+    """Read what a container was made of; None for what is not a whole service."""
+    try:
+        return _SPEC.decode(label)
+    except msgspec.DecodeError:
+        return None
+
+
+_SPEC = msgspec.json.Decoder(Service)
 
 
 _IDENTITY: dict[str, Callable[[Identity], object]] = {

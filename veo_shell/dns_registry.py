@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from veo_shell.core.dns_packet import SERVFAIL, failure, is_query
+from veo_shell.core.dns_packet import SERVFAIL, failure, is_denial, is_query
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import DnsRecord
 from veo_shell.core.protocols import Server
@@ -68,12 +68,17 @@ class DnsRegistry:
     def answer(self, query: bytes, udp: bool) -> bytes | None:
         """Return the packet that answers a packet, None for no answer.
 
-        While this node does not know what it runs, it does not deny it: SERVFAIL has
-        a resolver ask the next server, NXDOMAIN would be believed (RFC 2308).
+        While this node does not know what it runs, or what the others know, it does
+        not deny it: SERVFAIL has a resolver ask the next server, NXDOMAIN would be
+        believed (RFC 2308).
         """
-        if self._node.machine.knows_its_own:
-            return self._zone.answer(query, udp=udp)
-        return failure(query, SERVFAIL) if is_query(query) else None
+        machine = self._node.machine
+        if not machine.knows_its_own:
+            return failure(query, SERVFAIL) if is_query(query) else None
+        answer = self._zone.answer(query, udp=udp)
+        if answer is not None and is_denial(answer) and not machine.may_deny:
+            return failure(query, SERVFAIL)
+        return answer
 
     def refresh(self) -> None:
         """Compile the zone anew if what it was made of changed.

@@ -45,7 +45,10 @@ ANSWER_S = 10.0
 
 @attrs.frozen(kw_only=True)
 class NodeConfig:
-    """What an operator says of a node when starting it."""
+    """What an operator says of a node when starting it.
+
+    `recover`: it may have lost what it knew, and lets the others tell before it acts.
+    """
 
     name: str
     address: str
@@ -57,6 +60,7 @@ class NodeConfig:
     role: str = ""
     config_file: Path | None = None
     joins: tuple[tuple[str, int], ...] = ()
+    recover: bool = False
     timing: Timing = attrs.field(factory=Timing)
 
 
@@ -149,7 +153,8 @@ class Node:
             config.cluster,
             config.timing,
             self.clock.now(),
-            alone=all(j == (config.address, config.mesh_port) for j in config.joins),
+            alone=not config.recover
+            and all(j == (config.address, config.mesh_port) for j in config.joins),
         )
 
     async def start(self) -> None:

@@ -76,6 +76,7 @@ def configure(options: Options) -> NodeConfig:
         dns_port=dns_port,
         role=next((e.role for e in entries if e.node == name), ""),
         config_file=config_file,
+        recover=options.recover,
         # One list of nodes may serve for all of them.
         joins=tuple(joined for joined in joins if joined != (address, mesh_port)),
     )

@@ -514,15 +514,12 @@ def test_a_stranger_is_adopted_as_what_became_of_it(
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_what_nobody_in_the_cluster_knows_is_ended(running: bool) -> None:
+def test_a_stranger_that_is_nobodys_is_ended(running: bool) -> None:
     node = Dialogue()
     node.listed(attrs.evolve(SEEN, running=running))
-    node.care.end_orphans(node.now)
+    node.care.end_stranger(NAME, node.now)
     assert discard() in node.follow()
-    assert node.notes[0].kind == "orphan"
-    assert node.notes[0].text == f"{NAME}: stopped: nobody knows its service"
-    node.care.end_orphans(node.now)
-    assert node.follow() == []
+    assert node.care.strangers == {}
 
 
 def test_a_service_that_lost_its_record_keeps_what_is_in_care() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dns.flags
 import dns.message
 import dns.name
+import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import pytest
@@ -19,6 +20,7 @@ from veo_shell.core.dns_packet import (
     Malformed,
     compress,
     failure,
+    is_denial,
     is_query,
     parse_query,
     pointer,
@@ -26,7 +28,7 @@ from veo_shell.core.dns_packet import (
     suffixes,
 )
 
-labels = st.lists(st.binary(min_size=1, max_size=63).map(bytes.lower), max_size=3)
+labels = st.lists(st.binary(min_size=1, max_size=40).map(bytes.lower), max_size=3)
 
 
 def wire(labels: list[bytes]) -> bytes:
@@ -48,6 +50,13 @@ def test_a_compressed_name_reads_as_the_name(
     read, size = dns.name.from_wire(packet, 12 + len(asked))
     assert read.to_wire() == name
     assert size <= len(name)
+
+
+@pytest.mark.parametrize("rcode", [dns.rcode.NOERROR, dns.rcode.NXDOMAIN])
+def test_a_denial_is_told_from_an_answer(rcode: dns.rcode.Rcode) -> None:
+    answer = dns.message.make_response(dns.message.make_query("nginx.veo.", "A"))
+    answer.set_rcode(rcode)
+    assert is_denial(answer.to_wire()) is (rcode == dns.rcode.NXDOMAIN)
 
 
 def test_a_pointer_is_two_bytes() -> None:

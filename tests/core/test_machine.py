@@ -294,19 +294,121 @@ def test_what_was_removed_while_a_node_was_away_is_stopped_when_it_is_back() -> 
     assert dos.engine.containers == {}
 
 
-def test_a_container_of_nobody_is_left_alone() -> None:
+def lose_disks(world: World) -> None:
+    """Let every node start again with nothing but its engine, and join the first."""
+    for node in world.nodes.values():
+        node.kill()
+        node.disk.documents.clear()
+        node.disk.records.clear()
+        node.disk.id += " again"
+    world.run(3)
+    first, *others = world.nodes.values()
+    first.boot(alone=True)
+    for node in others:
+        node.boot()
+        node.join(first)
+
+
+def test_what_runs_is_known_again_when_all_lost_their_disks() -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    uno = world["uno@uno"]
+    for uid, name in (("u1", "web"), ("u2", "shop")):
+        add(uno, attrs.evolve(WEB, name=name), uid)
+    for _ in range(2):
+        add(uno)
+    world.run_until(lambda: ready(world, 4))
+    before = {c.id for c in uno.machine.view.containers()}
+    lose_disks(world)
+    world.run(40)
+    assert ready(world, 4)
+    for node in world.nodes.values():
+        assert {c.id for c in node.machine.view.containers()} == before
+        assert {r.uid: r.replicas for r in node.machine.view.services()} == {
+            "u1": 3,
+            "u2": 1,
+        }
+        assert len(node.machine.view.slots("u1")) == 3
+    remove(uno)
+    world.run(5)
+    assert world.running("web") == []
+    assert world.running("shop") != []
+
+
+def test_one_alone_that_lost_its_disk_goes_on_with_what_runs_there() -> None:
+    world = World("uno@uno")
+    uno = world["uno@uno"]
+    add(uno)
+    world.run_until(lambda: ready(world, 1))
+    before = only(uno)
+    lose_disks(world)
+    denies = [uno.machine.may_deny]
+    world.run_until(lambda: ready(world, 1))
+    denies.append(uno.machine.may_deny)
+    assert denies == [False, True]
+    assert only(uno) == before
+    uno.exit(only(uno), 1)
+    world.run_until(lambda: ready(world, 1))  # by the policy in its label
+
+
+def test_what_is_known_again_gives_way_to_all_that_another_node_knows() -> None:
+    world = World("uno@uno", "dos@dos")
+    uno, dos = world["uno@uno"], world["dos@dos"]
+    add(uno, attrs.evolve(WEB, hosts=("dos@dos",)))
+    add(uno, attrs.evolve(WEB, name="shop", hosts=("dos@dos",)), uid="u2")
+    world.run_until(lambda: ready(world, 2))
+    dos.kill()
+    world.run(3)
+    remove(uno)
+    uno.ask(ev.ScaleAsked(operation="s", uid="u2", replicas=2))
+    dos.disk.documents.clear()
+    dos.disk.records.clear()
+    world.cut.add(frozenset(world.nodes))
+    dos.boot(alone=True)
+    world.run(20)
+    assert {r.uid for r in dos.machine.view.services()} == {"u1", "u2"}
+    world.cut.clear()
+    world.run(10)
+    for node in (uno, dos):
+        assert [(r.uid, r.replicas) for r in node.machine.view.services()] == [
+            ("u2", 2)
+        ]
+    assert world.running("web") == []
+    assert world.running("shop") == ["dos@dos", "dos@dos"]
+
+
+def test_what_is_found_late_of_a_service_that_an_operator_scaled_is_ended() -> None:
+    world = World("uno@uno", "dos@dos")
+    uno, dos = world["uno@uno"], world["dos@dos"]
+    add(uno)
+    add(uno)
+    world.run_until(lambda: ready(world, 2))
+    lose_disks(world)
+    dos.kill()
+    world.run(40)
+    uno.ask(ev.ScaleAsked(operation="s", uid="u1", replicas=1))
+    dos.boot()
+    world.run(10)
+    assert world.running("web") == ["uno@uno"]
+    assert [(s.slot, s.wanted) for s in uno.machine.view.slots("u1")] in (
+        [(0, True), (1, False)],
+        [(0, False), (1, True)],
+    )
+
+
+def test_a_container_that_does_not_tell_its_service_is_left_alone() -> None:
     world = World("uno@uno")
     uno = world["uno@uno"]
     add(uno)
     world.run_until(lambda: ready(world, 1))
     (held,) = uno.engine.containers.values()
     foreign = attrs.evolve(held.identity, uid="unknown")
-    stray = attrs.evolve(held, id="stray", name="stray", identity=foreign)
+    stray = attrs.evolve(held, id="stray", identity=foreign, service=None)
     uno.engine.containers["stray"] = stray
     uno.list_engine()
     world.run(60)
     assert "stray" in uno.engine.containers
     assert [c.name for c in uno.machine.view.containers()] == [held.name]
+    assert uno.machine.may_deny
 
 
 def test_a_dead_nodes_work_runs_elsewhere_and_dns_forgets_it() -> None:
@@ -1091,8 +1193,15 @@ def test_a_node_that_is_refused_ends_with_the_reason() -> None:
     assert end == End(reason="a node named uno@uno lives already")
 
 
-def test_a_node_that_was_removed_while_it_was_away_begins_afresh() -> None:
-    (end,) = ends(Dialogue().play(ev.RefusedEntry(reason="x", removed=True)))
+def test_a_node_that_was_removed_meanwhile_ends_what_it_runs_and_is_afresh() -> None:
+    node = Dialogue()
+    node.pull(records=(service(), slot("uno@uno")))
+    seen = observed("uno@uno")
+    node.list(seen)
+    commands = node.play(ev.RefusedEntry(reason="x", removed=True))
+    assert orders(commands) == [seen.name]
+    assert ends(commands) == []
+    (end,) = ends(node.play(ev.ContainerDiscarded(name=seen.name)))
     assert end.afresh
     assert not end.clean
 
@@ -1155,30 +1264,11 @@ def test_a_node_that_hears_of_its_removal_leaves() -> None:
     node.tick(1)
 
 
-# Orphans and tombstones
+# Tombstones
 
 
 def orders(commands: list[Command]) -> list[str]:
     return [c.name for c in commands if isinstance(c, DiscardContainer)]
-
-
-def test_what_nobody_knows_is_ended_once_all_had_the_time_to_say() -> None:
-    node = Dialogue(DOS)
-    stray = observed("uno@uno", uid="unknown")
-    node.list(stray)
-    found: list[str] = []
-    for _ in range(70):
-        node.play(heard("dos@dos"))
-        found += orders(node.tick(0.25))
-        assert not found or node.now >= 115.0
-    assert found == [stray.name]
-
-
-@pytest.mark.parametrize("met", [True, False])
-def test_one_that_is_alone_leaves_alone_what_it_does_not_know(met: bool) -> None:
-    node = Dialogue(DOS) if met else Dialogue()
-    node.list(observed("uno@uno", uid="unknown"))
-    assert orders(node.tick(60)) == []
 
 
 def test_a_tombstone_is_dropped_at_the_word_of_a_peer_and_of_nobody_else() -> None:

@@ -1048,6 +1048,11 @@ def test_missing_slots(
     assert missing_slots(web(replicas=replicas), slots) == missing
 
 
+def test_what_runs_without_a_record_fills_first() -> None:
+    assert missing_slots(web(replicas=3), [at(UNO, 0)], [7]) == [7, 1]
+    assert missing_slots(web(replicas=2), [at(UNO, 0)], [4, 7]) == [4]
+
+
 def test_candidates_know_roles_instances_and_what_is_reserved() -> None:
     desk = Desk(
         decision(DOS, role="edge", revision=9),

@@ -211,6 +211,7 @@ class SimNode:
             running=False,
             ever_started=False,
             ports=order.service.ports,
+            service=order.service,
         )
         self.engine.containers[order.name] = made
         created = ev.ContainerCreated(name=order.name, container_id=made.id)

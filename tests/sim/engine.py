@@ -77,6 +77,7 @@ class Box:
             ports=self.ports if self.running else (),
             address=self.address,
             stranded=stranded,
+            service=self.service,
         )
 
 

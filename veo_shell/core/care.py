@@ -74,7 +74,7 @@ class Care:
         self._out = out
         self._remembered: dict[str, Container] = {}
         self._rebooted = False
-        self._strangers: dict[str, Observed] = {}
+        self.strangers: dict[str, Observed] = {}
         self._entries: dict[str, str] = {}
         self._again: set[str] = set()
         self._listed = False
@@ -124,10 +124,10 @@ class Care:
         seen = {o.identity.container_name: o for o in event.containers}
         for name in list(self.lives):
             self._live(name, Found(observed=seen.get(name), anew=anew), now)
-        self._strangers = {
+        self.strangers = {
             name: observed for name, observed in seen.items() if name not in self.lives
         }
-        self._adopt_known(now)
+        self.adopt_known(now)
 
     def on_engine_lost(self, event: ev.EngineLost, now: float) -> None:
         """Note that the engine is away."""
@@ -148,8 +148,8 @@ class Care:
         name = event.observed.identity.container_name
         if name in self.lives:
             self._live(name, event, now)
-        elif name in self._strangers:
-            self._strangers[name] = event.observed
+        elif name in self.strangers:
+            self.strangers[name] = event.observed
 
     def on_container(self, event: Any, now: float) -> None:
         """Pass a fact of the event stream to the container with that id."""
@@ -157,7 +157,7 @@ class Care:
             if life.container.id == event.container_id:
                 self._live(name, event, now)
                 return
-        for name, observed in self._strangers.items():
+        for name, observed in self.strangers.items():
             if observed.id == event.container_id:
                 self._tell_of_stranger(name, observed, event)
                 return
@@ -165,11 +165,11 @@ class Care:
     def _tell_of_stranger(self, name: str, observed: Observed, event: Any) -> None:
         """Keep what was listed of a stranger true: it may be adopted from that."""
         if isinstance(event, ev.ContainerGone):
-            del self._strangers[name]
+            del self.strangers[name]
         elif isinstance(event, ev.HealthChanged):
-            self._strangers[name] = attrs.evolve(observed, health=event.health)
+            self.strangers[name] = attrs.evolve(observed, health=event.health)
         else:
-            self._strangers[name] = attrs.evolve(
+            self.strangers[name] = attrs.evolve(
                 observed,
                 running=False,
                 exit_code=event.exit_code,
@@ -209,8 +209,8 @@ class Care:
             return
         self._again = set()
         everything = changed or self.is_leaving
-        if self._strangers:
-            self._adopt_known(now)
+        if self.strangers:
+            self.adopt_known(now)
         for name, life in list(self.lives.items()):
             if everything or life.identity.uid in uids:
                 self._judge(name, life, banned, now)
@@ -219,15 +219,11 @@ class Care:
                 if everything or slot.uid in uids:
                     self._begin(slot, now)
 
-    def end_orphans(self, now: float) -> None:
-        """Stop what no member of the cluster knows: its service is long removed."""
-        for name in sorted(self._strangers):
-            observed = self._strangers.pop(name)
-            identity = observed.identity
-            self._note(name, identity, "stopped: nobody knows its service", "orphan")
-            service = Service(name=identity.service, image=observed.image)
-            self._take(name, observed, service, now)
-            self._live(name, Unwanted(), now)
+    def end_stranger(self, name: str, now: float) -> None:
+        """Stop and remove a container that is known to be nobody's any more."""
+        observed = self.strangers.pop(name)
+        self._take(name, observed, _spec_of(observed), now)
+        self._live(name, Unwanted(), now)
 
     def _fate(self, identity: Identity, banned: bool) -> Fate:
         if self.is_leaving:
@@ -326,19 +322,17 @@ class Care:
 
     # Lives
 
-    def _adopt_known(self, now: float) -> None:
+    def adopt_known(self, now: float) -> None:
         """Take containers into care that carry our labels, if their service is known.
 
-        One of an unknown service (this node lost its table) is left alone until a
+        One of an unknown service (this node lost its table) is a stranger until a
         peer tells what it is.
         """
-        for name, observed in sorted(self._strangers.items()):
+        for name, observed in sorted(self.strangers.items()):
             identity = observed.identity
             if self._view.service(identity.uid) is not None:
-                del self._strangers[name]
-                service = self._view.spec(identity.uid) or Service(
-                    name=identity.service, image=observed.image
-                )
+                del self.strangers[name]
+                service = self._view.spec(identity.uid) or _spec_of(observed)
                 self._take(name, observed, service, now)
 
     def _take(
@@ -421,6 +415,12 @@ class Care:
         self.lives[name] = life
         if old is None or old.container != life.container:
             self._out.show(life.container)
+
+
+def _spec_of(observed: Observed) -> Service:
+    """Return what a container was made of, as far as it tells itself."""
+    name, image = observed.identity.service, observed.image
+    return observed.service or Service(name=name, image=image)
 
 
 def _cut_off(old: Container, *, rebooted: bool) -> str:

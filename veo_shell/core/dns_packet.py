@@ -164,6 +164,11 @@ def failure(query: bytes, rcode: int) -> bytes:
     return query[:2] + bytes((flags, rcode)) + bytes(8)
 
 
+def is_denial(answer: bytes) -> bool:
+    """Tell whether a packet says that there is no such name."""
+    return answer[3] & 0xF == NXDOMAIN
+
+
 def is_query(packet: bytes) -> bool:
     """Tell whether anything at all may be answered (an answer never is)."""
     return len(packet) >= HEADER_SIZE and not packet[2] & RESPONSE

@@ -62,7 +62,6 @@ class Exchange:
     ) -> None:
         self.own = own
         self.settled = alone
-        self.has_met = False
         self._cluster = cluster
         self._view = view
         self._members = members
@@ -162,7 +161,7 @@ class Exchange:
         if event.answer.more:
             self._pull(event.peer, now, event.answer.after)
         else:
-            self.settled = self.has_met = True
+            self.settled = True
             self._pull_next(now)
 
     def on_asked(self, event: ev.Asked, now: float) -> None:

@@ -92,13 +92,19 @@ class Graves:
         return [
             uid
             for uid, dug_s in self._dug_s.items()
-            if now - dug_s >= grave_s * ORPHANED_FACTOR
-            or (now - dug_s >= grave_s and coordinator(uid, alive) == self._out.node)
+            if not self._view.instances(uid)  # what is left of it may be lost sight of
+            and (
+                now - dug_s >= grave_s * ORPHANED_FACTOR
+                or (
+                    now - dug_s >= grave_s and coordinator(uid, alive) == self._out.node
+                )
+            )
         ]
 
     def _all_alive(self) -> bool:
         return all(
-            self._members.status(head.node) is Status.ALIVE for head in self._view.nodes
+            self._members.status(head.node) is Status.ALIVE and not head.engine_lost
+            for head in self._view.nodes
         )
 
     def _begin(self, uids: list[str], now: float) -> None:

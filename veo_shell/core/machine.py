@@ -22,6 +22,7 @@ from veo_shell.core.graves import Graves
 from veo_shell.core.membership import AWAY, GONE, Membership, Timing
 from veo_shell.core.model import Candidate, Container, NodeDocument, Record, Service
 from veo_shell.core.operations import Operation, Operations
+from veo_shell.core.orphans import Orphans
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
 from veo_shell.core.reconcile import Reconciler
@@ -61,6 +62,7 @@ class Machine:
         self._care = Care(
             self.me, document.address, cluster, self.view, self.members, out
         )
+        self._orphans = Orphans(self.me, self.view, self._care, pen, out)
         self._copies = Copies(self.view, self.members, out)
         self._graves = Graves(document.boot_id, self.view, self.members, out)
         self._doors = Doors(self.view, self.members, out)
@@ -71,6 +73,7 @@ class Machine:
         )
         self._born_s = now
         self._looked_s = now
+        self._is_removed = False
         self._has_ended = False
         self._handlers = self._table()
 
@@ -142,6 +145,11 @@ class Machine:
         return self._care.knows_its_own
 
     @property
+    def may_deny(self) -> bool:
+        """Tell whether what it knows no service of is none: of that name, in DNS."""
+        return self.is_settled and not self._orphans.is_in_doubt
+
+    @property
     def dns_key(self) -> tuple[int, int, int, int]:
         """Return what changes whenever what DNS may answer does."""
         view = self.view
@@ -189,6 +197,9 @@ class Machine:
         if self.is_settled and not self._care.is_leaving:
             self.reconciler.decide(now)
         self._care.follow_table(self.is_settled, now)
+        if now - self._born_s >= self.members.timing.boot_grace_s:
+            # Last: who coordinates what is known again is to see with it what runs.
+            self._orphans.judge(now)
         self._end_if_left()
         return self._flush()
 
@@ -244,7 +255,6 @@ class Machine:
         if now - self._looked_s >= LOOK_AGAIN_S:
             self._looked_s = now
             self.reconciler.tick()
-        self._end_orphans(now)
 
     def _on_heard(self, event: ev.Heard, now: float) -> None:
         self._exchange.on_heard(event, now)
@@ -263,24 +273,14 @@ class Machine:
         self._graves.on_copy_answered(event, now)
 
     def _on_refused_entry(self, event: ev.RefusedEntry, now: float) -> None:
-        if event.removed:
-            reason = f"{self.me} was removed from the cluster: it joins afresh"
-            self._out.order(End(reason=reason, afresh=True))
+        if event.removed:  # what runs here was decided to be nobody's: it ends first
+            self._is_removed = self._care.is_leaving = True
         else:
             self._out.order(End(reason=event.reason))
 
     def _on_leaving(self, event: ev.Leaving, now: float) -> None:
         self._out.note("leaves", f"{self.me} leaves the cluster", about=self.me)
         self._care.is_leaving = True
-
-    def _end_orphans(self, now: float) -> None:
-        """End what no peer knows, once those that live were asked and had time to say.
-
-        A node that is alone may have lost its table: it leaves them alone.
-        """
-        grown_up = now - self._born_s >= self.members.timing.boot_grace_s
-        if grown_up and self._exchange.has_met and len(self.members.alive()) > 1:
-            self._care.end_orphans(now)
 
     def _end_if_left(self) -> None:
         """End this process once it is to leave and nothing of it runs any more."""
@@ -293,6 +293,10 @@ class Machine:
             if self._care.engine_lost:
                 text = "its engine is away: what runs there is left to itself"
                 self._out.note("leaves", text, about=self.me)
+            if self._is_removed:
+                reason = f"{self.me} was removed from the cluster: it joins afresh"
+                self._out.order(End(reason=reason, afresh=True))
+                return
             self._out.order(End(reason=f"{self.me} has left the cluster", clean=True))
 
     # What is handed out

@@ -274,6 +274,7 @@ class Observed:
     `ever_started` tells a container that ended from one that never ran. `address` is
     the one that its ports are bound to, "" where that is any of its host's, or they are
     not published. `stranded`: its host does not have that address any more.
+    `service` is what it was made of, None where its labels do not say.
     """
 
     id: str
@@ -288,6 +289,7 @@ class Observed:
     ports: tuple[Port, ...] = ()
     address: str = ""
     stranded: bool = False
+    service: Service | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -369,6 +371,7 @@ class ServiceRecord:
     """Table record: a service that should run. `service` None is a tombstone.
 
     `operations` are the last that changed it: asked again, they are not done again.
+    There are none while it is known from its containers alone (`core/orphans.py`).
     """
 
     uid: str
@@ -384,6 +387,11 @@ class ServiceRecord:
     def key(self) -> str:
         """Return the record's key in the table."""
         return f"service/{self.uid}"
+
+    @property
+    def is_recalled(self) -> bool:
+        """Tell whether no operator's word about it is known."""
+        return not self.operations
 
 
 @attrs.frozen(kw_only=True)

@@ -41,3 +41,13 @@ class Pen:
         assert taken, f"{written.key}: a write outranks all that stands"
         self._out.write(written)
         return written
+
+    def recall(self, record: R) -> bool:
+        """Have a record stand where none does, below all that may stand elsewhere.
+
+        Tell whether it does: it was removed and forgotten else.
+        """
+        written = attrs.evolve(record, revision=0, writer=self._writer)
+        if taken := self._view.merge_record(written):
+            self._out.write(written)
+        return taken

@@ -8,6 +8,9 @@ and containers that the other one caused are duplicates, which are ended like an
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import attrs
 
 from veo_shell.core.model import (
@@ -27,11 +30,17 @@ REST_S = 0.5
 """A slot that was just decided about is not looked at again for so long."""
 
 
-def missing_slots(record: ServiceRecord, slots: list[SlotRecord]) -> list[int]:
-    """Return the numbers to fill: the lowest that are free, as many as it takes."""
+def missing_slots(
+    record: ServiceRecord, slots: list[SlotRecord], running: Sequence[int] = ()
+) -> list[int]:
+    """Return the numbers to fill, as many as it takes.
+
+    Those that are `running` without a record come first, then the lowest free ones.
+    """
     taken = {slot.slot for slot in slots if slot.wanted}
+    number = max(record.replicas - len(taken), 0)
     free = (n for n in range(record.replicas + len(taken)) if n not in taken)
-    return [next(free) for _ in range(record.replicas - len(taken))]
+    return list(dict.fromkeys([*running, *itertools.islice(free, number)]))[:number]
 
 
 class Reconciler:
@@ -90,9 +99,7 @@ class Reconciler:
         """Place a slot anew and return its record; None if it has to stay as it is."""
         service = self.view.spec(uid)
         assert service is not None
-        old = self.view.slot(uid, number) or SlotRecord(
-            uid=uid, slot=number, revision=0, writer="", generation=0, node=None
-        )
+        old = self.view.slot(uid, number) or _blank(uid, number)
         node = self.places.best(service, uid)
         if node is None and old.wanted and old.node is None and old.revision:
             return None
@@ -166,9 +173,12 @@ class Reconciler:
             self._contested.pop(uid, None)
             return
         slots = self.view.slots(uid)
-        for number in missing_slots(record, slots):
+        unrecorded = self._unrecorded(uid)
+        record = self._recalled(record, service, slots, unrecorded)
+        for number in missing_slots(record, slots, unrecorded):
             self._fill(record, service, number)
         self._give_up_surplus(record, service)
+        self._give_up_unrecorded(record, service)
         for slot in self.view.slots(uid):
             if slot.wanted and self._is_rested(slot):
                 self._slot(self._with_its_end(slot), service)
@@ -178,17 +188,47 @@ class Reconciler:
         """Fill a slot that has no record, with a container of it if one runs."""
         old = self.view.slot(record.uid, number)
         if old is None and (found := self.situation.claimants(record.uid, number)):
-            old = SlotRecord(
-                uid=record.uid,
-                slot=number,
-                revision=0,
-                writer="",
-                generation=max(c.generation for c in found),
-                node=None,
-            )
+            generation = max(c.generation for c in found)
+            old = _blank(record.uid, number, generation)
             self._settle_on(old, service, found, "taken back")
         else:
             self.place(record.uid, number, record.cause)
+
+    def _unrecorded(self, uid: str) -> list[int]:
+        """Return the slots that something runs in and no record is of."""
+        return [
+            number
+            for number in self.view.unrecorded(uid)
+            if self.situation.claimants(uid, number)
+        ]
+
+    def _recalled(
+        self,
+        record: ServiceRecord,
+        service: Service,
+        slots: list[SlotRecord],
+        unrecorded: list[int],
+    ) -> ServiceRecord:
+        """Want as many instances as are found, of what is known from them alone."""
+        found = sum(slot.wanted for slot in slots) + len(unrecorded)
+        if not record.is_recalled or found <= record.replicas or not unrecorded:
+            return record
+        text = f"{service.name}: {found} instances are found, and wanted"
+        cause = self._out.note(
+            "recalled", text, service=service.name, uid=record.uid, cause=record.cause
+        )
+        return self._pen.write(attrs.evolve(record, replicas=found, cause=cause))
+
+    def _give_up_unrecorded(self, record: ServiceRecord, service: Service) -> None:
+        """Have end what runs in slots that nobody ever wrote about, if it is clear."""
+        for number in self._unrecorded(record.uid):
+            found = self.situation.claimants(record.uid, number)
+            slot = _blank(record.uid, number, max(c.generation for c in found))
+            since_s = self._seen_since_s(slot, found)
+            if self.situation.is_clear({c.node for c in found}, since_s):
+                self._give_up(slot, record, service)
+            else:
+                self._unsteady.add(record.uid)
 
     def _give_up_surplus(self, record: ServiceRecord, service: Service) -> None:
         wanted = [s for s in self.view.slots(record.uid) if s.wanted]
@@ -203,11 +243,16 @@ class Reconciler:
             return running, not drained, -slot.slot
 
         for slot in sorted(wanted, key=worth)[:surplus]:
-            text = f"slot {slot.slot} given up: {record.replicas} are wanted"
-            entry = self._note(
-                "given up", text, service, record.uid, slot.slot, record.cause
-            )
-            self._write(given_up(slot, entry))
+            self._give_up(slot, record, service)
+
+    def _give_up(
+        self, slot: SlotRecord, record: ServiceRecord, service: Service
+    ) -> None:
+        text = f"slot {slot.slot} given up: {record.replicas} are wanted"
+        entry = self._note(
+            "given up", text, service, record.uid, slot.slot, record.cause
+        )
+        self._write(given_up(slot, entry))
 
     def _with_its_end(self, slot: SlotRecord) -> SlotRecord:
         """Note that its container has ended for good: its node may be removed."""
@@ -407,6 +452,13 @@ class Reconciler:
     def _write(self, slot: SlotRecord) -> SlotRecord:
         self._written_s[slot.key] = self.situation.now
         return self._pen.write(slot)
+
+
+def _blank(uid: str, number: int, generation: int = 0) -> SlotRecord:
+    """Return the record of a slot that nothing was decided about."""
+    return SlotRecord(
+        uid=uid, slot=number, revision=0, writer="", generation=generation, node=None
+    )
 
 
 def given_up(slot: SlotRecord, cause: str) -> SlotRecord:

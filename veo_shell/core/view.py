@@ -133,6 +133,11 @@ class View:
         held = self._instances.get(uid, {}).get(number, {})
         return [held[name] for name in sorted(held)]
 
+    def unrecorded(self, uid: str) -> list[int]:
+        """Return the slots of a service that have a container, and no record."""
+        held = self._instances.get(uid, {})
+        return sorted(n for n, cs in held.items() if cs and not self.slot(uid, n))
+
     def services(self) -> Iterator[ServiceRecord]:
         """Return the services that should run, in order of uid."""
         for uid in sorted(self._services):
