@@ -21,9 +21,10 @@ from tests.fake_cluster import (
 )
 from veo_shell.core.commands import Note
 from veo_shell.core.model import Container, JournalEntry, State, Status
+from veo_shell.core.outbox import TEXT_MOST_BYTES
 from veo_shell.edge.sqlite_store import SqliteStore
 from veo_shell.errors import StoreError, UnknownService, UsageError
-from veo_shell.journal import KEPT, _in_chains
+from veo_shell.journal import KEPT, PAGE, _in_chains
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
@@ -229,6 +230,37 @@ async def test_a_node_that_heard_nothing_of_it_asks_the_others(tmp_path: Path) -
         dos = await cluster.boot("dos", "uno")
         await cluster.joined()
         assert texts(await dos.journal.why("web"))[-1] == f"{container.name}: running"
+
+
+async def test_a_long_history_is_told_in_full(tmp_path: Path) -> None:
+    """In one reply it fitted no frame, and was left out without a word."""
+    async with fake_cluster(tmp_path) as cluster:
+        text = "\N{WHALE}" * (TEXT_MOST_BYTES // 4)
+        before = len(await cluster["dos"].journal.history(KEPT))
+        entries = [
+            JournalEntry(id=f"dos@dos/x/{n}", node="dos@dos", kind="x", text=text)
+            for n in range(3 * PAGE + 7)
+        ]
+        cluster["dos"].journal.take(entries)
+        history = await cluster["uno"].journal.history(5000)
+        assert len(history) >= before + len(entries)
+        assert set(entries) <= set(history)
+        asked = await cluster["uno"].journal.history(PAGE + 1)
+        assert len(asked) == PAGE + 1
+
+
+async def test_a_part_of_a_history_that_is_missing_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        huge = JournalEntry(
+            id="dos@dos/x/1", node="dos@dos", kind="x", text="x" * 2**20
+        )
+        cluster["dos"].journal.take([huge])
+        assert huge not in await cluster["uno"].journal.history()
+        assert (
+            "a part of dos@dos's journal is not told: journal.latest: " in caplog.text
+        )
 
 
 async def test_a_peer_that_does_not_answer_is_not_waited_for(

@@ -18,6 +18,7 @@ from veo_shell.core.model import Container, JournalEntry, NodeInfo, Service, Sta
 from veo_shell.core.protocols import Store
 from veo_shell.core.verbs import read
 from veo_shell.errors import (
+    PeerUnreachable,
     StoreError,
     UnknownNode,
     UnknownService,
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BATCH = 200
-PAGE = 50
-"""So many entries are published at once: they fit a frame."""
+PAGE = 200
+"""So many entries fit a frame."""
 KEPT = 10_000
 DEEPEST = 50
 """So many steps back a chain of causes is followed."""
@@ -83,14 +83,24 @@ class Journal:
         """
         if last < 1:
             raise UsageError(f"last: {last} is less than 1")
-        return _in_order(await self._everywhere(self.latest, "", last))[-last:]
+        last = min(last, KEPT)
+        await self.flushed()
+        living = self._living()
+        own, *told = await asyncio.gather(
+            self._store.entries(last=last), *(self._last_of(n, last) for n in living)
+        )
+        return _in_order(_once(own, *told))[-last:]
 
     @read
-    async def latest(self, subject: str, last: int) -> Entries:
-        """Return this node's own last entries about something; "" for anything."""
+    async def latest(self, subject: str, last: int, skip: int = 0) -> Entries:
+        """Return this node's own last entries about something, a page at most.
+
+        With "" about anything, and those before the newest `skip`.
+        """
         await self.flushed()
+        last = min(last, PAGE)
         if not subject:
-            return await self._store.entries(last=last)
+            return await self._store.entries(last=last, skip=skip)
         return _in_order(
             _once(
                 await self._store.entries(last=last, service=subject),
@@ -109,8 +119,7 @@ class Journal:
     async def of_kind(self, kind: str) -> Entries:
         """Return this node's own last entries of a kind."""
         await self.flushed()
-        found = await self._store.entries(last=KEPT)
-        return [entry for entry in found if entry.kind == kind][-BATCH:]
+        return await self._store.entries(last=PAGE, kind=kind)
 
     async def heals(self) -> Entries:
         """Return how duplicates were ended lately, the oldest first."""
@@ -166,11 +175,11 @@ class Journal:
 
     async def _about(self, subject: str) -> tuple[Entries, str]:
         """Return all about a subject, and its name; of a node's, a part is enough."""
-        found = await self._everywhere(self.latest, subject, BATCH)
+        found = await self._everywhere(self.latest, subject, PAGE)
         with contextlib.suppress(UnknownNode):
             node = self._node.node_monitor.named(subject)
             if not found and node != subject:
-                return await self._everywhere(self.latest, node, BATCH), node
+                return await self._everywhere(self.latest, node, PAGE), node
         return found, subject
 
     def _ends(self, entries: Entries, subject: str) -> Entries:
@@ -198,11 +207,23 @@ class Journal:
 
     async def _everywhere(self, verb: Verb, *args: object) -> Entries:
         """Ask this node and all that live, and put together what they know."""
-        members = self._node.machine.members
-        living = [p.node for p in members if p.status is Status.ALIVE]
-        asked = (self._of(node, verb.__name__, *args) for node in living)
+        asked = (self._of(node, verb.__name__, *args) for node in self._living())
         own, *told = await asyncio.gather(verb(*args), *asked)
         return _once(own, *told)
+
+    def _living(self) -> list[str]:
+        members = self._node.machine.members
+        return [p.node for p in members if p.status is Status.ALIVE]
+
+    async def _last_of(self, node: str, last: int) -> Entries:
+        """Return a peer's own last entries, asked for by the page."""
+        told = await self._of(node, "latest", "", min(last, PAGE))
+        page = told
+        while len(page) == PAGE and len(told) < last:
+            left = min(last - len(told), PAGE)
+            page = await self._of(node, "latest", "", left, len(told))
+            told = page + told
+        return told
 
     async def _of(self, node: str, verb: str, *args: object) -> Entries:
         try:
@@ -211,10 +232,12 @@ class Journal:
                     node, f"journal.{verb}", *args
                 )
                 return entries
-        except (VeoError, TimeoutError) as exc:
+        except (PeerUnreachable, TimeoutError) as exc:
             # What it published is in the journals of the others.
             logger.debug("the journal of %s: %s", node, exc)
-            return []
+        except VeoError as exc:
+            logger.warning("a part of %s's journal is not told: %s", node, exc)
+        return []
 
 
 def _subject(about: object) -> str:

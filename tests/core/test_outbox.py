@@ -7,7 +7,7 @@ import attrs
 from tests.core.samples import DOS, UNO, container, service
 from veo_shell.core.commands import After, Note
 from veo_shell.core.model import JournalEntry
-from veo_shell.core.outbox import Outbox
+from veo_shell.core.outbox import TEXT_MOST_BYTES, Outbox
 
 
 def outbox() -> Outbox:
@@ -20,6 +20,17 @@ def test_commands_keep_their_order() -> None:
     out.order(one, two)
     out.order(one)
     assert out.commands == [one, two, one]
+
+
+def test_a_text_is_cut_so_that_a_page_of_entries_fits_a_frame() -> None:
+    out = outbox()
+    out.note("engine", "x" * TEXT_MOST_BYTES)
+    out.note("engine", "\N{WHALE}" * (1 << 18))
+    out.note("engine", "\ud800" * (1 << 18))
+    whole, cut, unfit = (c.entry.text for c in out.commands if isinstance(c, Note))
+    assert whole == "x" * TEXT_MOST_BYTES
+    assert cut == "\N{WHALE}" * (TEXT_MOST_BYTES // 4) + "…"
+    assert unfit == "?" * TEXT_MOST_BYTES + "…"
 
 
 def test_entries_are_numbered_and_may_name_each_other_as_a_cause() -> None:

@@ -114,6 +114,8 @@ async def test_what_is_looked_for(path: Path) -> None:
         assert await kept(store, about="uno@uno") == [5, 7]
         assert await kept(store, service="web", about="dos@dos") == [1]
         assert await kept(store, about="dos@dos", last=2) == [3, 4]
+        assert await kept(store, last=2, skip=1) == [5, 6]
+        assert await kept(store, last=2, skip=10**30) == []
         ids = [entry(number).id for number in (7, 2, 0, 99)]
         assert await kept(store, ids=ids) == [0, 2, 7]
         assert await kept(store, ids=iter(ids), service="web") == [0]
@@ -220,7 +222,7 @@ def foreign(path: Path) -> None:
 
 
 def newer(path: Path) -> None:
-    change("PRAGMA user_version=2", path)
+    change("PRAGMA user_version=99", path)
 
 
 def tableless(path: Path) -> None:
@@ -249,6 +251,27 @@ async def test_a_bad_journal_is_set_aside_with_one_line(
     assert line.endswith(", and a new one begins")
     assert line.isprintable()
     assert "--recover" not in line
+
+
+async def test_what_is_of_a_kind(path: Path) -> None:
+    async with opened(path) as store:
+        await store.note([entry(n, kind="heal" if n % 2 else "x") for n in range(6)])
+        assert await kept(store, kind="heal") == [1, 3, 5]
+        assert await kept(store, kind="heal", last=2) == [3, 5]
+        assert await kept(store, kind="nothing") == []
+
+
+async def test_a_journal_of_schema_1_is_taken_over(path: Path) -> None:
+    async with opened(path) as store:
+        await store.note([entry(1, kind="heal"), entry(2), entry(3, kind="heal")])
+    change("DROP INDEX by_kind", path)
+    change("ALTER TABLE entries DROP COLUMN kind", path)
+    change("UPDATE entries SET body = x'c1' WHERE sequence = 3", path)
+    change("PRAGMA user_version=1", path)
+    async with opened(path) as store:
+        assert await kept(store) == [1, 2]
+        await store.note([entry(4, kind="heal")])
+        assert await kept(store, kind="heal") == [1, 4]
 
 
 async def test_a_journal_that_goes_bad_while_the_node_runs(

@@ -7,6 +7,9 @@ import attrs
 from veo_shell.core.commands import Command, Note
 from veo_shell.core.model import Container, JournalEntry, Record
 
+TEXT_MOST_BYTES = 3200
+"""So that 200 entries fit a frame, whatever an engine says."""
+
 
 @attrs.define
 class Outbox:
@@ -56,7 +59,7 @@ class Outbox:
             id=f"{self.node}/{self.boot}/{self._noted}",
             node=self.node,
             kind=kind,
-            text=text,
+            text=_cut(text),
             service=service,
             uid=uid,
             slot=slot,
@@ -97,3 +100,10 @@ class Outbox:
         if self.is_own_news or self.learned or self.documents:
             self.records, self.learned, self.changed = {}, {}, {}
             self.gone, self.documents = set(), set()
+
+
+def _cut(text: str) -> str:
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= TEXT_MOST_BYTES:
+        return text
+    return encoded[:TEXT_MOST_BYTES].decode(errors="ignore") + "…"

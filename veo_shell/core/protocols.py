@@ -124,8 +124,13 @@ class Store(Protocol):
         service: str = "",
         container: str = "",
         about: str = "",
+        kind: str = "",
+        skip: int = 0,
     ) -> list[JournalEntry]:
-        """Return the last entries that match all that is given, oldest first."""
+        """Return the last entries that match all that is given, oldest first.
+
+        `skip`: those before the newest so many.
+        """
 
     async def close(self) -> None:
         """Close; what was saved before is on disk."""

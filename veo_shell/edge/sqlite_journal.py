@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 import msgspec
 
 from veo_shell.core.model import JournalEntry
@@ -18,7 +19,7 @@ from veo_shell.errors import StoreError
 logger = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x56454F4A  # "VEOJ"
-SCHEMA = 1
+SCHEMA = 2
 MOST = 10_000
 MOST_OF_SERVICE = 1_000
 """So that one that crashes again and again cannot push the rest out."""
@@ -26,14 +27,26 @@ MOST_OF_SERVICE = 1_000
 _TABLES = (
     "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, "
     "service TEXT NOT NULL, uid TEXT NOT NULL, container TEXT NOT NULL, "
-    "about TEXT NOT NULL, body BLOB NOT NULL)",
+    "about TEXT NOT NULL, body BLOB NOT NULL, kind TEXT NOT NULL)",
     # Each has the sequence behind its column: the newest of a value are read at once.
     "CREATE INDEX by_service ON entries (service)",
     "CREATE INDEX by_uid ON entries (uid)",
     "CREATE INDEX by_container ON entries (container)",
     "CREATE INDEX by_about ON entries (about)",
+    "CREATE INDEX by_kind ON entries (kind)",
 )
 T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Wanted:
+    """What an entry has to be, "" or none for whatever it is."""
+
+    ids: list[str]
+    service: str
+    container: str
+    about: str
+    kind: str
 
 
 class Journal:
@@ -50,7 +63,7 @@ class Journal:
             application_id=APPLICATION_ID,
             schema=SCHEMA,
             make=_make,
-            migrate=_migrate,
+            migrate=self._migrate,
             is_synced=False,
         )
         self._db: sqlite3.Connection | None = None
@@ -67,25 +80,19 @@ class Journal:
         """Add those whose id is not there; drop the oldest where there are too many."""
         self._with(lambda db: self._add(db, list(entries)))
 
-    def find(
-        self, last: int, ids: list[str], service: str, container: str, about: str
-    ) -> list[JournalEntry]:
-        """Return the last that match all that is given, in their order."""
-        ids = ids[:MOST]  # SQLite takes 32,766 values
-        places = ", ".join("?" * len(ids))
-        wanted: list[tuple[str, list[str]]] = [
-            (f"id IN ({places})", ids),
-            ("(service = ? OR uid = ?)", [service, service]),
-            ("container = ?", [container]),
-            ("about = ?", [about]),
+    def find(self, wanted: Wanted, last: int, skip: int) -> list[JournalEntry]:
+        """Return the last that match all that is wanted, in their order."""
+        where, values = _condition(wanted)
+        query = (
+            f"SELECT body FROM entries WHERE {where} "  # noqa: S608 (our own words)
+            "ORDER BY sequence DESC LIMIT ? OFFSET ?"
+        )
+        bounds = (min(max(0, number), MOST) for number in (last, skip))
+        values += bounds
+        rows = self._with(lambda db: db.execute(query, values).fetchall())
+        return [
+            entry for (body,) in reversed(rows) for entry in _read(body, self._path)
         ]
-        given = [(text, values) for text, values in wanted if any(values)]
-        where = " AND ".join(text for text, _ in given) or "TRUE"
-        values = [value for _, some in given for value in some]
-        query = f"SELECT body FROM entries WHERE {where} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 (our own words)
-        limit = min(max(0, last), MOST)
-        rows = self._with(lambda db: db.execute(query, [*values, limit]).fetchall())
-        return [entry for (body,) in reversed(rows) for entry in self._read(body)]
 
     def close(self) -> None:
         """Close the file, if it is open."""
@@ -125,13 +132,18 @@ class Journal:
             _trim(db, counts, "TRUE", [], counts.total() - MOST)
         self._counts = +counts
 
-    def _read(self, body: bytes) -> list[JournalEntry]:
-        """Return the entry, none where it cannot be read."""
-        try:
-            return [msgspec.msgpack.decode(body, type=JournalEntry)]
-        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as exc:
-            logger.warning("%s: an entry cannot be read (%s)", self._path, exc)
-            return []
+    def _migrate(self, db: sqlite3.Connection, version: int) -> None:
+        """Schema 1 had no column for the kind."""
+        assert version == 1, f"no journal has schema {version}"
+        db.execute("ALTER TABLE entries ADD COLUMN kind TEXT NOT NULL DEFAULT ''")
+        rows = db.execute("SELECT sequence, body FROM entries").fetchall()
+        kinds = [
+            (entry.kind, sequence)
+            for sequence, body in rows
+            for entry in _read(body, self._path)
+        ]
+        db.executemany("UPDATE entries SET kind = ? WHERE sequence = ?", kinds)
+        db.execute(_TABLES[-1])
 
 
 def _make(db: sqlite3.Connection) -> None:
@@ -139,18 +151,38 @@ def _make(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-def _migrate(db: sqlite3.Connection, version: int) -> None:
-    raise AssertionError(f"no journal has schema {version}")
+def _condition(wanted: Wanted) -> tuple[str, list[Any]]:
+    ids = wanted.ids[:MOST]  # SQLite takes 32,766 values
+    places = ", ".join("?" * len(ids))
+    conditions: list[tuple[str, list[str]]] = [
+        (f"id IN ({places})", ids),
+        ("(service = ? OR uid = ?)", [wanted.service] * 2),
+        ("container = ?", [wanted.container]),
+        ("about = ?", [wanted.about]),
+        ("kind = ?", [wanted.kind]),
+    ]
+    given = [(text, values) for text, values in conditions if any(values)]
+    where = " AND ".join(text for text, _ in given) or "TRUE"
+    return where, [value for _, some in given for value in some]
+
+
+def _read(body: bytes, path: Path) -> list[JournalEntry]:
+    """Return the entry, none where it cannot be read."""
+    try:
+        return [msgspec.msgpack.decode(body, type=JournalEntry)]
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as exc:
+        logger.warning("%s: an entry cannot be read (%s)", path, exc)
+        return []
 
 
 def _insert(db: sqlite3.Connection, entry: JournalEntry) -> int:
     """Add an entry; return how many rows that are: 0 if it was there."""
     is_of_writer = not (entry.service or entry.uid or entry.container)
     about = entry.about or (entry.node if is_of_writer else "")
-    row = (entry.id, entry.service, entry.uid, entry.container, about)
+    row = (entry.id, entry.service, entry.uid, entry.container, about, entry.kind)
     return db.execute(
-        "INSERT OR IGNORE INTO entries (id, service, uid, container, about, body) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO entries (id, service, uid, container, about, kind, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (*row, msgspec.msgpack.encode(entry)),
     ).rowcount
 

@@ -23,7 +23,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.protocols import Held
 from veo_shell.edge.sqlite_file import SpoiltFile, SqliteFile, one_line, set_aside
-from veo_shell.edge.sqlite_journal import Journal
+from veo_shell.edge.sqlite_journal import Journal, Wanted
 from veo_shell.errors import StoreError
 
 APPLICATION_ID = 0x56454F31  # "VEO1": tells our files from foreign ones
@@ -102,17 +102,20 @@ class SqliteStore:
         service: str = "",
         container: str = "",
         about: str = "",
+        kind: str = "",
+        skip: int = 0,
     ) -> list[JournalEntry]:
         """Return the last entries that match all that is given, oldest first.
 
         That is the order in which this node learned of them. `ids`: any of these.
         `service`: by its name or uid. `container`: by its name in full. `about`: a
         node; an entry that is about no service, container or node is about its writer.
+        `skip`: those before the newest so many.
         """
-        wanted = list(ids)
-        return await self._run(
-            lambda: self._journal.find(last, wanted, service, container, about)
+        wanted = Wanted(
+            ids=list(ids), service=service, container=container, about=about, kind=kind
         )
+        return await self._run(lambda: self._journal.find(wanted, last, skip))
 
     async def close(self) -> None:
         """Close; what was saved before is on disk."""
