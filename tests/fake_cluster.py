@@ -186,7 +186,7 @@ class FakeCluster:
 
     def store(self, name: str) -> SqliteStore:
         """Return a store on the node's disk."""
-        return SqliteStore(self.folder / name / "veo.db")
+        return SqliteStore(self.folder / name / "veo.db", "veo", f"{name}@{name}")
 
     async def saved(self, name: str) -> dict[str, Record]:
         """Return the table as it is on the node's disk, read as by a new process."""

@@ -23,7 +23,7 @@ class BrokenStore(SqliteStore):
     """A disk that can fail, or make a write wait."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        super().__init__(path, "veo", "uno@uno")
         self.reason = ""
         self.may_write = asyncio.Event()
         self.may_write.set()

@@ -325,6 +325,24 @@ def test_a_database_that_is_not_veos(uno: LocalNode) -> None:
     assert why in uno.refusal()
 
 
+def test_the_state_of_another_node_or_cluster(place: LocalNode) -> None:
+    assert place.refusal().startswith("no Docker Engine answers")  # it got so far
+    why = place.refusal("--name", "dos@dos")
+    assert why.startswith(f"{place.data_dir}/veo.db: the state of {place.name} in the")
+    assert f"start it with --name {place.name}, or name another --data-dir" in why
+    assert "start it with --cluster veo" in place.refusal("--cluster", "shop")
+    assert "no Docker" in place.refusal("--cluster", "shop", "--recover")
+    assert "start it with --cluster shop" in place.refusal()
+
+
+def test_a_state_file_on_a_disk_that_is_not_mounted(place: LocalNode) -> None:
+    place.data_dir.mkdir()
+    (place.data_dir / "veo.db").symlink_to("/nowhere/veo.db")
+    for how in ([], ["--recover"]):
+        why = place.refusal(*how)
+        assert f"{place.data_dir}/veo.db: a link to /nowhere/veo.db, which is" in why
+
+
 @pytest.mark.parametrize("how", [["--recover"], []], ids=["option", "variable"])
 def test_recovery_sets_a_bad_file_aside(place: LocalNode, how: list[str]) -> None:
     bad = b"not a database, whatever else" * 99
@@ -342,6 +360,9 @@ def test_recovery_sets_a_bad_file_aside(place: LocalNode, how: list[str]) -> Non
     again = place.veo(*place.start_options(), "--recover")
     assert f" WARNING {file}: in order, so it is not set aside\n" in again.err
     assert len(list(place.data_dir.glob("veo.db.set-aside-*"))) == 1
+    (place.data_dir / "veo.db").unlink()
+    again = place.veo(*place.start_options(), "--recover")
+    assert f" WARNING {file}: not there, so nothing is set aside\n" in again.err
 
 
 def test_recovery_keeps_its_hands_off_the_file_of_a_node_that_runs(

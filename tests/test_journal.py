@@ -297,7 +297,7 @@ async def test_a_disk_that_takes_no_entries_costs_entries_only(
 ) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         await cluster.stop("uno")
-        store = FullStore(tmp_path / "uno" / "veo.db")
+        store = FullStore(tmp_path / "uno" / "veo.db", "veo", "uno@uno")
         uno = cluster.make("uno", store=store)
         with caplog.at_level(logging.WARNING, "veo_shell"):
             await uno.start()

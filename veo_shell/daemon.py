@@ -90,7 +90,7 @@ def _run_on(state: Path, options: Options, config: NodeConfig) -> None:
     from veo_shell.edge import sqlite_file, sqlite_store
 
     if options.recover:
-        logger.warning("%s", sqlite_store.recover(state))
+        logger.warning("%s", sqlite_store.recover(state, config.cluster, config.name))
     try:
         _run_loop(_serve(options, config, state))
     except Removed as exc:
@@ -159,7 +159,7 @@ def _assemble(
         config,
         engine=DockerEngine(options.docker or "", config.cluster, config.name),
         mesh=ZmqMesh(config.address, config.mesh_port, config.pub_port, keys, also),
-        store=SqliteStore(state),
+        store=SqliteStore(state, config.cluster, config.name),
         host=LocalHost(state.parent),
         server=DnsServer(),
         clock=SystemClock(),

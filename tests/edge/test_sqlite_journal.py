@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 @contextlib.asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[SqliteStore]:
     """Have a store that is loaded, with this journal."""
-    store = SqliteStore(path.with_name("veo.db"))
+    store = SqliteStore(path.with_name("veo.db"), "veo", "uno@uno")
     try:
         store.load()
         yield store

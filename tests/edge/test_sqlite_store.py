@@ -69,6 +69,7 @@ SLOT = SlotRecord(
 )
 ROLE = NodeRecord(node="uno@uno", revision=1, writer="dos@dos", role="edge")
 RECORDS: list[Record] = [ROLE, SERVICE, SLOT]  # in the order of their keys
+OWNER = ("veo", "uno@uno")
 ENTRY = JournalEntry(id="uno@uno/b/1", node="uno@uno", kind="placed", text="…", at_s=1)
 
 
@@ -81,7 +82,7 @@ def path(tmp_path: Path) -> Path:
 @contextlib.asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[SqliteStore]:
     """Have a store that is loaded."""
-    store = SqliteStore(path)
+    store = SqliteStore(path, *OWNER)
     try:
         store.load()
         yield store
@@ -89,9 +90,9 @@ async def opened(path: Path) -> AsyncIterator[SqliteStore]:
         await store.close()
 
 
-def loaded(path: Path) -> Held:
+def loaded(path: Path, cluster: str = "veo", node: str = "uno@uno") -> Held:
     """Return what a store of that file loads."""
-    store = SqliteStore(path)
+    store = SqliteStore(path, cluster, node)
     try:
         return store.load()
     finally:
@@ -104,15 +105,21 @@ def held(path: Path) -> tuple[list[NodeDocument], list[Record]]:
     return found.documents, found.records
 
 
-def refusal(path: Path) -> str:
-    """Return why the file cannot be loaded, less its name and what to do about it."""
+def complaint(path: Path, *owner: str) -> str:
+    """Return why the file cannot be loaded, less its name."""
     with pytest.raises(StoreError) as caught:
-        held(path)
+        loaded(path, *owner)
     said = str(caught.value)
     assert said.isprintable()
     assert said.startswith(f"{path}: ")
+    return said.removeprefix(f"{path}: ")
+
+
+def refusal(path: Path, *owner: str) -> str:
+    """Return the same of a file that can be set aside, less what is said of that."""
+    said = complaint(path, *owner)
     assert said.endswith(f"; {ADVICE}")
-    return said.removeprefix(f"{path}: ").removesuffix(f"; {ADVICE}")
+    return said.removesuffix(f"; {ADVICE}")
 
 
 def save_some(path: Path, count: int = 40) -> None:
@@ -204,11 +211,11 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 import attrs
-from tests.edge.test_sqlite_store import DOCUMENT, ENTRY, SLOT
+from tests.edge.test_sqlite_store import DOCUMENT, ENTRY, OWNER, SLOT
 from veo_shell.edge.sqlite_store import SqliteStore
 
 async def main():
-    store = SqliteStore(Path(sys.argv[1]))
+    store = SqliteStore(Path(sys.argv[1]), *OWNER)
     store.load()
     for number in range(10**9):
         slots = [attrs.evolve(SLOT, slot=number + i) for i in range(number % 9 + 1)]
@@ -270,10 +277,11 @@ def test_sigkill_again_and_again(path: Path) -> None:
 MAKER = """
 import asyncio, sys
 from pathlib import Path
+from tests.edge.test_sqlite_store import OWNER
 from veo_shell.edge.sqlite_store import SqliteStore
 
 for number in range(10**9):
-    store = SqliteStore(Path(sys.argv[1]) / str(number) / "veo.db")
+    store = SqliteStore(Path(sys.argv[1]) / str(number) / "veo.db", *OWNER)
     print(store.load().disk_id, flush=True)
     asyncio.run(store.close())
 """
@@ -396,12 +404,12 @@ LIMITED = """
 import asyncio, resource, sys
 from pathlib import Path
 import attrs
-from tests.edge.test_sqlite_store import SLOT
+from tests.edge.test_sqlite_store import OWNER, SLOT
 from veo_shell.edge.sqlite_store import SqliteStore
 from veo_shell.errors import StoreError
 
 async def main():
-    store = SqliteStore(Path(sys.argv[1]))
+    store = SqliteStore(Path(sys.argv[1]), *OWNER)
     store.load()
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, most))
@@ -476,6 +484,66 @@ def test_a_file_of_schema_1_is_taken_over(path: Path) -> None:
     assert len(loaded(path).records) == 4
 
 
+def make_schema_2(path: Path) -> None:
+    """Have a file as one was before it told whose it is."""
+    save_some(path)
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("ALTER TABLE meta DROP COLUMN cluster")
+        db.execute("ALTER TABLE meta DROP COLUMN node")
+        db.execute("PRAGMA user_version=2")
+
+
+def test_a_file_of_schema_2_is_from_then_on_whose_it_is_started_for(
+    path: Path,
+) -> None:
+    make_schema_2(path)
+    first = loaded(path, "shop", "dos@dos")
+    assert len(first.documents) == 40
+    assert loaded(path, "shop", "dos@dos") == first
+    assert refusal(path).startswith("the state of dos@dos in the cluster shop, not of")
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE meta SET checksum = 1", "UPDATE meta SET disk_id = 'another'"],
+)
+def test_damage_to_a_file_of_schema_2_is_seen_when_it_is_taken_over(
+    path: Path, change: str
+) -> None:
+    make_schema_2(path)
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(change)
+    for _ in range(2):
+        assert refusal(path) == "damaged (rows are lost, or not as written)"
+
+
+MIGRATOR = """
+import os, signal, sys
+from pathlib import Path
+from tests.edge.test_sqlite_store import OWNER
+from veo_shell.edge.sqlite_store import State
+
+class Dying(State):
+    def _migrate(self, db, version):
+        super()._migrate(db, version)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Dying(Path(sys.argv[1]), *OWNER).load()
+"""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_sigkill_while_a_file_is_taken_over(path: Path, version: int) -> None:
+    if version == 1:
+        write_schema_1(path, {ROLE.key: without(ROLE)})
+    else:
+        make_schema_2(path)
+    assert killed(MIGRATOR, path, 1) == []
+    first = loaded(path)
+    assert first.documents
+    assert loaded(path) == first
+
+
 def test_a_file_of_schema_1_that_cannot_be_taken_over_stays(path: Path) -> None:
     write_schema_1(path, {ROLE.key: b"\xc1"})
     for _ in range(2):
@@ -492,9 +560,11 @@ def test_another_programs_database(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE theirs (x)")
     before = path.read_bytes()
-    assert refusal(path) == (
-        "another program's database, not VEO's: name another --data-dir"
-    )
+    why = "another program's database, not VEO's: name another --data-dir"
+    assert complaint(path) == why
+    with pytest.raises(StoreError, match=why):  # it is not ours to rename
+        recover(path, *OWNER)
+    assert [file.name for file in path.parent.iterdir()] == ["veo.db"]
     assert path.read_bytes() == before
 
 
@@ -502,16 +572,16 @@ def test_another_programs_database_without_a_table(path: Path) -> None:
     path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA application_id=42")
-    assert refusal(path).startswith("another program's database, not VEO's")
+    assert complaint(path).startswith("another program's database, not VEO's")
 
 
-@pytest.mark.parametrize("version", [99, 3, 0, -1])
+@pytest.mark.parametrize("version", [99, 4, 0, -1])
 def test_another_version(path: Path, version: int) -> None:
     save_some(path)
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version={version}")
     assert refusal(path) == (
-        f"written by another version of VEO (schema {version}, this one reads 2): "
+        f"written by another version of VEO (schema {version}, this one reads 3): "
         "start that one"
     )
 
@@ -524,7 +594,58 @@ def test_no_database_at_all(path: Path) -> None:
 
 def test_a_directory_in_its_place(path: Path) -> None:
     path.mkdir(parents=True)
-    assert refusal(path) == "not a regular file"
+    assert complaint(path) == "not a regular file: name another --data-dir"
+
+
+def test_a_link_to_what_is_not_there(path: Path, tmp_path: Path) -> None:
+    """As of a disk that is not mounted: an empty state is not to take its place."""
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "disk" / "veo.db")
+    why = f"a link to {tmp_path}/disk/veo.db, which is not there: mount what it is on"
+    assert complaint(path).startswith(why)
+    with pytest.raises(StoreError, match="a link to"):
+        recover(path, *OWNER)
+    assert path.is_symlink()
+
+
+def test_a_link_to_a_file_is_as_the_file(path: Path, tmp_path: Path) -> None:
+    real = tmp_path / "disk" / "veo.db"
+    killed(WRITER, real, 9)
+    path.parent.mkdir()
+    path.symlink_to(real)
+    log = real.with_name("veo.db-wal")
+    log.write_bytes(bytes(99) + log.read_bytes()[99:])
+    assert refusal(path).startswith("damaged (what was saved last is lost from")
+
+
+@pytest.mark.parametrize(
+    ("owner", "options"),
+    [
+        (("veo", "dos@dos"), "--name uno@uno"),
+        (("shop", "uno@uno"), "--cluster veo"),
+        (("shop", "dos@dos"), "--name uno@uno --cluster veo"),
+    ],
+)
+def test_a_file_of_another_node_or_cluster(
+    path: Path, owner: tuple[str, str], options: str
+) -> None:
+    save_some(path)
+    before = loaded(path)
+    cluster, node = owner
+    assert refusal(path, *owner) == (
+        f"the state of uno@uno in the cluster veo, not of {node} in {cluster}: "
+        f"start it with {options}, or name another --data-dir"
+    )
+    assert loaded(path) == before
+    assert ": set aside as veo.db.set-aside-" in recover(path, *owner)
+    assert loaded(path, *owner).disk_id != before.disk_id
+
+
+def test_a_strange_name_of_another_is_fit_for_a_terminal(path: Path) -> None:
+    save_some(path)
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE meta SET node = char(27) || '[31m'")
+    assert refusal(path).startswith("the state of ?[31m in the cluster veo, not of")
 
 
 def test_a_log_whose_file_is_gone(path: Path) -> None:
@@ -580,7 +701,12 @@ def test_a_file_that_holds_other_rows_than_were_written(
 
 
 @pytest.mark.parametrize(
-    "change", ["DELETE FROM meta", "UPDATE meta SET disk_id = x'00'"]
+    "change",
+    [
+        "DELETE FROM meta",
+        "UPDATE meta SET disk_id = x'00'",
+        "UPDATE meta SET node = x'00'",
+    ],
 )
 def test_a_file_that_does_not_tell_itself_from_others(path: Path, change: str) -> None:
     save_some(path)
@@ -652,14 +778,14 @@ def test_a_scrambled_log_is_refused_or_loses_the_last_save_at_most(path: Path) -
 
 def test_a_store_that_could_not_be_opened_closes(path: Path) -> None:
     path.mkdir(parents=True)
-    store = SqliteStore(path)
+    store = SqliteStore(path, *OWNER)
     with pytest.raises(StoreError):
         store.load()
     asyncio.run(store.close())
 
 
 async def test_a_store_that_was_not_loaded_closes(path: Path) -> None:
-    await SqliteStore(path).close()
+    await SqliteStore(path, *OWNER).close()
 
 
 # Recovery
@@ -670,7 +796,7 @@ def test_recovery_sets_a_bad_file_aside(path: Path) -> None:
     garbage = b"garbage" * 999
     path.write_bytes(garbage)
     path.with_name("veo.db-wal").write_bytes(garbage)
-    said = recover(path)
+    said = recover(path, *OWNER)
     why, _, name = said.partition(": set aside as ")
     assert why == f"{path}: damaged (what was saved last is lost from veo.db-wal)"
     assert name.startswith("veo.db.set-aside-2")
@@ -682,16 +808,28 @@ def test_recovery_sets_a_bad_file_aside(path: Path) -> None:
 def test_recovery_leaves_a_good_file(path: Path) -> None:
     save_some(path)
     before = loaded(path)
-    assert recover(path) == f"{path}: in order, so it is not set aside"
+    assert recover(path, *OWNER) == f"{path}: in order, so it is not set aside"
     assert loaded(path) == before
 
 
+def test_recovery_of_no_file(path: Path) -> None:
+    assert recover(path, *OWNER) == f"{path}: not there, so nothing is set aside"
+    assert not path.parent.exists()
+
+
+def test_recovery_of_what_a_file_left(path: Path) -> None:
+    save_some(path)
+    path.with_name("veo.db-wal").write_bytes(b"left over")
+    path.unlink()
+    said = recover(path, *OWNER)
+    assert said.startswith(f"{path}: missing, though veo.db-wal is there: set aside as")
+
+
 def test_recovery_leaves_a_file_whose_disk_is_the_trouble(tmp_path: Path) -> None:
-    path = tmp_path / "plain" / "veo.db"
-    path.parent.write_text("no directory")
+    path = tmp_path / ("x" * 300) / "veo.db"
     with pytest.raises(StoreError) as told:
-        recover(path)
-    assert str(told.value) == f"{path}: File exists"
+        recover(path, *OWNER)
+    assert str(told.value) == f"{path}: File name too long"
 
 
 def test_the_files_say_what_they_are(path: Path) -> None:

@@ -58,7 +58,7 @@ class SqliteFile:
         """Open the file, made if it is not there; raise `SpoiltFile`, `StoreError`."""
         with self.guard():
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not self._stands():
+            if not self.stands():
                 self._make()
             self._look()
             try:
@@ -88,9 +88,19 @@ class SqliteFile:
         said = f"{self.path}: {why}"
         return SpoiltFile(f"{said}; {self.advice}" if self.advice else said, why=said)
 
-    def _stands(self) -> bool:
+    def foreign(self, why: str) -> StoreError:
+        """Return the error for a file that nobody gave us: it is not ours to rename."""
+        return StoreError(f"{self.path}: {why}: name another --data-dir")
+
+    def stands(self) -> bool:
+        """Tell whether the file is there; raise where one has gone that was."""
         if self.path.exists():
             return True
+        if self.path.is_symlink():
+            raise StoreError(
+                f"{self.path}: a link to {self.path.readlink()}, which is not there: "
+                "mount what it is on, or remove the link"
+            )
         for companion in map(self._beside, ("-wal", "-journal")):
             if companion.exists() and companion.stat().st_size:
                 raise self.spoilt(f"missing, though {companion.name} is there")
@@ -118,7 +128,7 @@ class SqliteFile:
     def _look(self) -> None:
         """Refuse what SQLite would take: it begins anew where there is too little."""
         if not self.path.is_file():
-            raise self.spoilt("not a regular file")
+            raise self.foreign("not a regular file")
         size = self.path.stat().st_size
         if size < LEAST_BYTES:
             raise self.spoilt(f"damaged (cut to {size} bytes)")
@@ -147,9 +157,7 @@ class SqliteFile:
         (application,) = db.execute("PRAGMA application_id").fetchone()
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if application != self.application_id:
-            raise self.spoilt(
-                "another program's database, not VEO's: name another --data-dir"
-            )
+            raise self.foreign("another program's database, not VEO's")
         if not 0 < version <= self.schema:
             raise self.spoilt(
                 f"written by another version of VEO (schema {version}, this one reads "
@@ -165,7 +173,9 @@ class SqliteFile:
                 db.execute(f"PRAGMA user_version={self.schema}")
 
     def _beside(self, suffix: str) -> Path:
-        return self.path.with_name(self.path.name + suffix)
+        """Return a companion; of a link SQLite has them beside what it leads to."""
+        path = self.path.resolve()
+        return path.with_name(path.name + suffix)
 
 
 def set_aside(path: Path) -> Path:

@@ -27,7 +27,7 @@ from veo_shell.edge.sqlite_journal import Journal, Wanted
 from veo_shell.errors import StoreError
 
 APPLICATION_ID = 0x56454F31  # "VEO1": tells our files from foreign ones
-SCHEMA = 2
+SCHEMA = 3
 ADVICE = "veo start --recover sets it aside (what other nodes know comes back)"
 JOURNAL = "journal.db"
 """A file of its own: it may be damaged, and need not be synced for each entry."""
@@ -35,7 +35,8 @@ JOURNAL = "journal.db"
 # `checksum`: the sum of those of all rows. SQLite sees that a page is no page, but not
 # that it has other rows, or other bytes in them, than were written.
 _TABLES = (
-    "CREATE TABLE meta (disk_id TEXT NOT NULL, checksum INTEGER NOT NULL)",
+    "CREATE TABLE meta (disk_id TEXT NOT NULL, checksum INTEGER NOT NULL, "
+    "cluster TEXT NOT NULL, node TEXT NOT NULL)",
     "CREATE TABLE held (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
 )
 _DOCUMENT = "document/"
@@ -52,11 +53,14 @@ T = TypeVar("T")
 
 
 class SqliteStore:
-    """Documents, records and the journal. One thread of its own does all the work."""
+    """Documents, records and the journal. One thread of its own does all the work.
 
-    def __init__(self, path: Path) -> None:
+    `cluster` and `node`: whose they are. A file of others is refused.
+    """
+
+    def __init__(self, path: Path, cluster: str, node: str) -> None:
         self._path = path
-        self._state = State(path)
+        self._state = State(path, cluster, node)
         self._journal = Journal(path.with_name(JOURNAL))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="veo-store")
 
@@ -130,13 +134,16 @@ class SqliteStore:
         self._journal.close()
 
 
-def recover(path: Path) -> str:
+def recover(path: Path, cluster: str, node: str) -> str:
     """Set a state file aside that cannot be loaded; return a line on what was done.
 
-    Raises `StoreError` where not the file is the trouble but its disk.
+    Raises `StoreError` where not the file is the trouble but its disk, and for one that
+    is another program's.
     """
-    state = State(path)
+    state = State(path, cluster, node)
     try:
+        if not state.stands():
+            return f"{path}: not there, so nothing is set aside"
         state.load()
         return f"{path}: in order, so it is not set aside"
     except SpoiltFile as exc:
@@ -149,7 +156,8 @@ def recover(path: Path) -> str:
 class State:
     """The documents and records of a file; for one thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, cluster: str, node: str) -> None:
+        self._cluster, self._node = cluster, node
         self._file = SqliteFile(
             path=path,
             application_id=APPLICATION_ID,
@@ -160,19 +168,27 @@ class State:
         )
         self._db: sqlite3.Connection | None = None
 
+    def stands(self) -> bool:
+        """Tell whether there is a file; raise where one has gone that was."""
+        with self._file.guard():
+            return self._file.stands()
+
     def load(self) -> Held:
         """Open the file and return what it holds."""
         self._db = self._file.open()
         with self._file.guard():
-            meta = self._db.execute("SELECT disk_id, checksum FROM meta").fetchall()
+            meta = self._db.execute(
+                "SELECT disk_id, checksum, cluster, node FROM meta"
+            ).fetchall()
             rows = self._db.execute("SELECT key, body FROM held ORDER BY key")
             found = rows.fetchall()
-        if [tuple(map(type, row)) for row in meta] != [(str, int)]:
+        if [tuple(map(type, row)) for row in meta] != [(str, int, str, str)]:
             raise self._foreign("what tells the file from others")
         held = [self._read(key, body) for key, body in found]
-        [(disk_id, checksum)] = meta
+        [(disk_id, checksum, cluster, node)] = meta
         if _sum(disk_id, found) != checksum:
             raise self._file.spoilt("damaged (rows are lost, or not as written)")
+        self._check_owner(cluster, node)
         return Held(
             disk_id=disk_id,
             documents=[one for one in held if isinstance(one, NodeDocument)],
@@ -202,11 +218,35 @@ class State:
         for table in _TABLES:
             db.execute(table)
         disk_id = uuid.uuid4().hex
-        db.execute("INSERT INTO meta VALUES (?, ?)", (disk_id, _sum(disk_id, ())))
+        db.execute(
+            "INSERT INTO meta VALUES (?, ?, ?, ?)",
+            (disk_id, _sum(disk_id, ()), self._cluster, self._node),
+        )
+
+    def _check_owner(self, cluster: str, node: str) -> None:
+        """Refuse another node's file: what runs here would run twice, or be stopped."""
+        given = {"--name": (node, self._node), "--cluster": (cluster, self._cluster)}
+        right = [f"{o} {is_}" for o, (is_, asked) in given.items() if is_ != asked]
+        if right:
+            raise self._file.spoilt(
+                one_line(
+                    f"the state of {node} in the cluster {cluster}, not of "
+                    f"{self._node} in {self._cluster}: start it with {' '.join(right)}"
+                    ", or name another --data-dir"
+                )
+            )
 
     def _migrate(self, db: sqlite3.Connection, version: int) -> None:
+        """Take over a file of before; whose it is, schema 3 is the first to tell."""
+        if version == 1:
+            self._migrate_tables(db)
+            return
+        for column in ("cluster", "node"):
+            db.execute(f"ALTER TABLE meta ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+        db.execute("UPDATE meta SET cluster = ?, node = ?", (self._cluster, self._node))
+
+    def _migrate_tables(self, db: sqlite3.Connection) -> None:
         """Take over a file of schema 1: two tables, no disk id, no checksum."""
-        assert version == 1
         self._make(db)
         rows = [
             *db.execute("SELECT ? || node, body FROM documents", (_DOCUMENT,)),
