@@ -64,6 +64,23 @@ def deaf_engine() -> Iterator[socket.socket]:
         yield listener
 
 
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """Have a file system that takes nothing more."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs root, and to be allowed to mount")
+    with contextlib.suppress(OSError), (folder / "filler").open("ab", 0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 def url_of(listener: socket.socket) -> str:
     return f"tcp://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -190,6 +207,16 @@ def test_a_detached_start_that_fails_early_tells_why(place: LocalNode) -> None:
     assert "no Docker Engine answers at unix:///nowhere" in said.complaint
     said = place.start("--docker", "bogus://x")
     assert (said.status, len(said.err.splitlines())) == (2, 1)
+
+
+def test_a_detached_start_on_a_full_disk_tells_why(
+    place: LocalNode, full_disk: Path
+) -> None:
+    """The log cannot tell."""
+    said = place.start("--data-dir", str(full_disk))
+    assert (said.status, len(said.err.splitlines())) == (1, 1)
+    assert said.complaint == f"{full_disk}/veo.db: database or disk is full"
+    assert (full_disk / "veo.log").read_text() == ""
 
 
 def test_ctrl_c_while_a_node_is_starting_in_the_background(

@@ -20,8 +20,8 @@ from veo_shell.errors import (
     NodeUnreachable,
     Removed,
     StartError,
-    UsageError,
     VeoError,
+    by_name,
 )
 from veo_shell.options import Options, configure, data_dir_of
 
@@ -37,7 +37,9 @@ STOP_S = 20.0
 LEAVE_S = 60.0
 """Longer than to stop: the containers end first."""
 POLL_S = 0.05
-USAGE = 2
+REASON = 3
+"""The file by which a node in the background tells why it ended."""
+MOST_REASON_BYTES = 4096  # a pipe takes as much at once, whoever reads (POSIX)
 FLOCK = "hhqqi"
 """Linux's `struct flock`: type, whence, start, length, pid."""
 
@@ -197,17 +199,21 @@ def detach(options: Options, answers: Callable[[Path], bool]) -> int:
         log = log_path.open("ab")
     except OSError as exc:
         raise _unwritable("--data-dir", log_path, exc) from exc
+    reason, told = os.pipe()
     with log:
         begin = log.tell()
         pid = os.fork()
         if pid == 0:
-            _leave_terminal(log)
-            return _run(options, config)
+            _leave_terminal(log, told)
+            return _run_told(options, config)
+    os.close(told)
     try:
-        _wait_until_up(pid, options.run_dir, answers, log_path, begin)
+        _wait_until_up(pid, reason, options.run_dir, answers, log_path)
     except BaseException:  # Ctrl-C as well: nobody waits for the node any more
         _end(pid)
         raise
+    finally:
+        os.close(reason)
     for line in _logged(log_path, begin):
         _, is_warning, said = line.partition(" WARNING ")
         if is_warning:
@@ -216,22 +222,40 @@ def detach(options: Options, answers: Callable[[Path], bool]) -> int:
     return 0
 
 
-def _leave_terminal(log: IO[bytes]) -> None:
-    """Let go of all that this process shares with the one that started it."""
+def _leave_terminal(log: IO[bytes], told: int) -> None:
+    """Let go of all that this process shares with the one that started it.
+
+    But for the pipe to tell it of an end by, which is `REASON` from now on.
+    """
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for stream in (1, 2):
         os.dup2(log.fileno(), stream)
     log.close()
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.dup2(told, REASON, inheritable=False)
+    os.closerange(REASON + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _run_told(options: Options, config: NodeConfig) -> int:
+    """Run the node; tell the process that waits for it why it ended, if it is there.
+
+    By a pipe: the log may be on the disk that is full.
+    """
+    try:
+        return _run(options, config)
+    except VeoError as exc:
+        with contextlib.suppress(BrokenPipeError):  # it was up, and nobody waits
+            said = f"{type(exc).__name__}\n{exc}".encode()
+            os.write(REASON, said[:MOST_REASON_BYTES])
+        raise
 
 
 def _wait_until_up(
     pid: int,
+    reason: int,
     run_dir: Path,
     answers: Callable[[Path], bool],
     log_path: Path,
-    begin: int,
 ) -> None:
     """Return when the node answers; raise for the reason when it ended."""
     deadline = time.monotonic() + DETACH_S
@@ -241,12 +265,14 @@ def _wait_until_up(
         if time.monotonic() > deadline:
             raise StartError(f"the node did not come up in {DETACH_S:g} s: {log_path}")
         time.sleep(POLL_S)
+    said = os.read(reason, MOST_REASON_BYTES).decode(errors="replace")
+    if said:
+        name, _, message = said.partition("\n")
+        raise by_name(name)(message)
     status = os.waitstatus_to_exitcode(ended[1])
-    lines = _logged(log_path, begin)
-    said = [line.removeprefix("veo: ") for line in lines if line.startswith("veo: ")]
-    if not said:
-        said = [f"the node ended (status {status}) before it was up: see {log_path}"]
-    raise (UsageError if status == USAGE else StartError)("\n".join(said))
+    raise StartError(
+        f"the node ended (status {status}) before it was up: see {log_path}"
+    )
 
 
 def _logged(log_path: Path, begin: int) -> list[str]:
