@@ -23,7 +23,8 @@ class BrokenStore(SqliteStore):
     """A disk that can fail, or make a write wait."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, "veo", "uno@uno")
+        name = path.parent.name
+        super().__init__(path, "veo", f"{name}@{name}")
         self.reason = ""
         self.may_write = asyncio.Event()
         self.may_write.set()
@@ -43,11 +44,11 @@ class BrokenStore(SqliteStore):
         self.batches.append([record.key for record in records])
 
 
-async def broken_disk(cluster: FakeCluster) -> BrokenStore:
-    """Start uno again on a disk that can fail."""
-    await cluster.stop("uno")
-    store = BrokenStore(cluster.folder / "uno" / "veo.db")
-    await cluster.make("uno", store=store).start()
+async def broken_disk(cluster: FakeCluster, name: str = "uno") -> BrokenStore:
+    """Start a node again on a disk that can fail."""
+    await cluster.stop(name)
+    store = BrokenStore(cluster.folder / name / "veo.db")
+    await cluster.make(name, store=store).start()
     return store
 
 
@@ -199,6 +200,51 @@ async def test_while_the_disk_takes_nothing_no_write_is_answered(
         removed = await uno.container_sup.remove_service("web")
         assert removed.copies == 1
         assert [e for e in cluster.errors if "tried again until it can be" in e]
+        cluster.errors.clear()
+
+
+async def test_what_a_full_disk_does_not_take_another_node_decides(
+    tmp_path: Path,
+) -> None:
+    timing = attrs.evolve(FAST, copy_s=0.3)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        uid = await cluster.add_coordinated_by("uno", WEB)
+        store = await broken_disk(cluster)
+        await cluster.joined()
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.container_storage.flushed()
+        # Nobody knows of it before the first write, which is done all the same.
+        store.reason = "no space left"
+        scaled = await dos.container_sup.scale("web", 2)
+        assert scaled.copies == 1
+        why = f"{tmp_path}/uno/veo.db: no space left"
+        for node in (uno, dos):
+            (row,) = [r for r in node.node_monitor.nodes() if r.node == "uno@uno"]
+            assert row.evidence.endswith(f"; it writes nothing: {why}")
+            assert node.machine.situation.coordinator(uid) == "dos@dos"
+        assert (await uno.node_monitor.assign_role("dos@dos", "edge")).copies == 1
+        assert (await uno.container_sup.scale("web", 3)).copies == 1
+        await cluster.ready(3)
+        store.reason = ""
+        await eventually(lambda: not uno.container_storage._is_failing)
+        assert {"node/dos@dos", f"slot/{uid}/2"} <= set(await cluster.saved("uno"))
+        cluster.errors.clear()
+
+
+async def test_what_no_disk_takes_is_refused_with_the_reason(tmp_path: Path) -> None:
+    timing = attrs.evolve(FAST, copy_s=0.3)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        stores = [await broken_disk(cluster, name) for name in ("uno", "dos")]
+        await cluster.joined()
+        for store in stores:
+            store.reason = "no space left"
+        with pytest.raises(StoreError, match="no space left"):
+            await cluster["uno"].node_monitor.assign_role("dos@dos", "edge")
+        for name in ("uno", "dos"):
+            with pytest.raises(StoreError, match=r"writes nothing: .*no space left; "):
+                await cluster[name].container_sup.add_service(WEB)
+        for store in stores:
+            store.reason = ""
         cluster.errors.clear()
 
 

@@ -39,6 +39,7 @@ WORDS = (
 PARTS = (
     "veo_shell.own_settings",
     "veo_shell.coordinator",
+    "veo_shell.deciders",
     "veo_shell.peers",
     "veo_shell.joining",
     "veo_shell.journal",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import difflib
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -27,7 +25,6 @@ from veo_shell.core.model import (
     Status,
     Written,
 )
-from veo_shell.core.placement import coordinator
 from veo_shell.core.protocols import Engine
 from veo_shell.core.scalars import REPLICAS_MOST
 from veo_shell.core.situation import has_ended, is_named
@@ -36,7 +33,6 @@ from veo_shell.core.what_if import if_lost
 from veo_shell.core.wire import packed_bytes
 from veo_shell.core.written import ONE_COPY, written
 from veo_shell.errors import (
-    PeerUnreachable,
     ServiceError,
     StartFailed,
     UnknownService,
@@ -84,7 +80,9 @@ class ContainerSup:
             )
         uid = self._uid_of(service)
         accepted: list[Accepted]
-        accepted, copies = await self._coordinate(uid, "add", uid, service, queue)
+        accepted, copies = await self._node.deciders.of_service(
+            uid, "add", uid, service, queue
+        )
         outcomes = await self._node.until(lambda: self._outcomes(accepted, service))
         failed = [(why, container) for why, container in outcomes if why is not None]
         if len(failed) < len(outcomes):
@@ -111,7 +109,9 @@ class ContainerSup:
         view = self._node.machine.view
         uids = self._uids(name)
         held = [c for c in view.containers() if c.uid in uids]
-        copies = [(await self._coordinate(u, "remove", u))[1] for u in uids]
+        copies = [
+            (await self._node.deciders.of_service(u, "remove", u))[1] for u in uids
+        ]
         await self._node.until(lambda: self._gone(uids))
         ended = (attrs.evolve(c, state=State.EXITED, reason="removed") for c in held)
         wanted = name.name if isinstance(name, Service) else name
@@ -132,7 +132,7 @@ class ContainerSup:
                 "container_sup.services() has it"
             )
         [uid] = uids
-        _, copies = await self._coordinate(uid, "scale", uid, replicas)
+        _, copies = await self._node.deciders.of_service(uid, "scale", uid, replicas)
         await self._node.until(lambda: self._is_scaled(uid, replicas))
         instances = tuple(self._node.machine.view.instances(uid))
         pending = sum(1 for c in self._waiting() if c.uid == uid)
@@ -331,39 +331,6 @@ class ContainerSup:
                 return record.uid
         return uuid.uuid4().hex
 
-    async def _coordinate(self, uid: str, verb: str, *args: Any) -> Any:
-        """Have the service's coordinator do it, or the next one if that is lost.
-
-        The operation's id makes the repetition safe.
-        """
-        call = self._node.peers.call
-        question = f"coordinator.{verb}", uuid.uuid4().hex, *args
-        while True:
-            way = self._way(uid)
-            with contextlib.suppress(PeerUnreachable):  # one message may be lost
-                return await call(way[0], *question)
-            try:
-                return await call(way[0], *question)
-            except PeerUnreachable:
-                if not await self._is_other_way(uid, way):
-                    raise
-
-    def _way(self, uid: str) -> tuple[str, str]:
-        """Return who decides about a service, and through whom that one is reached."""
-        members = self._node.machine.members
-        target = coordinator(uid, members.coordinators())
-        peer = members.peer(target)
-        return target, peer.witness if peer is not None else ""
-
-    async def _is_other_way(self, uid: str, way: tuple[str, str]) -> bool:
-        """Tell whether another node decides, or reaches it, by the time it is dead."""
-        timing = self._node.config.timing
-        try:
-            async with asyncio.timeout(timing.dead_s + timing.suspect_s):
-                return await self._node.until(lambda: self._way(uid) != way or None)
-        except TimeoutError:
-            return False
-
     def _outcomes(
         self, accepted: list[Accepted], service: Service
     ) -> list[tuple[str | None, Container]] | None:
@@ -415,7 +382,7 @@ class ContainerSup:
     async def _withdraw(self, container: Container) -> int:
         """Give up a container's slot; return on how many disks that is."""
         copies: int
-        _, copies = await self._coordinate(
+        _, copies = await self._node.deciders.of_service(
             container.uid,
             "stop",
             container.uid,

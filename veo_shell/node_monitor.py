@@ -6,8 +6,7 @@ import asyncio
 import functools
 import itertools
 import random
-import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from veo_shell.core import scalars
 from veo_shell.core.address import split
@@ -127,7 +126,7 @@ class NodeMonitor:
         >>> node_monitor.drain("dos@dos")
         """
         name = self.named(node)
-        copies = await self._write_node("drain", name, True)
+        _, copies = await self._node.deciders.of_node(name, "drain", True)
         await self._node.until(lambda: self._is_drained(name))
         machine = self._node.machine
         is_gone = machine.members.status(name) in GONE
@@ -143,7 +142,7 @@ class NodeMonitor:
         >>> node_monitor.undrain("dos@dos")
         """
         name = self.named(node)
-        copies = await self._write_node("drain", name, False)
+        _, copies = await self._node.deciders.of_node(name, "drain", False)
         return written(f"{name} takes work again", copies)
 
     @write
@@ -167,7 +166,7 @@ class NodeMonitor:
                     f"{name} is drained but for jobs, and what fits nowhere else: stop "
                     f"it, or remove_node({name!r}, force=True): {names}"
                 )
-        copies = await self._write_node("remove_node", name)
+        _, copies = await self._node.deciders.of_node(name, "remove_node")
         return written(f"{name} is removed", copies)
 
     @write
@@ -183,10 +182,8 @@ class NodeMonitor:
         copies = 2
         while (step := next_step(self._node.machine.reconciler)) is not None:
             slot, target = step
-            operation = uuid.uuid4().hex
-            node = self._node.machine.situation.coordinator(slot.uid)
-            done, kept = await self._node.peers.call(
-                node, "coordinator.move", operation, slot.uid, slot.slot, target
+            done, kept = await self._node.deciders.of_service(
+                slot.uid, "move", slot.uid, slot.slot, target
             )
             if not done:
                 break
@@ -215,7 +212,7 @@ class NodeMonitor:
         except scalars.Wrong as wrong:
             raise UsageError(f"role: {wrong}") from wrong
         name = self.named(node)
-        copies = await self._write_node("assign_role", name, role)
+        _, copies = await self._node.deciders.of_node(name, "assign_role", role)
         return written(f"{name}: role {role}", copies)
 
     def named(self, node: str) -> str:
@@ -250,15 +247,6 @@ class NodeMonitor:
             await asyncio.sleep(TICK_S)
             self._lag_s = max(0.0, clock.now() - due_s)
             self._node.feed(Ticked(lag_s=self._lag_s))
-
-    async def _write_node(self, verb: str, *args: Any) -> int:
-        """Have a decision about a node written; return on how many disks it is."""
-        operation, me = uuid.uuid4().hex, self._node.machine.me
-        copies: int
-        _, copies = await self._node.peers.call(
-            me, f"coordinator.{verb}", operation, *args
-        )
-        return copies
 
     def _is_drained(self, node: str) -> bool | None:
         """Tell when nothing is left on a node, or only what cannot be moved."""
@@ -312,6 +300,9 @@ class NodeMonitor:
         machine = self._node.machine
         peer = machine.members.peer(head.node)
         since_s = self._node.clock.now() - peer.since_s if peer else 0.0
+        evidence = peer.evidence if peer else "this node"
+        if head.disk_trouble:
+            evidence += f"; it writes nothing: {head.disk_trouble}"
         return NodeInfo(
             node=head.node,
             status=machine.members.status(head.node),
@@ -321,7 +312,7 @@ class NodeMonitor:
             cpus=head.resources.cpu.count,
             memory_bytes=head.resources.memory.total_bytes,
             disk_bytes=head.resources.disk.total_bytes,
-            evidence=peer.evidence if peer else "this node",
+            evidence=evidence,
             since_s=round(since_s, 1),
             drained=machine.view.is_drained(head.node),
         )

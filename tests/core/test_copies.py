@@ -137,9 +137,10 @@ def test_other_operations_ask_others_first() -> None:
     assert len(firsts) > 4
 
 
-def test_who_cannot_keep_a_copy_is_not_asked() -> None:
+@pytest.mark.parametrize("changes", [{"protocol": 1}, {"disk_trouble": "it is full"}])
+def test_who_cannot_keep_a_copy_is_not_asked(changes: dict[str, Any]) -> None:
     """A node of protocol 1 does not know the question; a suspect may not answer."""
-    node = Dialogue(DOS, protocol=1)
+    node = Dialogue(DOS, **changes)
     node.view.merge_document(document(TRES))  # never heard
     node.members.heard("stranger@x", "b1", node.now)  # its document never came
     assert node.write() == []
@@ -172,11 +173,24 @@ def test_while_the_disk_takes_nothing_no_write_is_begun() -> None:
     node.failed()
     with pytest.raises(StoreError, match="uno@uno writes nothing: it is full; mend"):
         node.copies.check_disk()
-    (noted,) = node.saved()
+    assert node.saved() == []
+    node.copies.check_disk()
+
+
+def test_a_disk_that_was_full_has_to_take_all_for_a_while_to_be_relied_on() -> None:
+    """A full one takes what fits into the room that its files have."""
+    node = Dialogue()
+    node.failed("it is full")
+    assert node.copies.disk_trouble == "it is full"
+    assert node.tick(6) == node.saved() == []
+    node.failed("full, again")
+    assert node.saved() == node.tick(4.75) == []
+    assert node.copies.disk_trouble == "full, again"
+    (noted,) = node.tick(0.25)
     assert isinstance(noted, Note)
     assert noted.entry.text == "the disk takes what is written again"
-    node.copies.check_disk()
-    assert node.saved(8) == []
+    assert node.copies.disk_trouble == ""
+    assert node.tick(1) == []
 
 
 def test_a_write_that_the_disk_takes_late_is_answered() -> None:
@@ -185,7 +199,7 @@ def test_a_write_that_the_disk_takes_late_is_answered() -> None:
     node.failed()
     node.kept(DOS)
     node.tick(2.0)
-    assert node.saved()[1:] == answer(2)
+    assert node.saved() == answer(2)
 
 
 def test_a_disk_that_is_slow_is_waited_for() -> None:

@@ -1051,6 +1051,44 @@ def test_that_the_engine_is_lost_is_told_to_all() -> None:
     assert not [c for c in node.tick(1) if isinstance(c, Publish)]
 
 
+def test_that_its_disk_takes_nothing_is_told_to_all_until_it_does() -> None:
+    node = Dialogue()
+    node.list()
+
+    def told() -> list[str]:
+        published = [c.message for c in commands if isinstance(c, Publish)]
+        return [m.disk_trouble for m in published if isinstance(m, Delta)]
+
+    commands = node.play(ev.SaveFailed(reason="it is full"))
+    assert told() == ["it is full"]
+    assert node.machine.own.disk_trouble == "it is full"
+    node.play(ev.Saved(ticket=1))
+    commands = node.tick(10)
+    assert told() == [""]
+    assert node.machine.own.disk_trouble == ""
+
+
+def test_while_a_disk_takes_nothing_another_node_decides() -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    uno, dos = world["uno@uno"], world["dos@dos"]
+    uid = uid_of(world, "uno@uno", "dos@dos", "tres@tres")
+    add(uno, uid=uid)
+    uno.disk.full = "it is full"
+    uno.feed(ev.SaveFailed(reason="it is full"))
+    world.run(0.1)
+    nodes = world.nodes.values()
+    assert {n.machine.situation.coordinator(uid) for n in nodes} == {"dos@dos"}
+    ask(dos, ev.ScaleAsked, uid=uid, replicas=3)
+    world.run_until(lambda: ready(world, 3))
+    uno.disk.full = ""
+    for node in (dos, world["tres@tres"]):
+        node.disk.full = "it is full too"
+        node.feed(ev.SaveFailed(reason=node.disk.full))
+    world.run(0.1)  # uno's takes all again, but not for long
+    world.run(10)
+    assert {n.machine.situation.coordinator(uid) for n in nodes} == {"uno@uno"}
+
+
 def test_what_its_own_containers_changed_is_looked_at_with_the_next_event() -> None:
     """Not only at the next look, a second later."""
     world = World("uno@uno", "dos@dos")

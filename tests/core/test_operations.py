@@ -499,3 +499,8 @@ def test_while_the_disk_takes_nothing_no_operation_is_begun() -> None:
     assert isinstance(refused, Refuse)
     assert isinstance(refused.error, StoreError)
     assert desk.replicas() == [1]
+    # Asked again, it is begun.
+    desk.copies.on_saved(ev.Saved(ticket=1), desk.now)
+    desk.out.clear()
+    desk.operations.on_asked(remove(), desk.now)
+    assert desk.replicas() == []

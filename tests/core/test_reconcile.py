@@ -195,6 +195,19 @@ def test_missing_instances_are_placed_and_spread() -> None:
     assert [s.cause for s in written] == [entry.id for entry in placed]
 
 
+def test_a_node_whose_disk_takes_nothing_decides_only_if_no_other_can() -> None:
+    desk = Desk()
+    for full, decides in (
+        ([UNO], DOS),
+        ([UNO, DOS], TRES),
+        ([UNO, DOS, TRES], UNO),
+        ([DOS, TRES], UNO),
+    ):
+        for node in NODES:
+            desk.publish(node, disk_trouble="full" if node in full else "")
+        assert desk.situation.coordinator(U1) == decides
+
+
 def test_only_the_coordinator_decides() -> None:
     for me in NODES:
         written = Desk(web(), me=me).look()

@@ -375,12 +375,13 @@ def test_a_delta_of_a_stranger_or_of_another_base_is_a_gap() -> None:
     assert view.merge_delta(delta(UNO, 1, 0)) is Merged.KNOWN
     assert view.merge_delta(delta(UNO, 2, 1, incarnation=2)) is Merged.GAP
     assert [c.name for c in view.containers()] == [named(0)]
-    later = delta(UNO, 2, 1, gone=(named(0), "unknown"), engine_lost="away")
+    news = {"engine_lost": "away", "disk_trouble": "full"}
+    later = delta(UNO, 2, 1, gone=(named(0), "unknown"), **news)
     assert view.merge_delta(later) is Merged.APPLIED
     assert [c.name for c in view.containers(UNO)] == [named(1)]
     head = view.head(UNO)
     assert head is not None
-    assert (head.version, head.engine_lost) == (3, "away")
+    assert (head.version, head.engine_lost, head.disk_trouble) == (3, "away", "full")
 
 
 def test_what_is_read_from_it() -> None:
@@ -457,17 +458,19 @@ def test_it_tells_which_services_were_touched_until_it_is_settled() -> None:
         (document(DOS), True),
         (document(UNO, version=2), False),
         (document(UNO, version=2, engine_lost="away"), True),
+        (document(UNO, version=2, disk_trouble="full"), True),
         (document(UNO, version=2, role="edge"), True),
         (document(UNO, version=2, disk_id="another"), True),
         (delta(UNO, 1, 0), False),
         (delta(UNO, 1, engine_lost="away"), True),
+        (delta(UNO, 1, disk_trouble="full"), True),
         (decision(UNO, 1, drained=True), True),
         (standing(), False),
         (placed(UNO), False),
     ],
     ids=str,
 )
-def test_an_epoch_ends_when_what_placement_looks_at_changes(
+def test_an_epoch_ends_when_what_decisions_look_at_changes(
     item: Item, shifts: bool
 ) -> None:
     view = view_of(document(UNO))

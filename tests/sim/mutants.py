@@ -153,6 +153,12 @@ MUTANTS = (
         "        return self.me",
     ),
     Mutant(
+        "a node whose disk takes nothing decides",
+        "situation",
+        "        return [node for node in nodes if node not in full] or nodes",
+        "        return nodes",
+    ),
+    Mutant(
         "who is to end is forgotten",
         "care",
         "identity.container_name in slot.ends or",

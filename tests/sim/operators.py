@@ -11,6 +11,7 @@ import attrs
 from tests.sim.clock import Step, Steps
 from tests.sim.mesh import Outcome
 from tests.sim.process import Process
+from tests.sim.violation import Violation
 from veo_shell.core import commands as cmd
 from veo_shell.core import events as ev
 from veo_shell.core.membership import GONE
@@ -22,14 +23,14 @@ from veo_shell.core.model import (
     Restart,
     Service,
 )
-from veo_shell.core.placement import coordinator
-from veo_shell.errors import PeerUnreachable
+from veo_shell.errors import PeerUnreachable, StoreError
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
 MOST_SERVICES = 8
 PATIENCE_S = 30.0
+LONG_S = 12.0
 TAKES_OUT_S = 45.0
 """By then a node is removed, or was not."""
 POLICIES = (
@@ -278,18 +279,21 @@ class Operators:
         outcome, timing = None, self._world.timing
         self._begin(event.operation)
         while outcome is None:
-            target = self._coordinator(via, uid)
+            way = self._way(via, uid, event)
             for _ in range(2):
-                outcome = _reached((yield self._decided(via, target, event)))
+                outcome = _reached((yield self._decided(via, way[0], event)))
                 if outcome is not None:
                     break
-            else:
+            if outcome is None or (_is_full(outcome) and not way[1]):
                 limit_s = via.now + timing.dead_s + timing.suspect_s
-                while self._coordinator(via, uid) == target and via.now < limit_s:
+                while self._way(via, uid, event) == way and via.now < limit_s:
                     yield via.sleep(0.1)
-                if self._coordinator(via, uid) == target:
+                if self._way(via, uid, event) == way:
                     break
+                outcome = None
         self._told(event.operation, outcome)
+        if outcome is not None and _is_full(outcome) and (able := self._able(via)):
+            raise Violation(f"{via.name}: refused for a disk, and {able} could write")
         if chance < 0.2 and uid and via.is_running:
             # Somebody asks again, late, and whom he takes for the coordinator.
             self._begin(event.operation)
@@ -298,10 +302,31 @@ class Operators:
             yield self._decided(via, nodes[int(1000 * chance) % len(nodes)], event)
             self._busy.pop(event.operation, None)
 
-    def _coordinator(self, via: Process, uid: str) -> str:
-        if not uid:
-            return via.name
-        return coordinator(uid, via.machine.members.coordinators())
+    def _way(self, via: Process, uid: str, event: Any) -> tuple[str, str]:
+        """Return who decides, and why its disk takes nothing."""
+        situation, target = via.machine.situation, via.name
+        if uid or via.machine.own.disk_trouble:
+            target = situation.coordinator(uid or f"node/{event.node}")
+        head = situation.view.head(target)
+        return target, head.disk_trouble if head is not None else ""
+
+    def _able(self, via: Process) -> list[str]:
+        """Return who could decide for a node that has long been well, and heard all."""
+        world, since_s = self._world, self._world.clock.now - LONG_S
+        others = [host for host in world.hosts if host is not via.host]
+        ways = [w for h in others for w in ((h.name, via.name), (via.name, h.name))]
+        is_well = all(world.network.bad_s(way) < since_s for way in ways)
+        if not is_well or via.loop_s < LONG_S or via.machine.members.strain:
+            return []
+        deciding = via.machine.members.coordinators()
+        return [
+            process.name
+            for process in world.processes()
+            if process.name in deciding
+            and process.loop_s > LONG_S
+            and not process.is_frozen
+            and process.host.disk.full_until_s < since_s
+        ]
 
     def _decided(self, via: Process, node: str, event: Any) -> Step:
         def begin(resume: Callable[[Outcome], None]) -> None:
@@ -368,6 +393,11 @@ def _reached(outcome: Outcome) -> Outcome:
     if isinstance(outcome, cmd.Refuse) and isinstance(outcome.error, PeerUnreachable):
         return None
     return outcome
+
+
+def _is_full(outcome: Outcome) -> bool:
+    """Tell whether a node said that its disk takes nothing."""
+    return isinstance(outcome, cmd.Refuse) and isinstance(outcome.error, StoreError)
 
 
 def _brief(event: Any) -> str:

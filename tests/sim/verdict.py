@@ -62,6 +62,8 @@ def _disagreement(processes: list[Process], *, whole: bool) -> str:
             return f"{process.name} is not settled"
         if machine.own.engine_lost:
             return f"{process.name} does not know that its engine is back"
+        if machine.own.disk_trouble:
+            return f"{process.name} does not know that its disk takes all again"
         if machine.view.digest != first.machine.view.digest:
             return f"{first.name} and {process.name} have different views"
         for name in names:

@@ -19,7 +19,6 @@ from veo_shell.core.model import (
     State,
     Status,
 )
-from veo_shell.core.placement import coordinator
 
 if TYPE_CHECKING:
     from tests.sim.engine import Box
@@ -118,7 +117,9 @@ class SlotWatch:
                 raise Violation(f"{process.name} ends the vote of {record.node}")
             return  # who coordinates may not have heard that it left
         about = record.key if isinstance(record, NodeRecord) else record.uid
-        if coordinator(about, process.machine.members.coordinators()) != process.name:
+        if isinstance(event, ev.SaveFailed):
+            return  # it decides no more, with what it says of that
+        if process.machine.situation.coordinator(about) != process.name:
             raise Violation(
                 f"{process.name} wrote {record.key}, which another node coordinates"
             )

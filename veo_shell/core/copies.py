@@ -6,6 +6,7 @@ theirs as soon as they can be reached, as with everything they lack.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Any
 
@@ -22,6 +23,9 @@ from veo_shell.errors import StoreError, VeoError
 
 REMEMBERED = 10_000
 ASKED_AT_ONCE = 3
+REST_S = 5.0
+"""So long a disk has to take all that is written before its node decides again: one
+that is full takes what fits into the room that its files have."""
 
 
 @attrs.define
@@ -37,7 +41,10 @@ class _Pending:
 
 
 class Copies:
-    """Holds answers back until what they answer for is safe."""
+    """Holds answers back until what they answer for is safe.
+
+    `disk_trouble` says why this node's disk takes nothing, or did not just now.
+    """
 
     def __init__(self, view: View, members: Membership, out: Outbox) -> None:
         self._view = view
@@ -46,13 +53,15 @@ class Copies:
         self._pending: dict[str, _Pending] = {}
         self._answers: OrderedDict[str, Answer | Refuse] = OrderedDict()
         self._saved = 0
-        self._disk_trouble = ""
+        self.disk_trouble = ""
+        self._is_failing = False
+        self._failed_s = -math.inf
 
     def check_disk(self) -> None:
         """Raise `StoreError` while this node's disk takes nothing."""
-        if self._disk_trouble:
+        if self._is_failing:
             raise StoreError(
-                f"{self._out.node} writes nothing: {self._disk_trouble}; "
+                f"{self._out.node} writes nothing: {self.disk_trouble}; "
                 "mend that, then try again"
             )
 
@@ -63,8 +72,15 @@ class Copies:
         return operation in self._answers or operation in self._pending
 
     def refuse(self, operation: str, error: VeoError) -> None:
-        """Refuse an operation, which has written nothing."""
-        self._settle(Refuse(operation=operation, error=error))
+        """Refuse an operation, which has written nothing.
+
+        What the disk does not take is begun when it is asked again, if it does then.
+        """
+        refusal = Refuse(operation=operation, error=error)
+        if isinstance(error, StoreError):
+            self._out.order(refusal)
+        else:
+            self._settle(refusal)
 
     def answer(
         self, operation: str, value: Any, records: tuple[Record, ...], now: float
@@ -82,17 +98,15 @@ class Copies:
 
     def on_saved(self, event: ev.Saved, now: float) -> None:
         """Note what is on this node's disk."""
-        self._saved = event.ticket
-        if self._disk_trouble:
-            self._out.note("disk", "the disk takes what is written again")
-            self._disk_trouble = ""
+        self._saved, self._is_failing = event.ticket, False
         self._look(now)
 
     def on_save_failed(self, event: ev.SaveFailed, now: float) -> None:
         """Note that this node's disk takes nothing."""
-        if not self._disk_trouble:
+        if not self.disk_trouble:
             self._out.note("disk", f"nothing can be written: {event.reason}")
-        self._disk_trouble = event.reason
+        self.disk_trouble = event.reason
+        self._is_failing, self._failed_s = True, now
 
     def on_copy_answered(self, event: ev.CopyAnswered, now: float) -> None:
         """Note a copy on a peer's disk; ask the next one where there is none."""
@@ -106,7 +120,11 @@ class Copies:
         self._look(now)
 
     def on_tick(self, now: float) -> None:
-        """Answer what has waited long enough."""
+        """Answer what has waited long enough; rely on a disk that was full."""
+        is_over = not self._is_failing and now - self._failed_s >= REST_S
+        if self.disk_trouble and is_over:
+            self._out.note("disk", "the disk takes what is written again")
+            self.disk_trouble = ""
         self._look(now)
 
     def _ask_one_more(self, operation: str, pending: _Pending) -> None:
@@ -132,7 +150,10 @@ class Copies:
         able = [
             head.node
             for head in heads
-            if head is not None and head.node != self._out.node and head.protocol > 1
+            if head is not None
+            and head.node != self._out.node
+            and head.protocol > 1
+            and not head.disk_trouble
         ]
         return sorted(able, key=lambda node: rendezvous(operation, node))
 
@@ -141,7 +162,7 @@ class Copies:
         for operation, pending in list(self._pending.items()):
             late = now - pending.begun_s >= limit_s
             if self._saved < pending.ticket:
-                if late and self._disk_trouble:
+                if late and self._is_failing:
                     self._give_up(operation)
             elif pending.is_kept or late or not self._peers(operation):
                 self._finish(operation, pending)
@@ -154,7 +175,7 @@ class Copies:
     def _give_up(self, operation: str) -> None:
         del self._pending[operation]
         error = StoreError(
-            f"{self._out.node} cannot write it to its disk: {self._disk_trouble}; "
+            f"{self._out.node} cannot write it to its disk: {self.disk_trouble}; "
             "it may still take effect"
         )
         self._settle(Refuse(operation=operation, error=error))

@@ -309,7 +309,7 @@ class Machine:
         out, view = self._out, self.view
         view.settle()
         first: list[Command] = []
-        if out.is_own_news or self._engine_changed():
+        if out.is_own_news or self._state_changed():
             first.append(Publish(message=self._delta()))
         if out.records or out.learned or out.documents or view.dropped:
             first.append(self._save())
@@ -331,8 +331,9 @@ class Machine:
         out.ticket += 1
         return save
 
-    def _engine_changed(self) -> bool:
-        return self.own.engine_lost != self._care.engine_lost
+    def _state_changed(self) -> bool:
+        said = self.own.engine_lost, self.own.disk_trouble
+        return said != (self._care.engine_lost, self._copies.disk_trouble)
 
     def _delta(self) -> Delta:
         """Return what changed since the last delta, as a new version of the document.
@@ -341,7 +342,10 @@ class Machine:
         """
         own, out = self.own, self._out
         self._exchange.own = attrs.evolve(
-            own, version=own.version + 1, engine_lost=self._care.engine_lost
+            own,
+            version=own.version + 1,
+            engine_lost=self._care.engine_lost,
+            disk_trouble=self._copies.disk_trouble,
         )
         out.documents.add(self.me)
         delta = Delta(
@@ -354,6 +358,7 @@ class Machine:
             gone=tuple(sorted(out.gone)),
             records=Records.of(out.records.values()),
             engine_lost=self.own.engine_lost,
+            disk_trouble=self.own.disk_trouble,
         )
         self.view.merge_delta(delta)
         return delta

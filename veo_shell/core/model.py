@@ -340,8 +340,9 @@ class NodeDocument:
 
     Merging keeps the higher `(incarnation, version)`. `role` is the one from the
     node's own file; what operators assigned is in its `NodeRecord`. `engine_lost` says
-    why its Docker Engine does not answer, "" while it does. `boot_id` is the process's,
-    `host_boot` that of the machine it runs on, "" where that cannot be told.
+    why its Docker Engine does not answer, "" while it does; `disk_trouble` why its disk
+    takes nothing: it decides nothing then, and keeps no copy. `boot_id` is the
+    process's, `host_boot` that of the machine it runs on, "" where that cannot be told.
     """
 
     node: str
@@ -355,6 +356,7 @@ class NodeDocument:
     resources: Resources
     role: str = ""
     engine_lost: str = ""
+    disk_trouble: str = ""
     disk_id: str = ""
     host_boot: str = ""
     protocol: int = 1

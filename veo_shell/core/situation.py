@@ -51,17 +51,25 @@ class Situation:
         self.verdicts = verdicts
         self.now = 0.0
         self._coordinators: dict[str, str] = {}
-        self._seen_revision = -1
+        self._seen = -1, -1
         self._engine_lost_s: dict[str, float] = {}
 
     def coordinator(self, uid: str) -> str:
         """Return the node that decides about a service."""
-        if self.verdicts.revision != self._seen_revision:
+        seen = self.view.epoch, self.verdicts.revision
+        if seen != self._seen:
             self._coordinators.clear()
-            self._seen_revision = self.verdicts.revision
+            self._seen = seen
         if uid not in self._coordinators:
-            self._coordinators[uid] = coordinator(uid, self.verdicts.coordinators())
+            self._coordinators[uid] = coordinator(uid, self._able())
         return self._coordinators[uid]
+
+    def _able(self) -> list[str]:
+        """Return the nodes that can decide: those whose disks take it, if any does."""
+        nodes = self.verdicts.coordinators()
+        heads = [self.view.head(node) for node in nodes]
+        full = {head.node for head in heads if head is not None and head.disk_trouble}
+        return [node for node in nodes if node not in full] or nodes
 
     def is_movable(self, slot: SlotRecord, service: Service) -> bool:
         """Tell whether an instance may run elsewhere: a job would run twice."""

@@ -71,10 +71,10 @@ class View:
     `digest` is of all documents and records but tombstones: those are only of use
     where the record that they bury may still be. `touched` are the services that a
     merge was about since the last `settle`, for who acts on changes; `epoch` grows
-    when one changed what placement looks at of a node. `dropped` are the keys of
-    records and the names of nodes that are no more: for who keeps the view on disk.
-    `unfit` are keys of records and names of nodes with the sizes of those that fit no
-    frame, and were left out of a page for that: for who reports them.
+    when one changed what placement looks at of a node, or who may decide. `dropped`
+    are the keys of records and the names of nodes that are no more: for who keeps the
+    view on disk. `unfit` are keys of records and names of nodes with the sizes of those
+    that fit no frame, and were left out of a page for that: for who reports them.
     """
 
     def __init__(self) -> None:
@@ -254,8 +254,14 @@ class View:
             self._set_container(delta.node, name, None)
         for container in delta.containers:
             self._set_container(delta.node, container.name, container)
-        lost = delta.engine_lost
-        self._set_head(attrs.evolve(head, version=delta.version, engine_lost=lost))
+        self._set_head(
+            attrs.evolve(
+                head,
+                version=delta.version,
+                engine_lost=delta.engine_lost,
+                disk_trouble=delta.disk_trouble,
+            )
+        )
         return Merged.APPLIED
 
     def merge_record(self, record: Record) -> bool:
@@ -430,13 +436,12 @@ class View:
 
 
 def _shifts(old: NodeDocument, new: NodeDocument) -> bool:
-    """Tell whether what placement looks at is another."""
-    return (old.engine_lost, old.resources, old.role, old.identity) != (
-        new.engine_lost,
-        new.resources,
-        new.role,
-        new.identity,
+    """Tell whether what placement, or who decides, depends on is another."""
+    before, after = (
+        (d.engine_lost, d.disk_trouble, d.resources, d.role, d.identity)
+        for d in (old, new)
     )
+    return before != after
 
 
 def _buries(pull: Pull, uid: str) -> bool:

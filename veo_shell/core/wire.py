@@ -101,7 +101,7 @@ class Delta:
     """Published: how the sender's document went from one version to another.
 
     `gone` names containers. `records` are the sender's writes to the table.
-    `engine_lost` is the document's, as it is now.
+    `engine_lost` and `disk_trouble` are the document's, as it is now.
     """
 
     node: str
@@ -113,6 +113,7 @@ class Delta:
     gone: tuple[str, ...] = ()
     records: Records = Records()
     engine_lost: str = ""
+    disk_trouble: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,87 @@
+"""Has what operators ask for written: by the node whose part it is, or the next one.
+
+That one may be lost, or its disk take nothing; the operation's id makes it safe to ask
+again, the same one or another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from veo_shell.errors import PeerUnreachable, StoreError
+
+if TYPE_CHECKING:
+    from veo_shell.node import Node
+
+
+@attrs.frozen(kw_only=True)
+class _Way:
+    """Who decides, through whom that one is reached, and why its disk takes nothing."""
+
+    target: str
+    witness: str
+    disk_trouble: str
+
+
+class Deciders:
+    """The coordinators, as the verbs of this node ask them."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def of_service(self, uid: str, verb: str, *args: Any) -> Any:
+        """Have a service's coordinator do it; return what came of it."""
+        situation = self._node.machine.situation
+        return await self._ask(lambda: situation.coordinator(uid), verb, *args)
+
+    async def of_node(self, node: str, verb: str, *args: Any) -> Any:
+        """Have it written about a node: here, if this node's disk takes it."""
+        machine = self._node.machine
+
+        def here() -> str:
+            if not machine.own.disk_trouble:
+                return machine.me
+            return machine.situation.coordinator(f"node/{node}")
+
+        return await self._ask(here, verb, node, *args)
+
+    async def _ask(self, who: Callable[[], str], verb: str, *args: Any) -> Any:
+        question = f"coordinator.{verb}", uuid.uuid4().hex, *args
+        while True:
+            way = self._way(who)
+            try:
+                return await self._twice(way.target, *question)
+            except (PeerUnreachable, StoreError) as exc:
+                # Known to write nothing, and asked all the same: no disk does.
+                is_last = isinstance(exc, StoreError) and way.disk_trouble
+                if is_last or not await self._is_other(who, way):
+                    raise
+
+    async def _twice(self, node: str, *question: Any) -> Any:
+        with contextlib.suppress(PeerUnreachable):  # one message may be lost
+            return await self._node.peers.call(node, *question)
+        return await self._node.peers.call(node, *question)
+
+    def _way(self, who: Callable[[], str]) -> _Way:
+        machine, target = self._node.machine, who()
+        peer, head = machine.members.peer(target), machine.view.head(target)
+        return _Way(
+            target=target,
+            witness=peer.witness if peer is not None else "",
+            disk_trouble=head.disk_trouble if head is not None else "",
+        )
+
+    async def _is_other(self, who: Callable[[], str], way: _Way) -> bool:
+        """Tell whether another decides, or reaches it, by the time it is dead."""
+        timing = self._node.config.timing
+        try:
+            async with asyncio.timeout(timing.dead_s + timing.suspect_s):
+                return await self._node.until(lambda: self._way(who) != way or None)
+        except TimeoutError:
+            return False
