@@ -131,6 +131,9 @@ def mounts(*changes: dict[str, Any]) -> dict[str, tuple[Mount, ...]]:
         (mounts({}, {"target": "/data/"}), [
             '.mounts[1]: the target "/data/" is that of web.mounts[0] too',
         ]),
+        (mounts({"target": "/\x9b"}, {"target": "/\x9b"}), [
+            '.mounts[1]: the target "/\\x9b" is that of web.mounts[0] too',
+        ]),
         (mounts({"kind": MountKind.BIND, "source": "srv"}), [
             '.mounts[0]: "srv" is not an absolute path of the host',
         ]),

@@ -117,7 +117,8 @@ def _spec(name: str, tree: Tree) -> Service | None:
             tree.complain("needs a `group`", at=key)
     network = values.get("network_mode") or ""
     if network.startswith("container:") and values.get("ports"):
-        tree.complain(f'cannot be published with network_mode "{network}"', at="ports")
+        mode = scalars.quoted(network)
+        tree.complain(f"cannot be published with network_mode {mode}", at="ports")
     return Service(name=name, **values) if "image" in values else None
 
 
@@ -160,7 +161,7 @@ def _mounts(tree: Tree) -> tuple[Mount, ...]:
     distinct(
         mounts,
         lambda mount: posixpath.normpath(mount.target),
-        lambda mount: f'the target "{mount.target}"',
+        lambda mount: f"the target {scalars.quoted(mount.target)}",
     )
     return tuple(mount for _, mount in mounts)
 
