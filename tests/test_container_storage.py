@@ -26,6 +26,7 @@ class BrokenStore(SqliteStore):
         name = path.parent.name
         super().__init__(path, "veo", f"{name}@{name}")
         self.reason = ""
+        self.fault: Exception | None = None
         self.may_write = asyncio.Event()
         self.may_write.set()
         self.batches: list[list[str]] = []
@@ -40,6 +41,8 @@ class BrokenStore(SqliteStore):
         await self.may_write.wait()
         if self.reason:
             raise StoreError(f"{self._path}: {self.reason}")
+        if self.fault is not None:
+            raise self.fault
         await super().save(documents, records, dropped)
         self.batches.append([record.key for record in records])
 
@@ -245,6 +248,39 @@ async def test_what_no_disk_takes_is_refused_with_the_reason(tmp_path: Path) -> 
                 await cluster[name].container_sup.add_service(WEB)
         for store in stores:
             store.reason = ""
+        cluster.errors.clear()
+
+
+async def test_a_fault_in_writing_is_told_and_what_waits_is_written_later(
+    tmp_path: Path,
+) -> None:
+    """Not a write is answered for as long, and none is lost."""
+    timing = attrs.evolve(FAST, copy_s=0.3)
+    async with fake_cluster(tmp_path, "uno", timing=timing) as cluster:
+        store = await broken_disk(cluster)
+        uno = cluster["uno"]
+        await uno.container_storage.flushed()
+        store.fault = KeyError("what nobody thought of")
+        why = "a fault of VEO's: KeyError('what nobody thought of')"
+        for role, match in (("edge", "cannot write it"), ("core", "writes nothing")):
+            with pytest.raises(StoreError, match=match) as told:
+                await uno.node_monitor.assign_role("uno@uno", role)
+            assert why in str(told.value)
+        for number in range(9):
+            record = NodeRecord(node=f"n{number}", revision=1, writer="uno@uno")
+            uno.container_storage.save(Save(records=(record,), ticket=100 + number))
+        await eventually(lambda: len(uno.container_storage._pending) == 1)
+        flushed = asyncio.get_running_loop().create_task(
+            uno.container_storage.flushed()
+        )
+        store.fault = None
+        await flushed
+        saved = await cluster.saved("uno")
+        assert {"node/uno@uno", *(f"node/n{number}" for number in range(9))} <= set(
+            saved
+        )
+        (error,) = cluster.errors
+        assert f"{why}; tried again until it can be written\nTraceback" in error
         cluster.errors.clear()
 
 

@@ -282,29 +282,39 @@ async def test_a_peer_that_does_not_answer_is_not_waited_for(
 
 
 class FullStore(SqliteStore):
-    """A disk that takes no journal entries while it is full."""
+    """A disk that takes no journal entries while something is wrong."""
 
-    is_full = True
+    wrong: Exception | None = None
 
     async def note(self, entries: Iterable[JournalEntry]) -> None:
-        if self.is_full:
-            raise StoreError("journal.db: no space left")
+        if self.wrong is not None:
+            raise self.wrong
         await super().note(entries)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (StoreError("journal.db: no space left"), ": journal.db: no space left"),
+        (KeyError("x"), ": a fault of VEO's\nTraceback"),
+    ],
+    ids=["full", "a fault"],
+)
 async def test_a_disk_that_takes_no_entries_costs_entries_only(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, wrong: Exception, why: str
 ) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         await cluster.stop("uno")
         store = FullStore(tmp_path / "uno" / "veo.db", "veo", "uno@uno")
+        store.wrong = wrong
         uno = cluster.make("uno", store=store)
         with caplog.at_level(logging.WARNING, "veo_shell"):
             await uno.start()
             container = await uno.container_sup.add_service(WEB)
             await uno.journal.flushed()
-        assert "journal entries are lost: journal.db: no space left" in caplog.text
-        store.is_full = False
+        assert f"journal entries are lost{why}" in caplog.text
+        cluster.errors.clear()
+        store.wrong = None
         await uno.container_sup.stop(container)
         assert f"{container.name}: removed" in texts(await uno.journal.history())
 

@@ -93,11 +93,8 @@ class ContainerStorage:
             while self._pending:
                 try:
                     ticket = await self._write_batch()
-                except StoreError as exc:
-                    if not self._is_failing:
-                        logger.error("%s; tried again until it can be written", exc)
-                    self._is_failing = True
-                    self._node.feed(SaveFailed(reason=str(exc)))
+                except Exception as exc:
+                    self._tell(exc)
                     await asyncio.sleep(AGAIN_S)
                 else:
                     self._is_failing = False
@@ -107,20 +104,43 @@ class ContainerStorage:
             self._flushed = None
             flushed.cancel()
 
+    def _tell(self, error: Exception) -> None:
+        """Log once why nothing is written, and tell the core: it promises nothing."""
+        is_ours = not isinstance(error, StoreError)
+        reason = f"a fault of VEO's: {error!r}" if is_ours else str(error)
+        if not self._is_failing:
+            what = "%s; tried again until it can be written"
+            logger.error(what, reason, exc_info=error if is_ours else None)
+        self._is_failing = True
+        self._node.feed(SaveFailed(reason=reason))
+
     async def _write_batch(self) -> int:
-        """Write what waits; it stays in line until it is on disk. Return its ticket."""
-        batch = list(self._pending)
-        documents: dict[str, NodeDocument] = {}
-        records: dict[str, Record] = {}
-        dropped: set[str] = set()
-        for order in batch:
-            dropped.update(order.dropped)
-            for key in order.dropped:
-                documents.pop(key, None)
-                records.pop(key, None)
-            documents.update((d.node, d) for d in order.documents)
-            records.update((r.key, r) for r in order.records)
-        dropped -= documents.keys() | records.keys()
-        await self._store.save(documents.values(), records.values(), dropped)
-        del self._pending[: len(batch)]
-        return batch[-1].ticket
+        """Write what waits; it stays in line until it is on disk. Return its ticket.
+
+        As one order: while the disk takes nothing, many wait.
+        """
+        batch = _together(self._pending)
+        self._pending = [batch]
+        await self._store.save(batch.documents, batch.records, batch.dropped)
+        del self._pending[0]
+        return batch.ticket
+
+
+def _together(orders: list[Save]) -> Save:
+    """Return one order for several: of each thing what was ordered last."""
+    documents: dict[str, NodeDocument] = {}
+    records: dict[str, Record] = {}
+    dropped: set[str] = set()
+    for order in orders:
+        dropped.update(order.dropped)
+        for key in order.dropped:
+            documents.pop(key, None)
+            records.pop(key, None)
+        documents.update((d.node, d) for d in order.documents)
+        records.update((r.key, r) for r in order.records)
+    return Save(
+        ticket=orders[-1].ticket,
+        documents=tuple(documents.values()),
+        records=tuple(records.values()),
+        dropped=tuple(sorted(dropped - documents.keys() - records.keys())),
+    )

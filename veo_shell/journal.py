@@ -172,6 +172,9 @@ class Journal:
                 await self._store.note(batch)
             except StoreError as exc:
                 logger.warning("%d journal entries are lost: %s", len(batch), exc)
+            except Exception:
+                what = "%d journal entries are lost: a fault of VEO's"
+                logger.exception(what, len(batch))
 
     async def _about(self, subject: str) -> tuple[Entries, str]:
         """Return all about a subject, and its name; of a node's, a part is enough."""
