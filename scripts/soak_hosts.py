@@ -5,7 +5,8 @@
 
 First both processors are kept busy while the hosts lose one packet in a hundred; then
 a hundred instances a minute are started and as many stopped. No node may be declared
-dead by any other. Needs root, as the hosts are network namespaces.
+dead by any other, and fewer starts and stops show nothing. Needs root, as the hosts are
+network namespaces.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ BUSY_S = 600.0
 CHURN_S = 120.0
 LOSS = 0.01
 STARTS_PER_S = 100 / 60
+SHARE = 0.95
+"""So much of that has to be done: the last turns of a time are not over in it."""
 WORKERS = 4
 LOOK_S = 0.5
 HOSTS = ("uno", "dos", "tres")
@@ -39,12 +42,17 @@ HOSTS = ("uno", "dos", "tres")
 
 @attrs.define(kw_only=True)
 class Churn:
-    """What came of much starting and stopping."""
+    """What came of much starting and stopping, for a time."""
 
+    for_s: float
     starts: int = 0
     stops: int = 0
     alarms: list[str] = attrs.field(factory=list)
     failures: list[str] = attrs.field(factory=list)
+
+    def is_enough(self, share: float = SHARE) -> bool:
+        """Tell whether as much was done as should be, or that share of it."""
+        return min(self.starts, self.stops) >= share * STARTS_PER_S * self.for_s
 
 
 @contextlib.contextmanager
@@ -103,7 +111,7 @@ ALARMS = ("dead", "down", "left", "paused")
 
 def churn(cluster: Cluster, for_s: float) -> Churn:
     """Start and stop a hundred instances a minute each; return what came of it."""
-    done = Churn()
+    done = Churn(for_s=for_s)
     ending = threading.Event()
     workers = [
         threading.Thread(target=_start_and_stop, args=(cluster, number, ending, done))
@@ -141,7 +149,7 @@ def _start_and_stop(
 
 
 def main() -> int:
-    """Do both; return 1 if a node was taken for dead."""
+    """Do both; return 1 if a node was taken for dead, or too little was done."""
     if reason := lacking():
         say(reason)
         return 1
@@ -171,7 +179,10 @@ def soak(cluster: Cluster, busy_s: float, churn_s: float) -> int:
     )
     for line in [*found, *done.alarms, *done.failures]:
         say(line)
-    return 1 if found or done.alarms or done.failures else 0
+    if not done.is_enough():
+        say(f"too few: {STARTS_PER_S * churn_s:.0f} of each are to be")
+    is_well = done.is_enough() and not (found or done.alarms or done.failures)
+    return 0 if is_well else 1
 
 
 def say(text: str) -> None:
