@@ -215,8 +215,8 @@ MUTANTS = (
     Mutant(
         "DNS answers for what is unhealthy",
         "model",
-        "        return self.state is State.RUNNING and self.health in (",
-        "        return self.is_up or self.health in (",
+        "        is_well = self.state is State.RUNNING and self.health in (",
+        "        is_well = self.is_up or self.health in (",
     ),
     Mutant(
         "an operation that is repeated is done again",

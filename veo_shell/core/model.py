@@ -227,15 +227,11 @@ class Container:
     @property
     def is_ready(self) -> bool:
         """Tell whether it may be answered by DNS: reached and not known unhealthy."""
-        return (
-            self.state is State.RUNNING
-            and self.health
-            in (
-                Health.NONE,
-                Health.HEALTHY,
-            )
-            and not self.is_stranded
+        is_well = self.state is State.RUNNING and self.health in (
+            Health.NONE,
+            Health.HEALTHY,
         )
+        return is_well and not self.is_stranded
 
     @property
     def is_stranded(self) -> bool:
