@@ -104,3 +104,26 @@ def test_a_torn_database(cluster: Cluster) -> None:
     assert cluster.running() == before
     services = dos.call("container_sup.services")
     assert [service.name for service in services] == ["available"]
+
+
+def test_all_disks_lost(cluster: Cluster) -> None:
+    before = cluster.running()
+    seen: set[str] = set()
+    cluster.kill()
+    for host in cluster.hosts:
+        for file in cluster[host].data_dir.iterdir():
+            file.unlink()
+    cluster.start()
+
+    def is_whole() -> bool:
+        dug = [cluster[host].dig("available.veo") for host in cluster.hosts]
+        seen.update(found.status for found in dug)
+        return all(len(found.answer) == 3 for found in dug)
+
+    eventually(is_whole, LIMIT_S)
+    assert seen <= {"SERVFAIL", "NOERROR"}
+    assert cluster.running() == before
+    [service] = cluster["tres"].call("container_sup.services")
+    assert service.name == "available"
+    cluster["dos"].call("container_sup.remove_service", "available")
+    eventually(lambda: cluster.running() == [], LIMIT_S)
