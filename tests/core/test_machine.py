@@ -376,6 +376,25 @@ def test_what_is_known_again_gives_way_to_all_that_another_node_knows() -> None:
     assert world.running("shop") == ["dos@dos", "dos@dos"]
 
 
+def test_a_removed_service_is_not_known_again_by_one_that_lost_its_disk() -> None:
+    """Its tombstone is in no digest: it is asked for."""
+    world = World("uno@uno", "dos@dos")
+    uno, dos = world["uno@uno"], world["dos@dos"]
+    add(uno, attrs.evolve(WEB, hosts=("dos@dos",)))
+    world.run_until(lambda: ready(world, 1))
+    dos.kill()
+    world.run(3)
+    remove(uno)
+    dos.disk.documents.clear()
+    dos.disk.records.clear()
+    dos.boot()
+    dos.join(uno)
+    world.run(30)
+    assert world.running("web") == []
+    assert dos.engine.containers == {}
+    assert not any("known again" in text for text in dos.reports)
+
+
 def test_what_is_found_late_of_a_service_that_an_operator_scaled_is_ended() -> None:
     world = World("uno@uno", "dos@dos")
     uno, dos = world["uno@uno"], world["dos@dos"]

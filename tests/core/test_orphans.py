@@ -55,9 +55,9 @@ def ended(commands: list[Command]) -> list[str]:
 
 def test_a_service_is_known_again_from_its_containers() -> None:
     node = Dialogue(SEEN, observed(UNO, 3, service=WEB))
-    doubts = [node.orphans.is_in_doubt]
+    doubts = [bool(node.orphans.doubted)]
     said = texts(node.judge())
-    doubts.append(node.orphans.is_in_doubt)
+    doubts.append(bool(node.orphans.doubted))
     assert said[0] == f"web: known again from {SEEN.name}: no node has a record of it"
     (record,) = node.services
     assert (record.service, record.replicas, record.revision) == (WEB, 2, 0)
@@ -94,7 +94,7 @@ def test_only_what_is_to_run_is_known_again(
     node = Dialogue(attrs.evolve(SEEN, service=spec, **changes))
     node.judge()
     assert bool(node.services) is recalled
-    assert not node.orphans.is_in_doubt
+    assert not node.orphans.doubted
 
 
 def test_what_does_not_tell_its_service_is_left_alone_and_told_once() -> None:

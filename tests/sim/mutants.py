@@ -110,9 +110,15 @@ MUTANTS = (
     ),
     Mutant(
         "what differs is never pulled",
-        "exchange",
+        "pulls",
         "        if differs and (before == heartbeat.digest or times >= RESTLESS):",
         "        if False:",
+    ),
+    Mutant(
+        "nobody is asked about containers of unknown services",
+        "machine",
+        "            has_asked = self._exchange.pulls.hear_out(uids, now)",
+        "            has_asked = True",
     ),
     Mutant(
         "no incarnation above that of the process before",

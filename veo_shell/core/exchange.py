@@ -11,7 +11,6 @@ import attrs
 from veo_shell.core import events as ev
 from veo_shell.core.commands import (
     Answer,
-    AskDifference,
     Connect,
     Disconnect,
     Introduce,
@@ -20,8 +19,9 @@ from veo_shell.core.commands import (
 )
 from veo_shell.core.identity import Names
 from veo_shell.core.membership import Changed, Membership
-from veo_shell.core.model import NodeDocument, Record, Status
+from veo_shell.core.model import NodeDocument, Record
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.pulls import Pulls
 from veo_shell.core.view import Merged, View, pair
 from veo_shell.core.wire import (
     PROTOCOL,
@@ -39,11 +39,6 @@ from veo_shell.core.wire import (
     Welcome,
     Who,
 )
-
-RESTLESS = 10
-"""A digest that differs in so many heartbeats is pulled though it never rests."""
-PULL_S = 3.0
-"""A pull that was not answered for so long is given up."""
 
 
 class Exchange:
@@ -69,9 +64,7 @@ class Exchange:
         self._names = Names(self, members, out)
         self._peers: dict[str, Connect] = {}
         self._met: dict[str, str] = {}  # the identity of each peer
-        self._digests: dict[str, tuple[int, int]] = {}
-        self._pulling: tuple[str, float] | None = None
-        self._to_pull: dict[str, None] = {}  # as a set that keeps their order
+        self.pulls = Pulls(view, members, self._peers, out)
         self._beats = 0
         self._born_s = now
         view.merge_document(own)
@@ -108,9 +101,7 @@ class Exchange:
             )
         if now - self._born_s >= self._members.timing.boot_grace_s:
             self.settled = True
-        if self._pulling is not None and now - self._pulling[1] > PULL_S:
-            self._pulling = None
-        self._pull_next(now)
+        self.pulls.go_on(now)
         self._leave_removed()
 
     def on_heartbeat_due(self, event: ev.HeartbeatDue, now: float) -> None:
@@ -143,26 +134,20 @@ class Exchange:
             return
         if isinstance(message, Heartbeat):
             self._tell(self._members.heard(message.node, message.boot_id, now, message))
-            self._compare(message, now)
+            self.pulls.compare(message, now)
         else:
             self._tell(self._members.heard(message.node, message.boot_id, now))
             self._apply(message, now)
 
     def on_difference(self, event: ev.DifferenceHeard, now: float) -> None:
         """Take what a peer knew more; ask on while it has more pages."""
-        self._pulling = None
-        if event.answer is None:
-            self._pull_next(now)
-            return
-        for record in event.answer.records:
-            self.merge(record)
-        for document in event.answer.documents:
-            self._merge_document(document, now)
-        if event.answer.more:
-            self._pull(event.peer, now, event.answer.after)
-        else:
+        if event.answer is not None:
+            for record in event.answer.records:
+                self.merge(record)
+            for document in event.answer.documents:
+                self._merge_document(document, now)
+        if self.pulls.answered(event.peer, event.answer, now):
             self.settled = True
-            self._pull_next(now)
 
     def on_asked(self, event: ev.Asked, now: float) -> None:
         """Answer a peer's request."""
@@ -193,7 +178,7 @@ class Exchange:
                 self._meet(member, now)
             if spoke and member.node in self._peers:  # else it was removed
                 self._tell(self._members.heard(member.node, member.boot_id, now))
-                self._pull(member.node, now)
+                self.pulls.ask(member.node, now)
 
     def merge(self, record: Record) -> None:
         """Take a peer's record that outranks what stands here, and save it."""
@@ -217,7 +202,7 @@ class Exchange:
         # what was just heard to live falls silent again.
         self._out.order(self._peers[newcomer.node])
         self._tell(self._members.heard(newcomer.node, newcomer.boot_id, now))
-        self._pull(newcomer.node, now)
+        self.pulls.ask(newcomer.node, now)
         return Welcome(members=tuple(self._view.nodes))
 
     def foreign(self, join: Join) -> str:
@@ -287,14 +272,6 @@ class Exchange:
             line = self._peers[node]
             self._out.order(Introduce(address=line.address, mesh_port=line.mesh_port))
 
-    def _compare(self, heartbeat: Heartbeat, now: float) -> None:
-        """Pull when the peer's digest differs and stood still for two heartbeats."""
-        before, times = self._digests.get(heartbeat.node, (0, 0))
-        differs = heartbeat.digest != self._view.digest
-        self._digests[heartbeat.node] = heartbeat.digest, times + 1 if differs else 0
-        if differs and (before == heartbeat.digest or times >= RESTLESS):
-            self._pull(heartbeat.node, now)
-
     def _apply(self, delta: Delta, now: float) -> None:
         """Take a delta, unless it is older than what its sender said already.
 
@@ -312,42 +289,10 @@ class Exchange:
         for record in delta.records:
             self.merge(record)
         if merged is Merged.GAP:
-            self._digests.pop(delta.node, None)  # it is older than this
-            self._pull(delta.node, now)
+            self.pulls.forget_digest(delta.node)  # it is older than this
+            self.pulls.ask(delta.node, now)
         elif merged is Merged.APPLIED:
             self._out.documents.add(delta.node)
-
-    def _pull(self, peer: str, now: float, after: str = "") -> None:
-        """Ask a peer what it knows more, or next, while another one is asked."""
-        if peer not in self._peers:
-            return
-        if self._pulling is not None:
-            if self._pulling[0] != peer:
-                self._to_pull[peer] = None
-            return
-        self._to_pull.pop(peer, None)
-        self._pulling = peer, now
-        line = self._peers[peer]
-        head = self._view.head(peer)
-        protocol = head.protocol if head else self.protocol
-        self._out.order(
-            AskDifference(
-                peer=peer,
-                address=line.address,
-                mesh_port=line.mesh_port,
-                pull=self._view.pull(protocol, after),
-            )
-        )
-
-    def _pull_next(self, now: float) -> None:
-        """Ask the next one in line, unless it is known by now to hold the same."""
-        while self._to_pull and self._pulling is None:
-            peer = next(iter(self._to_pull))
-            del self._to_pull[peer]
-            digest, _ = self._digests.get(peer, (None, 0))
-            alive = self._members.status(peer) is Status.ALIVE
-            if alive and digest != self._view.digest:
-                self._pull(peer, now)
 
     def _merge_document(self, document: NodeDocument, now: float) -> None:
         if document.node == self.own.node:
@@ -401,7 +346,7 @@ class Exchange:
             del self._met[node]
             self._hang_up(line)
             self._members.forget(node)
-            self._digests.pop(node, None)
+            self.pulls.forget_digest(node)
 
     def _hang_up(self, line: Connect) -> None:
         """Stop hearing where a peer was, unless another one is there now."""

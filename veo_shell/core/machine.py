@@ -73,6 +73,7 @@ class Machine:
         )
         self._born_s = now
         self._looked_s = now
+        self._may_judge = False
         self._is_removed = False
         self._has_ended = False
         self._handlers = self._table()
@@ -147,7 +148,7 @@ class Machine:
     @property
     def may_deny(self) -> bool:
         """Tell whether what it knows no service of is none: of that name, in DNS."""
-        return self.is_settled and not self._orphans.is_in_doubt
+        return self.is_settled and not self._orphans.doubted
 
     @property
     def dns_key(self) -> tuple[int, int, int, int]:
@@ -197,9 +198,10 @@ class Machine:
         if self.is_settled and not self._care.is_leaving:
             self.reconciler.decide(now)
         self._care.follow_table(self.is_settled, now)
-        if now - self._born_s >= self.members.timing.boot_grace_s:
+        if self._may_judge:
             # Last: who coordinates what is known again is to see with it what runs.
             self._orphans.judge(now)
+            self._may_judge = False
         self._end_if_left()
         return self._flush()
 
@@ -248,6 +250,10 @@ class Machine:
 
     def _on_tick(self, event: ev.Ticked, now: float) -> None:
         self._exchange.on_tick(event, now)
+        if uids := self._orphans.doubted:
+            has_asked = self._exchange.pulls.hear_out(uids, now)
+            grown_up = now - self._born_s >= self.members.timing.boot_grace_s
+            self._may_judge = grown_up and has_asked
         self._copies.on_tick(now)
         self._graves.on_tick(now)
         self._doors.on_tick(now)

@@ -27,9 +27,13 @@ class Orphans:
         self._left_alone: set[str] = set()
 
     @property
-    def is_in_doubt(self) -> bool:
-        """Tell whether a service may come to be known again by what runs here."""
-        return any(name not in self._left_alone for name in self._care.strangers)
+    def doubted(self) -> set[str]:
+        """Return the uids of services that may come to be known again from here."""
+        return {
+            observed.identity.uid
+            for name, observed in self._care.strangers.items()
+            if name not in self._left_alone
+        }
 
     def judge(self, now: float) -> None:
         """End, recall or leave alone every stranger.

@@ -10,7 +10,7 @@ import enum
 import hashlib
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import attrs
 
@@ -313,12 +313,22 @@ class View:
 
     # Comparing
 
-    def pull(self, protocol: int, after: str = "") -> Pull:
-        """Return the question for what another view knows more."""
+    def pull(
+        self, protocol: int, after: str = "", doubted: Collection[str] | None = ()
+    ) -> Pull:
+        """Return the question for what another view knows more.
+
+        Of the `doubted` services, None for all, tombstones are asked for as well.
+        """
         documents = {node: pair(head) for node, head in self._heads.items()}
         if protocol > 1:
-            buckets = tuple(self._bucket_digests)
-            return Pull(documents=documents, records={}, buckets=buckets, after=after)
+            buckets = list(self._bucket_digests)
+            every = range(BUCKETS) if doubted is None else set(map(_bucket_of, doubted))
+            for number in every:
+                buckets[number] ^= 1  # as nobody has it
+            return Pull(
+                documents=documents, records={}, buckets=tuple(buckets), after=after
+            )
         ranks = {key: rank(record) for key, record in self._records.items()}
         return Pull(documents=documents, records=ranks)
 
@@ -464,7 +474,11 @@ def _bucket(key: str) -> int:
     Where one view has slots and the other the tombstone, which is in no digest, the
     bucket differs, and the tombstone is told.
     """
-    return zlib.crc32(key.split("/")[1].encode()) % BUCKETS
+    return _bucket_of(key.split("/")[1])
+
+
+def _bucket_of(uid: str) -> int:
+    return zlib.crc32(uid.encode()) % BUCKETS
 
 
 def _hash(text: str) -> int:
