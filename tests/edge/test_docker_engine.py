@@ -19,6 +19,7 @@ import attrs
 import docker
 import pytest
 import requests
+from docker.errors import APIError
 
 from scripts.dockerd import connect
 from tests.engines import BUSYBOX, POLITE, STUBBORN, Relay
@@ -532,6 +533,49 @@ async def test_what_is_no_docker_is_said_so(tmp_path: Path, body: bytes) -> None
         with pytest.raises(EngineUnreachable, match="what answers there is not Docker"):
             await engine.check()
         await engine.close()
+
+
+REFUSALS = {
+    "without a word": (b"404 Not Found", b"", "HTTP status 404"),
+    "as a proxy": (b"502 Bad Gateway", b"<html>", "HTTP status 502"),
+    "as another program": (b"400 Bad Request", b"{}", "is not Docker"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+async def test_what_refuses_to_tell_its_version_is_no_engine(
+    tmp_path: Path, kind: str
+) -> None:
+    """A proxy that the environment names, most likely: it gave no reason."""
+    status, body, said = REFUSALS[kind]
+    head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\n" % status
+    reply = head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    impostor = Impostor(tmp_path / "engine.sock", lambda request: reply)
+    async with impostor.listening():
+        engine = DockerEngine(impostor.url, "test", "uno@uno")
+        with pytest.raises(EngineUnreachable) as caught:
+            await engine.check()
+        await engine.close()
+    assert str(caught.value).startswith(f"no Docker Engine answers at {impostor.url} (")
+    assert said in str(caught.value)
+    assert str(caught.value).endswith("name another with --docker or DOCKER_HOST")
+
+
+@pytest.mark.parametrize(
+    ("explanation", "said"),
+    [
+        ("", "the engine at unix:///x.sock answers with HTTP status 500 alone"),
+        ("no  such\nimage", "no such image"),
+        ("x" * 2000, "x" * 999 + "…"),
+    ],
+)
+def test_a_refusal_is_one_line(explanation: str, said: str) -> None:
+    response = requests.Response()
+    response.status_code = 500
+    line = DockerLine("unix:///x.sock")
+    with pytest.raises(EngineError) as caught, line.translated():
+        raise APIError("no", response=response, explanation=explanation)
+    assert (str(caught.value), caught.value.status) == (said, 500)
 
 
 # Where the engine is

@@ -35,6 +35,7 @@ T = TypeVar("T")
 DEFAULT_URL = "unix:///var/run/docker.sock"
 NOT_DOCKER = "what answers there is not Docker"
 OLDEST_API = "1.30"  # the first that can wait until a container is removed
+REASON_MOST = 1000
 CALL_TIMEOUT_S = 60
 END_TIMEOUT_S = 1.0
 QUICK_THREADS = 8
@@ -81,7 +82,13 @@ class DockerLine:
             yield client
 
     def _version_of(self, client: APIClient) -> str:
-        answer: object = client.version(api_version=False)
+        try:
+            answer: object = client.version(api_version=False)
+        except APIError as exc:  # every engine tells its version
+            said = f"it, or a proxy before it, answers with HTTP status {_status(exc)}"
+            raise EngineUnreachable(self.describe(said)) from exc
+        except KeyError as exc:  # by the SDK, of an error without a message
+            raise EngineUnreachable(self.describe(NOT_DOCKER)) from exc
         match answer:
             case {"ApiVersion": str(version)}:
                 return version
@@ -102,8 +109,11 @@ class DockerLine:
         try:
             yield
         except APIError as exc:
-            status = exc.status_code or 0
-            raise EngineError(one_line(exc.explanation), status=status) from exc
+            status = _status(exc)
+            said = exc.explanation or (
+                f"the engine at {self.url} answers with HTTP status {status} alone"
+            )
+            raise EngineError(one_line(said), status=status) from exc
         except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
             raise EngineUnreachable(self.describe(exc)) from exc
         # ValueError: the URL has a port or an address that is none.
@@ -252,8 +262,16 @@ async def wait_briefly(ends: Iterable[concurrent.futures.Future[None]]) -> None:
 
 
 def one_line(text: object) -> str:
-    """Return the engine's words on one line."""
-    return " ".join(str(text or "it gives no reason").split())
+    """Return the engine's words on one line, the end of a long one cut off.
+
+    They become a container's reason, which every node is told.
+    """
+    line = " ".join(str(text or "it gives no reason").split())
+    return line if len(line) <= REASON_MOST else line[: REASON_MOST - 1] + "…"
+
+
+def _status(exc: APIError) -> int:
+    return exc.status_code or 0
 
 
 def _tls(url: str) -> TLSConfig | None:
