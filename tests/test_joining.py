@@ -187,17 +187,6 @@ async def test_one_that_is_refused_by_a_peer_it_was_told_of_ends(
         await twin.close()
 
 
-async def test_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
-    async with fake_cluster(tmp_path) as cluster:
-        cluster.add("tres")
-        node = cluster.make("tres", "uno")
-        node.config = attrs.evolve(node.config, cluster="else")
-        with pytest.raises(
-            StartError, match="this is a node of the cluster 'veo', not"
-        ):
-            await node.start()
-
-
 async def test_a_node_that_answers_nonsense_is_not_joined(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         mesh = cluster.network.join("127.0.0.77", MESH_PORT, PUB_PORT)

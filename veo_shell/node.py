@@ -182,8 +182,9 @@ class Node:
 
     def _is_removed(self, record: Record, disk_id: str) -> bool:
         """Tell whether a record says that this node left, with this state, for good."""
-        named = isinstance(record, NodeRecord) and record.node == self.config.name
-        return named and getattr(record, "removed", "") == disk_id
+        if not isinstance(record, NodeRecord) or record.node != self.config.name:
+            return False
+        return record.removed == disk_id
 
     async def stop(self) -> None:
         """Pause: say so to the peers and end; the containers keep running."""

@@ -46,9 +46,9 @@ class Dialogue:
     def play(self, event: ev.Event) -> list[Command]:
         return self.machine.handle(event, self.now)
 
-    def join(self, operation: str, newcomer: NodeDocument, cluster: str = "veo") -> Any:
+    def join(self, operation: str, newcomer: NodeDocument) -> Any:
         """Ask to be taken in; return the answer, or who is asked first."""
-        message = Join(document=newcomer, cluster=cluster)
+        message = Join(document=newcomer, cluster="veo")
         commands = self.play(ev.Asked(operation=operation, message=message))
         found = [c for c in commands if isinstance(c, Answer | AskWho)]
         return found[0] if found else None
@@ -85,15 +85,6 @@ def test_a_new_name_is_taken_in_at_once() -> None:
 def test_the_same_process_is_taken_in_again() -> None:
     node = Dialogue(document(DOS))
     assert isinstance(node.join("j", document(DOS)).value, Welcome)
-
-
-@pytest.mark.parametrize("known", [DOS, TRES], ids=["a known name", "a new one"])
-def test_a_node_of_another_cluster_is_refused(known: str) -> None:
-    node = Dialogue(document(DOS))
-    newcomer = document(known, boot_id="x")
-    reason = "this is a node of the cluster 'veo', not of 'other'"
-    assert node.join("j", newcomer, "other") == refused(reason)
-    assert node.machine.members.peer(TRES) is None
 
 
 def test_another_process_of_this_nodes_own_name_is_refused() -> None:

@@ -484,17 +484,6 @@ def test_a_second_node_of_one_name_is_refused() -> None:
     assert twin.reports == ["refused: a node named dos@dos lives already"]
 
 
-def test_a_node_of_another_cluster_is_refused() -> None:
-    world = World("uno@uno")
-    stranger = SimNode(world, "otro@otro", 9, alone=False)
-    uno = world["uno@uno"]
-    theirs = stranger.machine.view.head("otro@otro")
-    assert theirs is not None
-    join = Join(document=theirs, cluster="else")
-    reply = uno.ask(ev.Asked(operation="j", message=join))
-    assert reply.reason == "this is a node of the cluster 'sim', not of 'else'"
-
-
 @pytest.mark.parametrize(
     ("service", "code", "state"),
     [

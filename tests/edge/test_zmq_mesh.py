@@ -37,7 +37,7 @@ from veo_shell.edge.zmq_mesh import MAX_REQUESTS, MAX_REQUESTS_OF_ONE, ZmqMesh
 from veo_shell.errors import PeerUnreachable, StartError
 
 OTHER_KEYS = Keys(*derive_keys("another cookie, as long as it is", "veo"))
-REFUSED = "refused: another cookie, or not VEO"
+REFUSED = "refused: another cookie or --cluster, or not VEO"
 
 
 @pytest.fixture

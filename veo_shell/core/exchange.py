@@ -47,7 +47,6 @@ class Exchange:
     def __init__(
         self,
         own: NodeDocument,
-        cluster: str,
         view: View,
         members: Membership,
         out: Outbox,
@@ -55,9 +54,8 @@ class Exchange:
         alone: bool,
         now: float,
     ) -> None:
-        self.own = own
+        self._own = own
         self.settled = alone
-        self._cluster = cluster
         self._view = view
         self._members = members
         self._out = out
@@ -68,6 +66,11 @@ class Exchange:
         self._beats = 0
         self._born_s = now
         view.merge_document(own)
+
+    @property
+    def own(self) -> NodeDocument:
+        """Return this node's document, without its containers."""
+        return self._own
 
     @property
     def protocol(self) -> int:
@@ -205,21 +208,23 @@ class Exchange:
         self.pulls.ask(newcomer.node, now)
         return Welcome(members=tuple(self._view.nodes))
 
-    def foreign(self, join: Join) -> str:
-        """Return why a newcomer is none of this cluster's, "" if it is."""
-        if join.cluster == self._cluster:
-            return ""
-        return (
-            f"this is a node of the cluster {self._cluster!r}, not of {join.cluster!r}"
-        )
-
     def rise_above(self, incarnation: int) -> None:
         """Publish under a higher incarnation than one that an earlier us had."""
         if incarnation >= self.own.incarnation:
-            self.own = attrs.evolve(self.own, incarnation=incarnation + 1)
+            self._own = attrs.evolve(self.own, incarnation=incarnation + 1)
             held = tuple(self._view.containers(self.own.node))
             self._view.merge_document(attrs.evolve(self.own, containers=held))
             self._out.documents.add(self.own.node)
+
+    def next_version(self, engine_lost: str, disk_trouble: str) -> NodeDocument:
+        """Begin a new version of the own document, of which a delta is to tell."""
+        self._own = attrs.evolve(
+            self.own,
+            version=self.own.version + 1,
+            engine_lost=engine_lost,
+            disk_trouble=disk_trouble,
+        )
+        return self._own
 
     def line(self, node: str) -> Connect | None:
         """Return where a peer is."""

@@ -6,24 +6,38 @@ again is taken in at once, and a second one of its name is not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from veo_shell.core import events as ev
-from veo_shell.core.commands import Answer, AskWho, End
+from veo_shell.core.commands import Answer, AskWho, Connect, End
 from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import NodeDocument
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.wire import Join, Me, Refused, Welcome
 
-if TYPE_CHECKING:
-    from veo_shell.core.exchange import Exchange
+
+class Door(Protocol):
+    """Who takes newcomers in, and writes this node's own document."""
+
+    @property
+    def own(self) -> NodeDocument:
+        """Return this node's document."""
+
+    def line(self, node: str) -> Connect | None:
+        """Return where a peer is."""
+
+    def let_in(self, join: Join, now: float) -> Welcome | Refused:
+        """Take a newcomer in, unless it was removed."""
+
+    def rise_above(self, incarnation: int) -> None:
+        """Publish under a higher incarnation than one that an earlier us had."""
 
 
 class Names:
     """Doubts about names: those of newcomers, and this node's own."""
 
-    def __init__(self, exchange: Exchange, members: Membership, out: Outbox) -> None:
-        self._exchange = exchange
+    def __init__(self, door: Door, members: Membership, out: Outbox) -> None:
+        self._door = door
         self._members = members
         self._out = out
         self._waiting: dict[str, dict[str, Join]] = {}
@@ -32,20 +46,17 @@ class Names:
     @property
     def me(self) -> Me:
         """Return which process this is."""
-        own = self._exchange.own
+        own = self._door.own
         return Me(node=own.node, boot_id=own.boot_id)
 
     def on_join(self, operation: str, join: Join, now: float) -> None:
         """Answer a newcomer; ask first whether another process has its name."""
-        own, newcomer = self._exchange.own, join.document
-        if reason := self._exchange.foreign(join):
-            self._answer(operation, Refused(reason=reason))
-            return
+        own, newcomer = self._door.own, join.document
         if newcomer.node == own.node and newcomer.boot_id != own.boot_id:
             self._refuse(operation, newcomer.node)
             return
         peer = self._members.peer(newcomer.node)
-        line = self._exchange.line(newcomer.node)
+        line = self._door.line(newcomer.node)
         is_new = peer is None or peer.boot_id in ("", newcomer.boot_id)
         if peer is None or line is None or is_new or peer.status in GONE:
             self._welcome(operation, join, now)
@@ -63,7 +74,7 @@ class Names:
 
         Most likely an earlier one did. Where it answers, there are two.
         """
-        own = self._exchange.own
+        own = self._door.own
         if document.boot_id == own.boot_id:
             return
         here = (own.address, own.mesh_port)
@@ -80,11 +91,11 @@ class Names:
                 )
             )
         else:
-            self._exchange.rise_above(document.incarnation)
+            self._door.rise_above(document.incarnation)
 
     def on_recognized(self, event: ev.Recognized, now: float) -> None:
         """Decide by whether the process in doubt answered."""
-        if event.node == self._exchange.own.node:
+        if event.node == self._door.own.node:
             self._judge_rival(event.boot_id)
             return
         peer = self._members.peer(event.node)
@@ -101,7 +112,7 @@ class Names:
         rival, self._rival = self._rival, None
         if rival is None:
             return
-        own = self._exchange.own
+        own = self._door.own
         # Where both heard of each other under the same incarnation, one has to go on.
         is_later = (rival.incarnation, boot_id) > (own.incarnation, own.boot_id)
         if boot_id == rival.boot_id and is_later:
@@ -111,10 +122,10 @@ class Names:
             )
             self._out.order(End(reason=reason))
         else:
-            self._exchange.rise_above(rival.incarnation)
+            self._door.rise_above(rival.incarnation)
 
     def _welcome(self, operation: str, join: Join, now: float) -> None:
-        self._answer(operation, self._exchange.let_in(join, now))
+        self._answer(operation, self._door.let_in(join, now))
 
     def _refuse(self, operation: str, node: str) -> None:
         self._answer(operation, Refused(reason=f"a node named {node} lives already"))

@@ -57,7 +57,7 @@ class Machine:
         self._out = out = Outbox(node=self.me, boot=boot)
         pen = Pen(f"{self.me}/{boot}", self.view, out)
         self._exchange = Exchange(
-            document, cluster, self.view, self.members, out, alone=alone, now=now
+            document, self.view, self.members, out, alone=alone, now=now
         )
         self._care = Care(
             self.me, document.address, cluster, self.view, self.members, out
@@ -346,25 +346,22 @@ class Machine:
 
         Also for records alone: the version tells a delta that was long on its way.
         """
-        own, out = self.own, self._out
-        self._exchange.own = attrs.evolve(
-            own,
-            version=own.version + 1,
-            engine_lost=self._care.engine_lost,
-            disk_trouble=self._copies.disk_trouble,
+        base, out = self.own, self._out
+        own = self._exchange.next_version(
+            self._care.engine_lost, self._copies.disk_trouble
         )
         out.documents.add(self.me)
         delta = Delta(
             node=self.me,
             boot_id=own.boot_id,
             incarnation=own.incarnation,
-            base_version=own.version,
-            version=self.own.version,
+            base_version=base.version,
+            version=own.version,
             containers=tuple(out.changed.values()),
             gone=tuple(sorted(out.gone)),
             records=Records.of(out.records.values()),
-            engine_lost=self.own.engine_lost,
-            disk_trouble=self.own.disk_trouble,
+            engine_lost=own.engine_lost,
+            disk_trouble=own.disk_trouble,
         )
         self.view.merge_delta(delta)
         return delta

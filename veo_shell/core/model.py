@@ -370,6 +370,7 @@ class ServiceRecord:
 
     `operations` are the last that changed it: asked again, they are not done again.
     There are none while it is known from its containers alone (`core/orphans.py`).
+    `previous` is for the specs before this one; no verb changes a spec yet.
     """
 
     uid: str

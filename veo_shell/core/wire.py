@@ -118,7 +118,10 @@ class Delta:
 
 @attrs.frozen(kw_only=True)
 class Join:
-    """Asked of any member: take me in. Answered by `Welcome` or `Refused`."""
+    """Asked of any member: take me in. Answered by `Welcome` or `Refused`.
+
+    `cluster` is not looked at any more: the mesh's keys are salted with that name.
+    """
 
     document: NodeDocument
     cluster: str

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 DOMAIN = "veo"
 LOG_INTERVAL_S = 60.0
 PAUSES_S = (0.1, 0.2, 0.5, 1.0)
+REFUSED = "refused: another cookie or --cluster, or not VEO"
+"""The keys are salted with the cluster's name, so the two cannot be told apart."""
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from veo_shell.core.wire import MAX_FRAME_BYTES
-from veo_shell.edge.zmq_guard import Keys, Outbound
+from veo_shell.edge.zmq_guard import REFUSED, Keys, Outbound
 from veo_shell.edge.zmq_pump import Monitor, Pump
 from veo_shell.errors import PeerUnreachable
 
@@ -247,10 +247,10 @@ class Line:
 
     def _complaint(self, number: bytes, timeout_s: float) -> str:
         if number not in self._unsent:
-            return f"{self._link.where} did not answer within {timeout_s:.3g} s"
+            return f"{self._link.where} did not answer within {_rounded(timeout_s)}"
         if self._link.is_refused:
-            return f"{self._link.where} refused: another cookie, or not VEO"
-        return f"{self._link.where} could not be reached within {timeout_s:.3g} s"
+            return f"{self._link.where} {REFUSED}"
+        return f"{self._link.where} could not be reached within {_rounded(timeout_s)}"
 
     def _flush(self) -> None:
         for number, frame in list(self._unsent.items()):
@@ -264,3 +264,8 @@ class Line:
                 reply = self._replies[number]
                 if not reply.done():
                     reply.set_result(frame)
+
+
+def _rounded(seconds: float) -> str:
+    """Return a time as the one who set it did: less what went by since then."""
+    return f"{max(0.1, round(seconds, 1)):g} s"

@@ -17,7 +17,7 @@ import zmq
 from veo_shell.core.model import Knock
 from veo_shell.core.wire import MAX_FRAME_BYTES
 from veo_shell.edge import zmq_knock
-from veo_shell.edge.zmq_guard import Gatekeeper, Inbound, Keys, Tally
+from veo_shell.edge.zmq_guard import REFUSED, Gatekeeper, Inbound, Keys, Tally
 from veo_shell.edge.zmq_link import Context, Line, Link, Socket, configure, endpoint
 from veo_shell.edge.zmq_pump import Monitor, Pump
 from veo_shell.errors import PeerError, PeerUnreachable, StartError
@@ -27,10 +27,7 @@ logger = logging.getLogger(__name__)
 MAX_SOCKETS = 16_384  # six for a peer: libzmq's own limit of 1,023 ends at 170 peers
 MAX_REQUESTS = 256
 MAX_REQUESTS_OF_ONE = 128  # so that no peer takes the others' places
-REFUSED = "refused: another cookie, or not VEO"
-REFUSED_DURING_CHANGE = (
-    "refused: another cookie (while it is changed, nodes try both), or not VEO"
-)
+REFUSED_DURING_CHANGE = f"{REFUSED}; while the cookie is changed, nodes try both"
 
 
 class ZmqMesh:
