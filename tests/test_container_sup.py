@@ -19,6 +19,7 @@ from tests.fake_cluster import (
     eventually,
     fake_cluster,
     states,
+    statuses,
 )
 from veo_shell.core.model import OnPartition, Port, Restart, Service, State, Status
 from veo_shell.edge.fake_engine import FakeEngine, Program
@@ -539,6 +540,21 @@ async def test_what_a_node_that_is_not_heard_runs_is_listed_as_such(
         await eventually(lambda: states(cluster["uno"]) == [State.PENDING])
         (lost,) = sup.cloud_containers()
         assert (lost.slot, lost.reason) == (0, "dos@dos is lost, restart: never")
+
+
+async def test_what_is_about_to_be_placed_anew_is_listed_as_such(
+    tmp_path: Path,
+) -> None:
+    """Its policy, `available`, is no reason to wait."""
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        sup = cluster["uno"].container_sup
+        container = await sup.add_service(ON_DOS)
+        slot = cluster["uno"].machine.view.slot(container.uid, 0)
+        assert slot is not None
+        await cluster.kill("dos")
+        await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
+        said = sup._why_waiting(ON_DOS, slot)
+        assert said == "dos@dos is lost: about to be placed anew"
 
 
 async def test_get_containers_is_what_docker_says(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from tests.fake_cluster import (
     statuses,
 )
 from veo_shell.core.commands import Note
-from veo_shell.core.model import Container, JournalEntry, State, Status
+from veo_shell.core.model import Container, JournalEntry, NodeRecord, State, Status
 from veo_shell.core.outbox import TEXT_MOST_BYTES
 from veo_shell.edge.sqlite_store import SqliteStore
-from veo_shell.errors import StoreError, UnknownService, UsageError
+from veo_shell.errors import AmbiguousNode, StoreError, UnknownService, UsageError
 from veo_shell.journal import KEPT, PAGE, _in_chains
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
@@ -164,6 +164,40 @@ async def test_why_of_what_nobody_knows(tmp_path: Path) -> None:
         with pytest.raises(UnknownService) as caught:
             await cluster["uno"].journal.why("wbe")
         assert str(caught.value) == "the journal has nothing about 'wbe'"
+
+
+async def test_why_a_node_that_was_removed_by_its_short_name(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno = cluster["uno"]
+        await cluster.kill("dos")
+        await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
+        await uno.node_monitor.remove_node("dos")
+        await eventually(lambda: uno.machine.view.head("dos@dos") is None)
+        chain = texts(await uno.journal.why("dos"))
+        assert "dos@dos removed from the cluster by an operator" in chain
+
+
+async def test_why_a_node_of_which_there_are_two(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno = cluster["uno"]
+        for node in ("a@one", "a@two"):
+            record = NodeRecord(node=node, revision=9, writer="x")
+            uno.machine.view.merge_record(record)
+        with pytest.raises(AmbiguousNode) as caught:
+            await uno.journal.why("a")
+        assert str(caught.value) == (
+            "2 nodes are called 'a': give the whole name, one of a@one, a@two"
+        )
+
+
+async def test_why_of_what_is_a_node_and_not_in_the_journal(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        uno.machine.view.merge_record(NodeRecord(node="a@b", revision=9, writer="x"))
+        with pytest.raises(
+            UnknownService, match=r"the journal has nothing about 'a@b'$"
+        ):
+            await uno.journal.why("a")
 
 
 # History

@@ -490,14 +490,38 @@ async def test_a_node_joins_by_the_verb(tmp_path: Path) -> None:
         assert joined.warning == ""
         await cluster.joined()
         again = await cluster["uno"].node_monitor.join("127.0.0.3")
-        assert again.what == "joined 127.0.0.3:8087"
+        assert again.what == "tres@tres at 127.0.0.3:8087 is a member already"
+
+
+async def test_a_member_that_is_not_heard_is_joined_again(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno = cluster["uno"]
+        cluster.network.cut("127.0.0.1", "127.0.0.2")
+        await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
+        cluster.network.mend("127.0.0.1", "127.0.0.2")
+        peer = uno.machine.members.peer("dos@dos")
+        assert peer is not None
+        peer.status = Status.DEAD  # it may have been heard just now
+        assert (await uno.node_monitor.join("127.0.0.2")).what.startswith("joined")
+
+
+async def test_a_node_cannot_join_itself(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        with pytest.raises(UsageError) as caught:
+            await cluster["uno"].node_monitor.join("127.0.0.1")
+        assert str(caught.value) == (
+            'join("127.0.0.1"): that is this node, uno@uno: name another'
+        )
 
 
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("", "join(''): a node to join is HOST or HOST:PORT"),
-        ("127.0.0.1:99999", "join('127.0.0.1:99999'): a port is a number from 1"),
+        ("", 'join(""): a node to join is HOST or HOST:PORT'),
+        ("127.0.0.1:99999", 'join("127.0.0.1:99999"): a port is a number from 1'),
+        ("a\nb", r'join("a\nb"): an address is of at most 261 printable'),
+        ("a\0b", r'join("a\x00b"): an address is of at most 261 printable'),
+        ("x" * 10**6, f'join("{"x" * 59}…"): an address is of at most'),
         ("127.0.0.77", "127.0.0.77:8087 could not be reached"),
         ("x" * 99, f"no address of {'x' * 99}: it is not a host's name"),
     ],

@@ -359,7 +359,7 @@ def _answers(run_dir: Path) -> bool:
 
     client = Client(run_dir)
     try:
-        client.call("veo.about")
+        client.read("veo.about")
     except NodeUnreachable:
         return False
     finally:
@@ -382,7 +382,7 @@ def _ask_to_leave(run_dir: Path) -> None:
 
     client = Client(run_dir)
     try:
-        client.call("veo.about")
+        client.read("veo.about")
         # It may have ended before it can answer.
         with contextlib.suppress(NodeUnreachable):
             client.call("node_monitor.leave")

@@ -28,6 +28,7 @@ from veo_shell.core.events import (
 )
 from veo_shell.core.model import Container, State
 from veo_shell.core.protocols import Engine, Host
+from veo_shell.core.scalars import shown
 from veo_shell.core.verbs import read
 from veo_shell.errors import EngineError, UnknownContainer
 
@@ -60,7 +61,7 @@ class ContainerMonitor:
         for found in self._node.machine.view.containers():
             if name and name in (found.name, found.id):
                 return found
-        raise UnknownContainer(f"no container is called {name!r}")
+        raise UnknownContainer(f"no container is called '{shown(name)}'")
 
     def _in_slot(self, pending: Container) -> Container:
         """Return what fills the slot of one that waited for a node, if it yet does."""

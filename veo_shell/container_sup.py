@@ -26,7 +26,7 @@ from veo_shell.core.model import (
     Written,
 )
 from veo_shell.core.protocols import Engine
-from veo_shell.core.scalars import REPLICAS_MOST
+from veo_shell.core.scalars import REPLICAS_MOST, shown
 from veo_shell.core.situation import has_ended, is_named
 from veo_shell.core.verbs import read, write
 from veo_shell.core.what_if import if_lost
@@ -274,8 +274,11 @@ class ContainerSup:
             return f"no majority of the nodes is seen ({_policy(service)})"
         if ended or machine.members.status(slot.node) not in GONE:
             return ""
-        never = service.restart is Restart.NEVER
-        return f"{slot.node} is lost, {'restart: never' if never else _policy(service)}"
+        if service.restart is Restart.NEVER:
+            return f"{slot.node} is lost, restart: never"
+        if service.on_partition is OnPartition.AVAILABLE:
+            return f"{slot.node} is lost: about to be placed anew"
+        return f"{slot.node} is lost, {_policy(service)}"
 
     def _is_banned(self, service: Service) -> bool:
         """Tell whether this side of a partition may run none of it."""
@@ -417,7 +420,7 @@ class ContainerSup:
             )
         near = difflib.get_close_matches(name, names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"no service is called {name!r}{hint}"
+        return f"no service is called '{shown(name)}'{hint}"
 
 
 def _policy(service: Service) -> str:

@@ -91,6 +91,10 @@ class UnknownNode(ServiceError):
     """No such node is in the cluster."""
 
 
+class AmbiguousNode(UnknownNode):
+    """Several nodes have that short name."""
+
+
 class PlacementError(ServiceError):
     """The service cannot be placed."""
 

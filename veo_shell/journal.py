@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -16,8 +15,10 @@ from veo_shell.core.commands import Note
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import Container, JournalEntry, NodeInfo, Service, Status
 from veo_shell.core.protocols import Store
+from veo_shell.core.scalars import shown
 from veo_shell.core.verbs import read
 from veo_shell.errors import (
+    AmbiguousNode,
     PeerUnreachable,
     StoreError,
     UnknownNode,
@@ -65,7 +66,8 @@ class Journal:
         found, subject = await self._about(_subject(about))
         ends = self._ends(found, subject)
         if not ends:
-            raise UnknownService(f"the journal has nothing about {subject!r}")
+            said = f"the journal has nothing about '{shown(subject)}'"
+            raise UnknownService(said)
         chain = {entry.id: entry for entry in ends}
         for _ in range(DEEPEST):
             missing = {e.cause for e in chain.values() if e.cause} - chain.keys()
@@ -178,12 +180,15 @@ class Journal:
 
     async def _about(self, subject: str) -> tuple[Entries, str]:
         """Return all about a subject, and its name; of a node's, a part is enough."""
-        found = await self._everywhere(self.latest, subject, PAGE)
-        with contextlib.suppress(UnknownNode):
-            node = self._node.node_monitor.named(subject)
-            if not found and node != subject:
-                return await self._everywhere(self.latest, node, PAGE), node
-        return found, subject
+        if found := await self._everywhere(self.latest, subject, PAGE):
+            return found, subject
+        try:
+            node = self._node.node_monitor.named(subject, removed=True)
+        except AmbiguousNode:
+            raise
+        except UnknownNode:
+            return [], subject
+        return await self._everywhere(self.latest, node, PAGE), node
 
     def _ends(self, entries: Entries, subject: str) -> Entries:
         """Return the last about each slot, each container that is there, the node."""

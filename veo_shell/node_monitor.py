@@ -19,18 +19,21 @@ from veo_shell.core.model import (
     NodeDocument,
     NodeInfo,
     NodeLink,
+    NodeRecord,
     NodeRoom,
     Resources,
     Room,
     Service,
     SlotRecord,
     State,
+    Status,
     Written,
 )
 from veo_shell.core.protocols import Host
 from veo_shell.core.verbs import read, write
+from veo_shell.core.wire import Me
 from veo_shell.core.written import written
-from veo_shell.errors import ServiceError, UnknownNode, UsageError
+from veo_shell.errors import AmbiguousNode, ServiceError, UnknownNode, UsageError
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
@@ -112,7 +115,14 @@ class NodeMonitor:
 
         >>> node_monitor.join("192.0.2.1")
         """
-        host, port = split(address, f"join({address!r})")
+        what = f"join({scalars.quoted(address)})"
+        host, port = split(address, what)
+        found = await self._node.peers.who_is(host, port)
+        machine = self._node.machine
+        if found is not None and found.boot_id == self._node.boot_id:
+            raise UsageError(f"{what}: that is this node, {machine.me}: name another")
+        if found is not None and self._is_heard(found):
+            return written(f"{found.node} at {host}:{port} is a member already", 0)
         await self._node.joining.join_now(host, port)
         return written(f"joined {host}:{port}", 0)
 
@@ -215,18 +225,29 @@ class NodeMonitor:
         _, copies = await self._node.deciders.of_node(name, "assign_role", role)
         return written(f"{name}: role {role}", copies)
 
-    def named(self, node: str) -> str:
+    def named(self, node: str, *, removed: bool = False) -> str:
         """Return the whole name of a node, of which `dos` is enough if it is one.
 
+        With `removed` also of one that is no member any more.
+
         Raises:
-            UnknownNode: there is none.
+            UnknownNode: there is none, or `AmbiguousNode`, several.
         """
-        names = [head.node for head in self._heads()]
+        view = self._node.machine.view
+        known = {head.node for head in view.nodes}
+        if removed:
+            known |= {r.node for r in view.records() if isinstance(r, NodeRecord)}
+        names = sorted(known)
         found = [name for name in names if node in (name, name.partition("@")[0])]
         if node in found or len(found) == 1:
             return node if node in found else found[0]
-        known = ", ".join(found or names)
-        raise UnknownNode(f"no node is called {node!r}; there are {known}")
+        called = f"called '{scalars.shown(node)}'"
+        if found:
+            raise AmbiguousNode(
+                f"{len(found)} nodes are {called}: give the whole name, one of "
+                f"{', '.join(found)}"
+            )
+        raise UnknownNode(f"no node is {called}; there are {', '.join(names)}")
 
     def run(self) -> None:
         """Begin to tell the others that this node lives, and to judge them."""
@@ -288,6 +309,11 @@ class NodeMonitor:
             if c.slot == before.slot and c.node == before.node
         ]
         return None if left else True
+
+    def _is_heard(self, process: Me) -> bool:
+        peer = self._node.machine.members.peer(process.node)
+        is_it = peer is not None and peer.boot_id == process.boot_id
+        return is_it and self._node.machine.members.status(process.node) is Status.ALIVE
 
     def _heads(self) -> list[NodeDocument]:
         return sorted(self._node.machine.view.nodes, key=lambda head: head.node)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from veo_shell.core.address import port_number, split
 from veo_shell.errors import UsageError
 
 if TYPE_CHECKING:
     from veo_shell.node import NodeConfig
 
-MESH_PORT = 8087
 LEVELS = ("debug", "info", "warning", "error")
 CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -57,8 +57,10 @@ def configure(options: Options) -> NodeConfig:
         raise UsageError(
             f"--log-level {options.log_level!r}: one of {', '.join(LEVELS)}"
         )
-    dns_port = _port(f"--dns-port {options.dns_port}", options.dns_port)
-    mesh_port = _port(f"--mesh-port {options.mesh_port}", options.mesh_port, most=65534)
+    dns_port = port_number(options.dns_port, f"--dns-port {options.dns_port}")
+    mesh_port = port_number(
+        options.mesh_port, f"--mesh-port {options.mesh_port}", most=65534
+    )
     if dns_port in (mesh_port, mesh_port + 1):
         raise UsageError(
             f"--dns-port {dns_port}: the mesh has {mesh_port} and {mesh_port + 1}"
@@ -123,21 +125,8 @@ def join_address(text: str) -> tuple[str, int]:
     """
     from veo_shell.edge.host import resolve
 
-    option, host, port = f"--join {text}", text, ""
-    if bracketed := re.fullmatch(r"\[(.*)\](?::(.*))?", text):
-        host, port = bracketed[1], bracketed[2] or ""
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if not host:
-        raise UsageError(f"{option}: a node to join is HOST or HOST:PORT")
-    return resolve(option, host), _port(option, port) if port else MESH_PORT
-
-
-def _port(option: str, text: str, most: int = 65535) -> int:
-    """Read a port; `option` is what the message begins with."""
-    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= most:
-        raise UsageError(f"{option}: a port is a number from 1 to {most}")
-    return int(text)
+    host, port = split(text, f"--join {text}")
+    return resolve(f"--join {text}", host), port
 
 
 def data_dir_of(options: Options) -> Path:

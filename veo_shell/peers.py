@@ -169,6 +169,11 @@ class Peers:
             raise PeerError(f"{node} answered a call with {type(reply).__name__}")
         return unpack(reply.value)
 
+    async def who_is(self, address: str, mesh_port: int) -> Me | None:
+        """Return which process is at an address, None if none says so."""
+        reply = await self._try(address, mesh_port, Who(), WHO_S)
+        return reply if isinstance(reply, Me) else None
+
     def _hear(self, frame: bytes) -> None:
         message = decode(frame)
         if isinstance(message, Noted):
@@ -262,8 +267,8 @@ class Peers:
         )
 
     async def _recognize(self, order: AskWho) -> None:
-        reply = await self._try(order.address, order.mesh_port, Who(), WHO_S)
-        boot_id = reply.boot_id if isinstance(reply, Me) else ""
+        found = await self.who_is(order.address, order.mesh_port)
+        boot_id = found.boot_id if found is not None else ""
         self._node.feed(Recognized(node=order.node, boot_id=boot_id))
 
     async def _knock(self, order: TryPort) -> None:

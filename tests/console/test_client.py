@@ -51,6 +51,23 @@ def test_an_argument_that_cannot_travel(node: SampleNode, client: Client) -> Non
         client.call("container_sup.count", object())
 
 
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        (2**64, "a number is too large to be sent"),
+        ([{"a": -(2**70)}], "a number is too large to be sent"),
+        ("\ud800", "a text cannot be sent: half of a surrogate pair is in it"),
+    ],
+)
+def test_an_argument_that_no_message_holds(
+    node: SampleNode, client: Client, argument: object, said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        client.call("container_sup.count", argument)
+    assert str(caught.value) == f"container_sup.count: {said}"
+    assert client.call("container_sup.count") == 42
+
+
 def test_no_node_is_told_at_once(client: Client, tmp_path: Path) -> None:
     with pytest.raises(NodeUnreachable, match="start one with `veo start`"):
         client.call("container_sup.count")
@@ -119,8 +136,18 @@ def test_a_node_that_restarts_during_a_call_is_noticed(
     # A new node at the same place answers pings, but knows nothing of the call.
     late = [0, "pong", True]
     node = Scripted(tmp_path, [late, ["number", "pong", False]])
-    with pytest.raises(NodeUnreachable, match=r"the node restarted; .* may be done"):
+    said = r"restarted; container_sup.wait may be done, or not: look before repeating"
+    with pytest.raises(NodeUnreachable, match=said):
         client.call("container_sup.wait")
+    node.close()
+
+
+def test_what_changes_nothing_may_be_tried_again(
+    client: Client, tmp_path: Path
+) -> None:
+    node = Scripted(tmp_path, [["number", "pong", False]])
+    with pytest.raises(NodeUnreachable, match=r"the node restarted; try again$"):
+        client.read("veo.about")
     node.close()
 
 

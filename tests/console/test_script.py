@@ -255,9 +255,7 @@ def test_a_node_that_dies_during_a_call_is_noticed(
         assert node.says() == "waiting"
         node.process.kill()
         assert process.stderr
-        assert "the node went away; container_sup.wait may be done" in (
-            process.stderr.read()
-        )
+        assert "the node went away; try again" in (process.stderr.read())
         assert process.wait(30) == 3
 
 

@@ -30,6 +30,12 @@ def test_an_address_without_a_host_is_none(text: str) -> None:
         split(text, "--join")
 
 
+@pytest.mark.parametrize("text", ["a\nb", "a\0b", "x" * 262])
+def test_what_no_host_is_called(text: str) -> None:
+    with pytest.raises(UsageError, match="here: an address is of at most 261 printab"):
+        split(text, "here")
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "1e3", "٣", "123456"])
 def test_what_is_no_port(port: str) -> None:
     with pytest.raises(UsageError, match="here: a port is a number from 1 to 65535"):

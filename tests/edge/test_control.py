@@ -30,11 +30,12 @@ class Word:
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.value: Any = 42
 
     @read
     def count(self) -> int:
         """Count."""
-        return 42
+        return self.value  # type: ignore[no-any-return]
 
     @read
     async def where(self, service: Service) -> list[Candidate]:
@@ -137,6 +138,16 @@ async def test_errors_travel_with_their_fields(line: Line) -> None:
     reply = await line.ask([1, "word.remove", [], {"name": pack("web")}])
     said = "no service is called web"
     assert reply == [1, "error", "UnknownService", said, {"service": "web"}]
+
+
+@pytest.mark.parametrize("value", [2**64, "\ud800"])
+async def test_an_answer_that_cannot_be_sent_is_told(
+    line: Line, word: Word, value: object
+) -> None:
+    word.value = value
+    _, error, name, said, _ = await line.ask([1, "word.count", [], {}])
+    assert (error, name) == ("error", "VerbFailed")
+    assert said.startswith("word.count: its answer cannot be sent: ")
 
 
 async def test_calls_do_not_wait_for_each_other(line: Line, word: Word) -> None:

@@ -27,7 +27,7 @@ def main(run_dir: str | os.PathLike[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     client = Client(run_dir)
     try:
-        about = client.call("veo.about")
+        about = client.read("veo.about")
         sys.stdout.write(banner(about))
         sys.stdout.flush()
         from veo_shell.console.repl import interact  # ptpython, after the banner

@@ -45,17 +45,21 @@ class Client:
 
         KeyboardInterrupt cancels the call in the node, too, and is raised again.
         """
-        try:
-            packed = [pack(arg) for arg in args]
-            named = {name: pack(value) for name, value in kwargs.items()}
-        except TypeError as exc:
-            raise UsageError(f"{verb}: an argument cannot be sent: {exc}") from exc
+        return self._call(f"{verb} may be done, or not: ", verb, args, kwargs)
+
+    def read(self, verb: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a verb that changes nothing, whatever becomes of the node."""
+        return self._call("", verb, args, kwargs)
+
+    def _call(self, doubt: str, verb: str, args: Any, kwargs: Any) -> Any:
+        """Call a verb; `doubt` is what to say of it when the node is lost."""
+        body = _packed(verb, args, kwargs)
         with self._lock:
             self._number += 1
             connection = self._connected()
             try:
-                _send(connection, [self._number, verb, packed, named])
-                reply = self._reply(connection, verb)
+                _send(connection, [self._number, verb, *body])
+                reply = self._reply(connection, doubt)
             except KeyboardInterrupt:
                 _send(connection, ["cancel", self._number])
                 raise
@@ -68,7 +72,7 @@ class Client:
         self._disconnect(LINGER_MS)
         self._context.term()
 
-    def _reply(self, connection: zmq.Socket[bytes], verb: str) -> list[Any]:
+    def _reply(self, connection: zmq.Socket[bytes], doubt: str) -> list[Any]:
         """Wait for the answer to the current request, however long it takes.
 
         While nothing comes, ask at intervals whether the node is there and still
@@ -78,16 +82,16 @@ class Client:
         while True:
             if not connection.poll(self._ping_every_ms):
                 if unanswered == PINGS_MISSED:
-                    raise self._lost(f"the node does not answer; {verb} may be done")
+                    raise self._lost("the node does not answer", doubt)
                 if not self._is_listening():
-                    raise self._lost(f"the node went away; {verb} may be done")
+                    raise self._lost("the node went away", doubt)
                 _send(connection, ["ping", self._number])
                 unanswered += 1
                 continue
             match msgspec.msgpack.decode(connection.recv()):
                 case [self._number, "pong", working]:
                     if not working:
-                        raise self._lost(f"the node restarted; {verb} may be done")
+                        raise self._lost("the node restarted", doubt)
                     unanswered = 0
                 case [self._number, "ok" | "error" as outcome, *rest]:
                     return [outcome, *rest]
@@ -125,14 +129,32 @@ class Client:
                 ) from exc
         return True
 
-    def _lost(self, what: str) -> NodeUnreachable:
+    def _lost(self, what: str, doubt: str) -> NodeUnreachable:
         self._disconnect(0)
-        return NodeUnreachable(f"{self.path}: {what}, or not: look before repeating it")
+        advice = f"{doubt}look before repeating it" if doubt else "try again"
+        return NodeUnreachable(f"{self.path}: {what}; {advice}")
 
     def _disconnect(self, linger_ms: int) -> None:
         if self._socket is not None:
             self._socket.close(linger=linger_ms)
             self._socket = None
+
+
+def _packed(verb: str, args: Any, kwargs: Any) -> list[msgspec.Raw]:
+    """Return the arguments as they are sent; raise `UsageError` if they cannot be."""
+    encode = msgspec.msgpack.encode
+    try:
+        packed = [pack(arg) for arg in args]
+        named = {name: pack(value) for name, value in kwargs.items()}
+        return [msgspec.Raw(encode(packed)), msgspec.Raw(encode(named))]
+    except OverflowError:
+        raise UsageError(f"{verb}: a number is too large to be sent") from None
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{verb}: a text cannot be sent: half of a surrogate pair is in it"
+        ) from None
+    except TypeError as exc:
+        raise UsageError(f"{verb}: an argument cannot be sent: {exc}") from exc
 
 
 def _send(connection: zmq.Socket[bytes], message: list[Any]) -> None:

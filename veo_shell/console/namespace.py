@@ -74,7 +74,7 @@ class Listing:
         """Return `{verb: [access, signature, docstring]}` of a word."""
         # A node that was upgraded under a session may have learnt the missed one.
         if self._verbs is None or (missed and missed not in self._verbs.get(word, {})):
-            self._verbs = self.client.call("veo.describe")
+            self._verbs = self.client.read("veo.describe")
         return self._verbs.get(word, {})
 
 
@@ -88,7 +88,8 @@ class Verb:
         self.access, self.signature, self.__doc__ = described
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._client.call(self.name, *args, **kwargs)
+        call = self._client.read if self.access == "read" else self._client.call
+        return call(self.name, *args, **kwargs)
 
     def __repr__(self) -> str:
         return f"{self.name}{self.signature}\n  {first_line(self.__doc__)}"
@@ -219,7 +220,7 @@ class Settings(Facade):
 
     def _read(self, verb: str, file: File | None) -> Any:
         if file is None:
-            return self._listing.client.call(f"settings.{verb}")
+            return self._listing.client.read(f"settings.{verb}")
         return getattr(_settings(), verb)(file)
 
 

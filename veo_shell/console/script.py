@@ -93,7 +93,7 @@ def run_code(
     """Run code as a session of a client; return its exit status."""
     try:
         statements = list(_statements(source, filename))
-        about = client.call("veo.about")  # no node: say so before half is done
+        about = client.read("veo.about")  # no node: say so before half is done
         sys.argv = [*argv]
         sys.path.insert(0, filename.rpartition("/")[0])
         prompt = Prompt(about.get("node", "veo")) if echo else None

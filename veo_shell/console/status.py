@@ -18,9 +18,9 @@ def show(run_dir: Path, *, as_json: bool) -> int:
     client = Client(run_dir)
     try:
         parts = {
-            "nodes": client.call("node_monitor.nodes"),
-            "services": client.call("container_sup.services"),
-            "containers": client.call("container_sup.cloud_containers"),
+            "nodes": client.read("node_monitor.nodes"),
+            "services": client.read("container_sup.services"),
+            "containers": client.read("container_sup.cloud_containers"),
         }
     finally:
         client.close()

@@ -7,6 +7,8 @@ import re
 from veo_shell.errors import UsageError
 
 MESH_PORT = 8087
+MOST = 253 + 8
+"""RFC 1035's longest name, and a port."""
 
 
 def split(text: str, what: str) -> tuple[str, int]:
@@ -17,6 +19,10 @@ def split(text: str, what: str) -> tuple[str, int]:
     >>> split("[::1]:9000", ""), split("::1", ""), split("uno:9", "")
     (('::1', 9000), ('::1', 8087), ('uno', 9))
     """
+    if len(text) > MOST or not text.isprintable():
+        raise UsageError(
+            f"{what}: an address is of at most {MOST} printable characters"
+        )
     host, port = text, ""
     if bracketed := re.fullmatch(r"\[(.*)\](?::(.*))?", text):
         host, port = bracketed[1], bracketed[2] or ""

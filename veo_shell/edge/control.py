@@ -143,7 +143,7 @@ class ControlServer:
         client, number = key
         try:
             packed = await dispatch(self._words, verb, args, kwargs)
-            await self._reply(client, [number, "ok", packed])
+            await self._send(client, _encoded([number, "ok", packed], verb))
         except VeoError as exc:
             if isinstance(exc, VerbFailed):
                 logger.exception("%s failed", verb)
@@ -155,8 +155,18 @@ class ControlServer:
             raise
 
     async def _reply(self, client: bytes, reply: list[Any]) -> None:
+        await self._send(client, msgspec.msgpack.encode(reply))
+
+    async def _send(self, client: bytes, reply: bytes) -> None:
         # A ROUTER drops what is for a client that has gone, so this never waits.
-        await self._socket.send_multipart([client, msgspec.msgpack.encode(reply)])
+        await self._socket.send_multipart([client, reply])
+
+
+def _encoded(reply: list[Any], verb: str) -> bytes:
+    try:
+        return msgspec.msgpack.encode(reply)
+    except (OverflowError, UnicodeEncodeError) as exc:
+        raise VerbFailed(f"{verb}: its answer cannot be sent: {exc}") from exc
 
 
 def _decode(body: bytes) -> Any:
