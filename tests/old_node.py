@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 
@@ -54,6 +54,9 @@ class OldMesh:
         said = self._said(frame)
         reply = await self.mesh.request(address, mesh_port, said, timeout_s)
         return _understood(reply)
+
+    def tallies(self) -> Mapping[str, tuple[int, int]]:
+        return self.mesh.tallies()
 
     async def knock(self, address: str, port: int, timeout_s: float) -> Knock:
         return await self.mesh.knock(address, port, timeout_s)

@@ -56,6 +56,20 @@ async def test_nodes_are_listed_as_this_one_sees_them(tmp_path: Path) -> None:
             assert (me.evidence, other.evidence) == ("this node", "heartbeats arrive")
 
 
+async def test_what_the_mesh_refused_and_dropped_is_listed(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        mesh = cluster.meshes["uno"]
+        tallies = {"": (3, 1), "127.0.0.2": (0, 7), "127.0.0.66": (5, 0)}
+        mesh.tallies = lambda: tallies  # type: ignore[method-assign]
+        nodes = cluster["uno"].node_monitor.nodes()
+        assert [(n.node, n.refused, n.dropped) for n in nodes] == [
+            ("dos@dos", 0, 7),
+            ("uno@uno", 8, 1),
+        ]
+        nodes = cluster["dos"].node_monitor.nodes()
+        assert {(n.refused, n.dropped) for n in nodes} == {(0, 0)}
+
+
 async def test_resources_available_and_free(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         uno, dos = cluster["uno"], cluster["dos"]

@@ -329,6 +329,7 @@ class NodeMonitor:
         evidence = peer.evidence if peer else "this node"
         if head.disk_trouble:
             evidence += f"; it writes nothing: {head.disk_trouble}"
+        refused, dropped = self._tally(head)
         return NodeInfo(
             node=head.node,
             status=machine.members.status(head.node),
@@ -341,7 +342,18 @@ class NodeMonitor:
             evidence=evidence,
             since_s=round(since_s, 1),
             drained=machine.view.is_drained(head.node),
+            refused=refused,
+            dropped=dropped,
         )
+
+    def _tally(self, head: NodeDocument) -> tuple[int, int]:
+        """Return what the mesh refused and dropped of a node; here, of strangers."""
+        tallies = self._node.peers.tallies()
+        if head.node != self._node.machine.me:
+            return tallies.get(head.address, (0, 0))
+        known = {h.address for h in self._heads() if h.node != head.node}
+        strange = [tally for at, tally in tallies.items() if at not in known]
+        return sum(r for r, _ in strange), sum(d for _, d in strange)
 
     def _room(self, head: NodeDocument, held: Room) -> NodeRoom:
         has = head.resources

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -103,6 +104,10 @@ class Peers:
     async def close(self) -> None:
         """Leave the mesh."""
         await self._mesh.stop()
+
+    def tallies(self) -> Mapping[str, tuple[int, int]]:
+        """Return by address how many handshakes failed and messages were dropped."""
+        return self._mesh.tallies()
 
     def publish(self, order: Publish) -> None:
         """Send a message to every peer."""

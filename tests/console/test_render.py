@@ -129,6 +129,12 @@ def test_nodes_that_are_not_as_they_should_be() -> None:
     assert " ".join(second) == "uno@uno alive - 10.0.0.1 - yes 2 2 8 GiB 1000 B -"
 
 
+def test_nodes_that_are_not_understood() -> None:
+    head, first, second = lines([attrs.evolve(NODE, refused=3), NODE])
+    assert head[-1] == "refused"
+    assert (first[-1], second[-1]) == ("3", "-")
+
+
 @pytest.mark.parametrize(
     ("age_s", "shown"),
     [

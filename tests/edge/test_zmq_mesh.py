@@ -118,6 +118,9 @@ async def test_another_cookie_gets_nothing_and_both_sides_say_so_once(
     assert asked == []
     assert heard_by_stranger == []
     assert tres.refused == 0
+    assert tres.tallies() == {}
+    assert uno.tallies() == {"": (uno.refused, 0)}
+    assert stranger.tallies() == {UNO: (stranger.refused, 0)}
     lines = sorted(caplog.messages)
     assert len(lines) == 2
     assert f"a connection to {UNO}:" in lines[0]
@@ -290,6 +293,8 @@ async def test_what_is_too_large_or_malformed_is_not_delivered(
     assert asked == [b"hello"]
     assert set(heard) == {b"first", b"second"}
     assert uno.dropped > 2
+    assert uno.tallies()[DOS][1] == uno.dropped - 2
+    assert uno.tallies()[""][1] == 2
 
 
 async def is_connected(speaker: ZmqMesh, hearer: zmq.Socket[bytes]) -> None:

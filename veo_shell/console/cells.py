@@ -163,6 +163,8 @@ COLUMNS: dict[str, dict[str, Cell]] = {
         **_same("node", "status", "since_s", "address", "role"),
         "drained": _if_said("drained"),
         **_same("containers", "cpus", "memory_bytes", "disk_bytes", "evidence"),
+        "refused": _if_said("refused"),
+        "dropped": _if_said("dropped"),
     },
     "NodeLink": {
         **_same("node", "peer", "hears"),
@@ -183,7 +185,10 @@ COLUMNS: dict[str, dict[str, Cell]] = {
 """What an operator wants to see of each class in a list. Others show every field."""
 
 IF_ANY = frozenset(
-    {"reason", "evidence", "since", "drained", "silent", "warning", "on_partition"}
+    {
+        *("reason", "evidence", "since", "drained", "silent", "warning"),
+        *("on_partition", "refused", "dropped"),
+    }
 )
 """Columns that are left out where no row has anything in them."""
 

@@ -485,7 +485,12 @@ class JournalEntry:
 
 @attrs.frozen(kw_only=True)
 class NodeInfo:
-    """One row of `node_monitor.nodes()`: a node as this one sees it."""
+    """One row of `node_monitor.nodes()`: a node as this one sees it.
+
+    `refused` and `dropped` count, since this one started, the handshakes with it that
+    failed (another cookie) and its messages that could not be used; in this node's own
+    row those of all that are no members, and of requests, which do not say whose.
+    """
 
     node: str
     status: Status
@@ -498,6 +503,8 @@ class NodeInfo:
     evidence: str = ""
     since_s: float = 0.0
     drained: bool = False
+    refused: int = 0
+    dropped: int = 0
 
 
 @attrs.frozen(kw_only=True)

@@ -80,6 +80,12 @@ class Mesh(Protocol):
     ) -> bytes:
         """Ask the node there and return its reply; raise `PeerUnreachable`."""
 
+    def tallies(self) -> Mapping[str, tuple[int, int]]:
+        """Return by address how many handshakes failed and messages were dropped.
+
+        Under "" are those of strangers, and of requests, which do not say whose.
+        """
+
     async def knock(self, address: str, port: int, timeout_s: float) -> Knock:
         """Connect to a TCP port and hang up; tell what came of it."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from veo_shell.core.model import Knock
 from veo_shell.core.wire import MAX_FRAME_BYTES
@@ -174,6 +174,10 @@ class FakeMesh:
         if answer is None or not self._network.carries(address, self.address):
             raise PeerUnreachable(f"{where} did not answer")
         return answer
+
+    def tallies(self) -> Mapping[str, tuple[int, int]]:
+        """Return how many messages were dropped; whose is not told."""
+        return {"": (self.refused, self.dropped)}
 
     async def knock(self, address: str, port: int, timeout_s: float) -> Knock:
         """Connect to a TCP port and hang up; tell what came of it, at once."""

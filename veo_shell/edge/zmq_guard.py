@@ -6,6 +6,7 @@ import errno
 import hmac
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -169,14 +170,16 @@ class Tally:
 
     def __init__(self, text: str, now: Callable[[], float] = time.monotonic) -> None:
         self.count = 0
+        self.by_source: Counter[str] = Counter()
         self._text = text
         self._now = now
         self._unlogged = 0
         self._silent_until = -float("inf")
 
-    def add(self, where: str) -> None:
-        """Count one; `where` it was is part of the line."""
+    def add(self, where: str, source: str = "") -> None:
+        """Count one; `where` it was is part of the line, `source` an address."""
         self.count += 1
+        self.by_source[source] += 1
         self._unlogged += 1
         if self._now() < self._silent_until:
             return

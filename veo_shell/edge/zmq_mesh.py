@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import socket as sockets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import zmq
@@ -73,6 +73,15 @@ class ZmqMesh:
     def dropped(self) -> int:
         """Return how many messages were dropped as malformed or as too many."""
         return self._dropped.count
+
+    def tallies(self) -> Mapping[str, tuple[int, int]]:
+        """Return by address how many handshakes failed and messages were dropped.
+
+        Under "" are those of strangers, and of requests, which do not say whose.
+        """
+        refused = self._refused_here.by_source + self._refused_there.by_source
+        dropped = self._dropped.by_source
+        return {at: (refused[at], dropped[at]) for at in refused | dropped}
 
     async def start(
         self,
@@ -202,8 +211,8 @@ class ZmqMesh:
             pub_port,
             context=self._context,
             keys=self._accepted,
-            on_message=partial(self._receive_publication, f"{address}:{pub_port}"),
-            on_refusal=self._note_refusal,
+            on_message=partial(self._receive_publication, address, pub_port),
+            on_refusal=partial(self._note_refusal, address),
         )
 
     def _keep_line(self, address: str, mesh_port: int) -> None:
@@ -218,22 +227,25 @@ class ZmqMesh:
                 mesh_port,
                 context=self._context,
                 keys=self._accepted,
-                on_refusal=self._note_refusal,
+                on_refusal=partial(self._note_refusal, address),
             )
         return self._lines[key]
 
-    def _note_refusal(self, where: str) -> None:
-        self._refused_there.add(f"this node at {where}")
+    def _note_refusal(self, address: str, where: str) -> None:
+        self._refused_there.add(f"this node at {where}", address)
 
-    def _receive_publication(self, where: str, parts: list[bytes]) -> None:
+    def _receive_publication(
+        self, address: str, pub_port: int, parts: list[bytes]
+    ) -> None:
+        where = f"published by {address}:{pub_port}"
         match parts:
             case [frame]:
                 try:
                     self._on_publication(frame)
                 except PeerError as exc:
-                    self._dropped.add(f"published by {where}: {exc}")
+                    self._dropped.add(f"{where}: {exc}", address)
             case _:
-                self._dropped.add(f"published by {where}")
+                self._dropped.add(where, address)
 
     def _receive_request(self, parts: list[bytes]) -> None:
         match parts:
