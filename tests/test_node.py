@@ -17,7 +17,7 @@ from veo_shell.core import events as ev
 from veo_shell.core.commands import Publish, Save
 from veo_shell.core.model import NodeRecord
 from veo_shell.core.verbs import pack, verbs_of
-from veo_shell.core.wire import Delta, Records
+from veo_shell.core.wire import Forget
 from veo_shell.errors import (
     NoSuitableNode,
     PeerUnreachable,
@@ -79,21 +79,19 @@ async def test_an_order_that_cannot_be_performed_does_not_undo_the_others(
 ) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         uno = cluster["uno"]
-        record = NodeRecord(
-            node="n", revision=9, writer="uno@uno", role="r" * (1 << 20)
-        )
-        delta = Delta(
-            node="uno@uno",
-            boot_id="b",
-            incarnation=1,
-            base_version=1,
-            version=2,
-            records=Records.of([record]),
-        )
-        uno._perform([Publish(message=delta), Save(records=(record,))])
+        record = NodeRecord(node="n", revision=9, writer="uno@uno", role="r")
+
+        def fail(order: Publish) -> None:
+            raise RuntimeError("a bug")
+
+        performers, publish = uno._performers, uno._performers[Publish]
+        performers[Publish] = fail
+        beat = Forget(node="uno@uno", boot_id="b", uids=())
+        uno._perform([Publish(message=beat), Save(records=(record,))])
+        performers[Publish] = publish
         (error,) = cluster.errors
         assert "uno@uno: cannot perform Publish" in error
-        assert "does not fit a frame" in error
+        assert "RuntimeError: a bug" in error
         cluster.errors.clear()
         await uno.container_storage.flushed()
         assert (await cluster.saved("uno"))["node/n"] == record
@@ -151,6 +149,32 @@ async def test_one_that_gave_up_in_the_same_step_does_not_disturb(
         uno.feed(ev.Ticked())
         with pytest.raises(asyncio.CancelledError):
             await waiting
+
+
+async def test_who_works_for_nobody_does_not_wait(tmp_path: Path) -> None:
+    """Neither in a wait that it is in, nor in the next one; what it does it ends."""
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno, going, done = cluster["uno"], asyncio.Event(), []
+
+        async def work() -> None:
+            await going.wait()
+            done.append(await uno.until(lambda: "seen at once"))
+            await uno.until(lambda: None)
+
+        async def wait() -> None:
+            await uno.until(lambda: None)
+
+        loop = asyncio.get_running_loop()
+        waits, works, lives = (loop.create_task(w()) for w in (wait, work, wait))
+        await asyncio.sleep(0)
+        uno.abandon(waits)
+        uno.abandon(works)
+        going.set()
+        await asyncio.wait({waits, works})
+        assert (waits.cancelled(), works.cancelled()) == (True, True)
+        assert done == ["seen at once"]
+        assert not lives.done()
+        lives.cancel()
 
 
 async def test_until_raises_what_the_look_raises(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -386,6 +387,20 @@ async def test_a_live_node_that_is_removed_drains_leaves_and_is_forgotten(
         both = ("uno", "tres")
         await eventually(lambda: all(len(statuses(cluster, n)) == 2 for n in both))
         await cluster.ready(3)
+
+
+async def test_a_removal_goes_on_though_its_console_went_away(tmp_path: Path) -> None:
+    """Drained it would stay, and a member."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        await uno.container_sup.add_service(attrs.evolve(WEB, replicas=2))
+        await cluster.ready(2)
+        work = uno.node_monitor.remove_node("dos")
+        removal = asyncio.get_running_loop().create_task(work)
+        uno.abandon(removal)
+        assert (await removal).what == "dos@dos is removed"
+        await cluster["dos"].failed
+        await cluster.stop("dos")
 
 
 async def test_what_fits_nowhere_else_keeps_a_node_unless_forced(

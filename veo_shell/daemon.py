@@ -167,7 +167,9 @@ def _assemble(
         clock=SystemClock(),
     )
     about = {"node": config.name, "cluster": config.cluster}
-    return node, ControlServer(options.run_dir / "control.sock", node.words, about)
+    return node, ControlServer(
+        options.run_dir / "control.sock", node.words, about, node.abandon
+    )
 
 
 def _keys(options: Options, cluster: str) -> list[Keys]:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import attrs
 
@@ -38,6 +39,7 @@ from veo_shell.peers import Peers
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_Wait = tuple[Callable[[], Any], asyncio.Future[Any], asyncio.Task[Any] | None]
 
 LISTING_S = 5.0
 """For so long a node that starts waits for its engine's listing before it joins."""
@@ -92,7 +94,8 @@ class Node:
         self._is_ending = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._asked: dict[str, list[asyncio.Future[cmd.Answer | cmd.Refuse]]] = {}
-        self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self._waiting: list[_Wait] = []
+        self._abandoned: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.container_monitor = ContainerMonitor(self, engine, host)
         self.container_storage = ContainerStorage(self, store)
@@ -255,18 +258,31 @@ class Node:
         return answer
 
     async def until(self, happened: Callable[[], T | None]) -> T:
-        """Wait until something is seen in the view; return it."""
+        """Wait until something is seen in the view; return it.
+
+        Whoever works for a console that went away does not wait any more.
+        """
         seen = happened()
         if seen is not None:
             return seen
+        waiter = asyncio.current_task()
+        if waiter in self._abandoned:
+            raise asyncio.CancelledError("its console went away")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        entry = (happened, future)
+        entry = (happened, future, waiter)
         self._waiting.append(entry)
         try:
             return await future
         finally:
             if entry in self._waiting:
                 self._waiting.remove(entry)
+
+    def abandon(self, task: asyncio.Task[Any]) -> None:
+        """Have a task end that works for nobody, once it only waits."""
+        self._abandoned.add(task)
+        for _, future, waiter in self._waiting:
+            if waiter is task:
+                future.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task for as long as the node runs; an error in it is logged."""
@@ -282,7 +298,7 @@ class Node:
     def _give_up_waiting(self) -> None:
         """End what waits in this process for what will not happen any more."""
         asked = [future for futures in self._asked.values() for future in futures]
-        for future in [*asked, *(future for _, future in self._waiting)]:
+        for future in [*asked, *(future for _, future, _ in self._waiting)]:
             future.cancel()
         if self.failed.done() and not self.failed.cancelled():
             self.failed.exception()  # `start` may have raised another reason
@@ -301,8 +317,8 @@ class Node:
                     "%s: cannot perform %s", self.config.name, type(command).__name__
                 )
         self.dns_registry.refresh()
-        for entry in list(self._waiting):
-            self._look(*entry)
+        for happened, future, _ in list(self._waiting):
+            self._look(happened, future)
 
     def _look(self, happened: Callable[[], Any], future: asyncio.Future[Any]) -> None:
         if future.done():

@@ -169,7 +169,8 @@ class NodeMonitor:
         machine = self._node.machine
         name = self.named(node)
         if machine.members.status(name) not in GONE:
-            drained = await self.drain(name)
+            # In a task of its own: no console that goes away ends it half-way.
+            [drained] = await asyncio.gather(self.drain(name))
             if drained.containers and not force:
                 names = ", ".join(c.name for c in drained.containers)
                 raise ServiceError(

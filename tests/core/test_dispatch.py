@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from veo_shell.core.dispatch import described, dispatch
+from veo_shell.core.dispatch import access, described, dispatch
 from veo_shell.core.model import Candidate, Container, Restart, Service
 from veo_shell.core.verbs import pack, read, unpack, write
 from veo_shell.errors import UnknownService, UsageError, VerbFailed
@@ -152,6 +152,19 @@ async def test_a_bug_is_told_with_its_cause(verb: str) -> None:
     with pytest.raises(VerbFailed, match="failed inside the node") as caught:
         await called(verb)
     assert isinstance(caught.value.__cause__, ZeroDivisionError | TypeError)
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [
+        ("word.count", "read"),
+        ("word.remove", "write"),
+        ("word.nothing", ""),
+        ("nothing.count", ""),
+    ],
+)
+def test_a_verb_reads_or_writes(verb: str, kind: str) -> None:
+    assert access({"word": Word()}, verb) == kind
 
 
 def test_a_verb_is_described_as_it_is_spelled() -> None:

@@ -17,7 +17,8 @@ import zmq.asyncio
 
 from veo_shell import __version__
 from veo_shell.core.model import Candidate, Container, Service
-from veo_shell.core.verbs import pack, read, unpack, write
+from veo_shell.core.verbs import pack, read, unpack, verbs_of, write
+from veo_shell.edge import control
 from veo_shell.edge.control import ControlServer
 from veo_shell.errors import StartError, UnknownService
 
@@ -57,6 +58,14 @@ class Word:
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+
+    @write
+    async def hold(self) -> None:
+        """Take as long as it takes."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.set()
 
     @write
     def remove(self, name: str) -> None:
@@ -178,6 +187,54 @@ async def test_a_cancel_that_overtakes_the_first_step(line: Line, word: Word) ->
     assert await line.ask(["ping", 1]) == [1, "pong", False]
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "LOOK_S", 0.02)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_read_of_a_client_that_went_away_is_cancelled(
+    line: Line, path: Path, word: Word
+) -> None:
+    """It went on for ever, for nobody."""
+    other = Line(path)
+    await other.send([1, "word.wait", [], {}])
+    await asyncio.wait_for(word.begun.wait(), 30)
+    other.close()
+    await asyncio.wait_for(word.cancelled.wait(), 30)
+    assert await line.ask([2, "word.count", [], {}]) == [2, "ok", ["", 42]]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_client_that_waits_is_only_told_that_it_may(
+    line: Line, word: Word
+) -> None:
+    await line.send([1, "word.wait", [], {}])
+    assert [await line.receive() for _ in range(3)] == [[0, "working"]] * 3
+    assert not word.cancelled.is_set()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_write_of_a_client_that_went_away_is_abandoned(
+    path: Path, word: Word
+) -> None:
+    abandoned: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
+    server = ControlServer(path, {"word": word}, abandon=abandoned.put_nowait)
+    await server.start()
+    one, other = Line(path), Line(path)
+    await one.send([1, "word.hold", [], {}])
+    assert await one.receive() == [0, "working"]
+    await other.send([1, "word.hold", [], {}])
+    assert await other.receive() == [0, "working"]
+    other.close()
+    first = await asyncio.wait_for(abandoned.get(), 30)
+    assert await asyncio.wait_for(abandoned.get(), 30) is first
+    assert not word.cancelled.is_set()
+    one.close()
+    await server.stop()
+    assert word.cancelled.is_set()
+
+
 async def test_another_clients_calls_cannot_be_cancelled(
     line: Line, path: Path, word: Word
 ) -> None:
@@ -249,7 +306,7 @@ async def test_describes_itself(line: Line) -> None:
         verbs["either"][1] == "(which: Container | str, *, flag: bool = False) -> str"
     )
     assert verbs["remove"][0] == "write"
-    assert set(verbs) == {"broken", "count", "either", "remove", "wait", "where"}
+    assert set(verbs) == set(verbs_of(Word))
 
 
 async def test_a_bug_is_logged_and_told(

@@ -34,6 +34,12 @@ async def dispatch(
         ) from exc
 
 
+def access(words: Words, verb: str) -> str:
+    """Return whether a verb is a "read" or a "write", "" if there is none."""
+    word, _, name = verb.partition(".")
+    return getattr(verbs_of(type(words.get(word))).get(name), "verb", "")
+
+
 def described(word: object, verb: str) -> list[str]:
     """Return `[access, signature, docstring]` of a verb."""
     method = getattr(word, verb)

@@ -4,6 +4,7 @@ A request is `[id, "word.verb", [packed …], {name: packed}]` in msgpack and is
 with `[id, "ok", packed]` or `[id, "error", class, message, fields]`. `["cancel", id]`
 gives a request up, unanswered. `["ping", id]` is answered at once with
 `[id, "pong", working]`: whether the request of that id is still being worked on.
+`[0, "working"]` comes now and then meanwhile, to learn whether the client is there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import zmq
 import zmq.asyncio
 
 from veo_shell import __version__
-from veo_shell.core.dispatch import Words, described, dispatch
+from veo_shell.core.dispatch import Words, access, described, dispatch
 from veo_shell.core.verbs import pack_error, read, verbs_of
 from veo_shell.errors import NodeUnreachable, StartError, VeoError, VerbFailed
 
@@ -31,7 +32,11 @@ logger = logging.getLogger(__name__)
 LINGER_MS = 200
 """How long a stopping node still tries to hand over the last replies."""
 
+LOOK_S = 5.0
+"""A client that went away is noticed after so long at most."""
+
 Key = tuple[bytes, int]
+Task = asyncio.Task[None]
 
 
 class Veo:
@@ -59,17 +64,23 @@ class ControlServer:
     """Serves the verbs of `words` on a socket that only this user can open.
 
     `about` (`node`, `cluster` …) is what `veo.about` answers. The word `veo` is the
-    server's own.
+    server's own. A call whose client went away is cancelled if it is a read; one that
+    writes is given to `abandon`, to end where that leaves nothing half done.
     """
 
     def __init__(
-        self, path: Path, words: Words, about: Mapping[str, Any] | None = None
+        self,
+        path: Path,
+        words: Words,
+        about: Mapping[str, Any] | None = None,
+        abandon: Callable[[Task], object] = lambda task: None,
     ) -> None:
         assert "veo" not in words, "the word `veo` is the control server's own"
         self._path = path
         self._words = {**words, "veo": Veo(words, about or {})}
-        self._running: dict[Key, asyncio.Task[None]] = {}
-        self._serving: asyncio.Task[None] | None = None
+        self._abandon = abandon
+        self._running: dict[Key, tuple[Task, str]] = {}
+        self._serving: asyncio.Future[Any] | None = None
         self._stopping = False
 
     def check(self) -> None:
@@ -83,13 +94,14 @@ class ControlServer:
         self.check()
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.router_mandatory = True  # tells of a client that has gone
         try:
             self._socket.bind(f"ipc://{self._path}")
         except zmq.ZMQError as exc:
             self._context.destroy(linger=0)
             raise StartError(f"{self._path}: {exc.strerror}") from exc
         self._path.chmod(0o600)
-        self._serving = asyncio.get_running_loop().create_task(self._serve())
+        self._serving = asyncio.gather(self._serve(), self._look_for_clients())
 
     async def stop(self) -> None:
         """Answer what still runs with `NodeUnreachable` and close the socket.
@@ -100,8 +112,9 @@ class ControlServer:
             return
         self._stopping = True
         self._serving.cancel()
-        tasks = [self._serving, *self._running.values()]
-        for task in self._running.values():
+        running = [task for task, _ in self._running.values()]
+        tasks = [self._serving, *running]
+        for task in running:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._context.destroy(linger=LINGER_MS)
@@ -118,12 +131,12 @@ class ControlServer:
     async def _on_message(self, client: bytes, body: bytes) -> None:
         match _decode(body):
             case ["ping", int(number)]:
-                task = self._running.get((client, number))
-                working = task is not None and not task.cancelling()
+                running = self._running.get((client, number))
+                working = running is not None and not running[0].cancelling()
                 await self._reply(client, [number, "pong", working])
             case ["cancel", int(number)]:
-                if task := self._running.get((client, number)):
-                    task.cancel()
+                if running := self._running.get((client, number)):
+                    running[0].cancel()
             case [int(number), str(verb), [*args], {**kwargs}]:
                 self._begin((client, number), verb, args, kwargs)
             case _:
@@ -135,7 +148,7 @@ class ControlServer:
             return
         work = self._answer(key, verb, args, kwargs)
         task = asyncio.get_running_loop().create_task(work)
-        self._running[key] = task
+        self._running[key] = task, verb
         # Not inside the task: one that is cancelled before its first step never runs.
         task.add_done_callback(lambda _: self._running.pop(key))
 
@@ -154,12 +167,32 @@ class ControlServer:
                 await self._reply(client, [number, "error", *pack_error(gone)])
             raise
 
-    async def _reply(self, client: bytes, reply: list[Any]) -> None:
-        await self._send(client, msgspec.msgpack.encode(reply))
+    async def _look_for_clients(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for client in {client for client, _ in self._running}:
+                if not await self._reply(client, [0, "working"]):
+                    self._give_up_on(client)
 
-    async def _send(self, client: bytes, reply: bytes) -> None:
-        # A ROUTER drops what is for a client that has gone, so this never waits.
-        await self._socket.send_multipart([client, reply])
+    def _give_up_on(self, client: bytes) -> None:
+        for (other, _), (task, verb) in list(self._running.items()):
+            if other != client:
+                continue
+            if access(self._words, verb) == "read":
+                task.cancel()
+            else:
+                self._abandon(task)
+
+    async def _reply(self, client: bytes, reply: list[Any]) -> bool:
+        return await self._send(client, msgspec.msgpack.encode(reply))
+
+    async def _send(self, client: bytes, reply: bytes) -> bool:
+        """Send a reply, never waiting; tell whether its client is there."""
+        try:
+            await self._socket.send_multipart([client, reply], zmq.DONTWAIT)
+        except zmq.ZMQError as exc:  # else it reads nothing: the reply is dropped
+            return exc.errno != zmq.EHOSTUNREACH
+        return True
 
 
 def _encoded(reply: list[Any], verb: str) -> bytes:
