@@ -24,22 +24,47 @@ class Verdicts(Protocol):
     """What deciding needs to know of the nodes: `Membership`, or a what-if of it."""
 
     @property
-    def timing(self) -> Timing: ...
+    def timing(self) -> Timing:
+        """Return the time-outs."""
+
     @property
-    def revision(self) -> int: ...
+    def revision(self) -> int:
+        """Return a number that grows whenever a verdict changes."""
+
     @property
-    def steady_since_s(self) -> float: ...
+    def steady_since_s(self) -> float:
+        """Return since when the same nodes are alive."""
+
     @property
-    def crowd(self) -> float: ...
-    def status(self, node: str) -> Status: ...
-    def coordinators(self) -> list[str]: ...
-    def is_mutual(self, node: str) -> bool: ...
+    def crowd(self) -> float:
+        """Return by how much so many peers stretch time-outs, on every node alike."""
+
+    def status(self, node: str) -> Status:
+        """Return the verdict on a node; this node itself is alive."""
+
+    def coordinators(self) -> list[str]:
+        """Return the nodes among which the coordinator of a service is, in order."""
+
+    def is_mutual(self, node: str) -> bool:
+        """Tell whether a node is alive, heard directly, and hears this one."""
+
     def is_current(
         self, node: str, pair: tuple[int, int], digest: int, since_s: float, now: float
-    ) -> bool: ...
-    def lost_for_s(self, node: str, now: float) -> float: ...
-    def sees_majority(self, voters: list[str], now: float) -> bool: ...
-    def entry(self, node: str) -> str: ...
+    ) -> bool:
+        """Tell whether a document, (incarnation, version), is what its node says now.
+
+        `digest` is that of the whole view that it stands in, `since_s` what the node
+        must have been heard after.
+        """
+
+    def lost_for_s(self, node: str, now: float) -> float:
+        """Return for how long the present verdict on a node has stood."""
+
+    def sees_majority(self, voters: list[str], now: float) -> bool:
+        """Tell whether more than half of the voters and this node hear each other."""
+
+    def entry(self, node: str) -> str:
+        """Return the journal's id of the verdict on a node, "" if there is none."""
 
 
 class Situation:
