@@ -565,7 +565,7 @@ async def test_what_refuses_to_tell_its_version_is_no_engine(
     ("explanation", "said"),
     [
         ("", "the engine at unix:///x.sock answers with HTTP status 500 alone"),
-        ("no  such\nimage", "no such image"),
+        ("no  such\n\x1b[2Jimage", r"no such \x1b[2Jimage"),
         ("x" * 2000, "x" * 999 + "…"),
     ],
 )

@@ -6,6 +6,7 @@ import attrs
 
 from veo_shell.core.commands import Command, Note
 from veo_shell.core.model import Container, JournalEntry, Record
+from veo_shell.core.printable import printable
 
 TEXT_MOST_BYTES = 3200
 """So that 200 entries fit a frame, whatever an engine says."""
@@ -59,7 +60,7 @@ class Outbox:
             id=f"{self.node}/{self.boot}/{self._noted}",
             node=self.node,
             kind=kind,
-            text=_cut(text),
+            text=_cut(printable(text)),  # it is logged, too
             service=service,
             uid=uid,
             slot=slot,
@@ -103,7 +104,7 @@ class Outbox:
 
 
 def _cut(text: str) -> str:
-    encoded = text.encode(errors="replace")
+    encoded = text.encode()
     if len(encoded) <= TEXT_MOST_BYTES:
         return text
     return encoded[:TEXT_MOST_BYTES].decode(errors="ignore") + "…"

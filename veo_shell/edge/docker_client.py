@@ -28,6 +28,7 @@ from docker.transport.unixconn import (
     UnixHTTPConnectionPool,
 )
 
+from veo_shell.core.printable import printable
 from veo_shell.errors import EngineError, EngineUnreachable, UsageError
 
 T = TypeVar("T")
@@ -266,7 +267,7 @@ def one_line(text: object) -> str:
 
     They become a container's reason, which every node is told.
     """
-    line = " ".join(str(text or "it gives no reason").split())
+    line = printable(" ".join(str(text or "it gives no reason").split()))
     return line if len(line) <= REASON_MOST else line[: REASON_MOST - 1] + "…"
 
 
