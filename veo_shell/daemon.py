@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import attrs
+
 from veo_shell.errors import (
     NodeUnreachable,
     Removed,
@@ -98,7 +100,8 @@ def _run_on(state: Path, options: Options, config: NodeConfig) -> None:
     except Removed as exc:
         aside = sqlite_file.set_aside(state)
         logger.warning("%s: %s is set aside as %s", exc, state.name, aside.name)
-        _run_loop(_serve(options, config, state))
+        again = attrs.evolve(config, removed=exc.disk_id)
+        _run_loop(_serve(options, again, state))
 
 
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:

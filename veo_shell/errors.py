@@ -46,7 +46,12 @@ class StartError(VeoError):
 
 
 class Removed(StartError):
-    """An operator removed this node from the cluster: it has to join afresh."""
+    """An operator removed this node from the cluster: it has to join afresh.
+
+    `disk_id`: the state that it was removed with.
+    """
+
+    disk_id: str = ""
 
 
 class EngineError(VeoError):

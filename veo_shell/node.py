@@ -51,6 +51,7 @@ class NodeConfig:
     """What an operator says of a node when starting it.
 
     `recover`: it may have lost what it knew, and lets the others tell before it acts.
+    `removed`: the id of the state that it was removed with, and begins without.
     """
 
     name: str
@@ -64,6 +65,7 @@ class NodeConfig:
     config_file: Path | None = None
     joins: tuple[tuple[str, int], ...] = ()
     recover: bool = False
+    removed: str = ""
     timing: Timing = attrs.field(factory=Timing)
 
 
@@ -167,11 +169,15 @@ class Node:
         held = self.container_storage.load()
         self.machine = self._new_machine(held.disk_id)
         if any(self._is_removed(record, held.disk_id) for record in held.records):
-            raise Removed(f"{self.config.name} was removed from the cluster")
+            raise Removed(
+                f"{self.config.name} was removed from the cluster", disk_id=held.disk_id
+            )
         await self.container_monitor.check()
         await self.peers.start()
         await self.dns_registry.start()  # first: who cannot have the port joins nobody
         restored = self.machine.restore(held.documents, held.records, self.clock.now())
+        if self.config.removed:
+            self.machine.begin_afresh(self.config.removed)
         self.container_monitor.watch()
         # First: the peers still hold what ran here for running, and are told at once
         # what does.
@@ -342,5 +348,8 @@ class Node:
             logger.info("%s", command.reason)
             self.failed.set_result(None)
         else:
-            error = Removed if command.afresh else StartError
-            self.fail(error(command.reason))
+            self.fail(
+                Removed(command.reason, disk_id=self.machine.own.disk_id)
+                if command.afresh
+                else StartError(command.reason)
+            )

@@ -1239,17 +1239,20 @@ def test_a_node_that_is_refused_ends_with_the_reason() -> None:
     assert end == End(reason="a node named uno@uno lives already")
 
 
-def test_a_node_that_was_removed_meanwhile_ends_what_it_runs_and_is_afresh() -> None:
-    node = Dialogue()
-    node.pull(records=(service(), slot("uno@uno")))
-    seen = observed("uno@uno")
-    node.list(seen)
-    commands = node.play(ev.RefusedEntry(reason="x", removed=True))
-    assert orders(commands) == [seen.name]
-    assert ends(commands) == []
-    (end,) = ends(node.play(ev.ContainerDiscarded(name=seen.name)))
+def test_a_node_that_was_removed_while_it_was_away_begins_afresh() -> None:
+    (end,) = ends(Dialogue().play(ev.RefusedEntry(reason="x", removed=True)))
     assert end.afresh
     assert not end.clean
+
+
+def test_one_that_begins_afresh_ends_what_nobody_knows_though_it_is_alone() -> None:
+    """Its service may have been removed since, and forgotten."""
+    node = Dialogue()
+    node.machine.begin_afresh("the disk of before")
+    stray = observed("uno@uno", uid="unknown", service=WEB)
+    node.list(stray)
+    assert orders(node.tick(16)) == [stray.name]
+    assert list(node.machine.view.services()) == []
 
 
 def test_a_leaving_node_ends_when_its_containers_are_gone() -> None:

@@ -43,6 +43,7 @@ class Host:
         self.process: Process | None = None
         self.is_powered = True
         self.is_gone = False
+        self.removed = ""  # the disk that the next process was removed with
         self.left_behind: list[str] = []  # when it left, its engine being away
         self.failures = 0
         self._disks = 1
@@ -107,6 +108,7 @@ class Host:
     def begin_afresh(self, process: Process) -> None:
         """Set aside what is on the disk and start again with nothing."""
         process.kill()
+        self.removed = self.disk.id
         self.lose_disk()
         others = [host for host in self.world.hosts if host is not self]
         self.joins = tuple(host.address for host in others)  # an operator sees to it

@@ -131,6 +131,9 @@ class Process(Loop):
             return
         documents, records = list(disk.documents.values()), list(disk.records.values())
         restored = self.machine.restore(documents, records, self.now)
+        if self.host.removed:
+            self.machine.begin_afresh(self.host.removed)
+            self.host.removed = ""
         Stream(self.host.engine, self)
         self.world.clock.begin(self._start(restored))
 

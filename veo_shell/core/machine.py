@@ -20,7 +20,14 @@ from veo_shell.core.doors import Doors
 from veo_shell.core.exchange import Exchange
 from veo_shell.core.graves import Graves
 from veo_shell.core.membership import AWAY, GONE, Membership, Timing
-from veo_shell.core.model import Candidate, Container, NodeDocument, Record, Service
+from veo_shell.core.model import (
+    Candidate,
+    Container,
+    NodeDocument,
+    NodeRecord,
+    Record,
+    Service,
+)
 from veo_shell.core.operations import Operation, Operations
 from veo_shell.core.orphans import Orphans
 from veo_shell.core.outbox import Outbox
@@ -74,7 +81,6 @@ class Machine:
         self._born_s = now
         self._looked_s = now
         self._may_judge = False
-        self._is_removed = False
         self._has_ended = False
         self._handlers = self._table()
 
@@ -160,6 +166,11 @@ class Machine:
     def candidates(self, service: Service, uid: str = "") -> list[Candidate]:
         """Rank all nodes for one more instance of a service."""
         return self.reconciler.places.candidates(service, uid)
+
+    def begin_afresh(self, removed: str) -> None:
+        """Note with what state this node was removed, before anybody can tell it."""
+        record = NodeRecord(node=self.me, revision=0, writer="", removed=removed)
+        self._exchange.merge(record)
 
     def restore(
         self, documents: list[NodeDocument], records: list[Record], now: float
@@ -279,8 +290,9 @@ class Machine:
         self._graves.on_copy_answered(event, now)
 
     def _on_refused_entry(self, event: ev.RefusedEntry, now: float) -> None:
-        if event.removed:  # what runs here was decided to be nobody's: it ends first
-            self._is_removed = self._care.is_leaving = True
+        if event.removed:
+            reason = f"{self.me} was removed from the cluster: it joins afresh"
+            self._out.order(End(reason=reason, afresh=True))
         else:
             self._out.order(End(reason=event.reason))
 
@@ -299,10 +311,6 @@ class Machine:
             if self._care.engine_lost:
                 text = "its engine is away: what runs there is left to itself"
                 self._out.note("leaves", text, about=self.me)
-            if self._is_removed:
-                reason = f"{self.me} was removed from the cluster: it joins afresh"
-                self._out.order(End(reason=reason, afresh=True))
-                return
             self._out.order(End(reason=f"{self.me} has left the cluster", clean=True))
 
     # What is handed out
