@@ -653,6 +653,15 @@ def test_a_heartbeat_tells_the_digest_and_who_is_silent() -> None:
     )
 
 
+def test_a_heartbeat_tells_whom_its_sender_takes_for_dead() -> None:
+    node = Dialogue(document(DOS))
+    node.tick(3)
+    (order,) = node.play(ev.HeartbeatDue(lag_s=0.0))
+    assert isinstance(order, Publish)
+    assert isinstance(order.message, Heartbeat)
+    assert order.message.gone == (DOS,)
+
+
 def test_the_host_of_a_silent_peer_is_tried() -> None:
     node = Dialogue(document(DOS))
     orders = [c for c in node.tick(1.5) if isinstance(c, TryPort)]

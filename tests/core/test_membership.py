@@ -120,6 +120,76 @@ def test_one_that_only_others_heard_in_the_grace_is_alive() -> None:
     assert clocked.pass_time(5, TRES) == []
 
 
+def unheard(*peers: str) -> Clocked:
+    """Have just started: these peers are heard, DOS is known from disk."""
+    clocked = Clocked(*peers)
+    clocked.members.learn(DOS, clocked.now)
+    return clocked
+
+
+def test_one_unheard_that_a_peer_takes_for_dead_is_so_after_the_time_of_a_death() -> (
+    None
+):
+    clocked = unheard(TRES)
+    said = {"silences": {DOS: 30.0}, "gone": (DOS,)}
+    assert clocked.pass_time(2.25, TRES, **said) == []
+    assert clocked.pass_time(0.5, TRES, **said) == [f"{DOS} dead"]
+    assert clocked.evidence() == f"{TRES} takes it for dead, nobody else hears it"
+    assert clocked.members.gone() == (DOS,)  # for the next one that starts
+    assert clocked.hear(DOS) == "alive"
+    assert clocked.members.gone() == ()
+
+
+def test_one_unheard_that_left_is_gone_for_who_has_just_started() -> None:
+    clocked = Clocked(DOS)
+    clocked.members.farewell(DOS, f"{DOS}#1", True, 60.0, clocked.now)
+    assert clocked.members.gone() == (DOS,)
+
+
+def test_the_silence_of_one_unheard_is_no_verdict_of_the_peer_that_tells_it() -> None:
+    clocked = unheard(TRES)  # which may have been started just now, as this node
+    assert clocked.pass_time(14.75, TRES, silences={DOS: 30.0}) == []
+
+
+def test_one_unheard_is_not_dead_by_a_peer_while_another_one_hears_it() -> None:
+    clocked = unheard(TRES, CINCO)
+    for _ in range(59):
+        clocked.hear(TRES, silences={DOS: 30.0}, gone=(DOS,))
+        assert clocked.pass_time(0.25, CINCO) == []
+    clocked.hear(TRES, silences={DOS: 30.0}, gone=(DOS,))
+    assert clocked.pass_time(0.25, CINCO) == [f"{DOS} alive"]
+
+
+def test_one_unheard_is_not_dead_by_a_peer_while_another_one_heard_it_just_now() -> (
+    None
+):
+    clocked = unheard(TRES, CINCO)
+    clocked.hear(CINCO, silences={DOS: 0.0})
+    clocked.now += 0.25
+    clocked.hear(CINCO, silences={DOS: 1.6})
+    said = {"silences": {DOS: 30.0}, "gone": (DOS,)}
+    clocked.pass_time(2.0, TRES, **said)
+    clocked.hear(CINCO, silences={DOS: 2.0})
+    assert clocked.pass_time(0.25, TRES, **said) == []
+    assert clocked.pass_time(0.25, TRES, **said) == [f"{DOS} dead"]
+
+
+def test_what_one_said_that_fell_silent_itself_is_no_verdict() -> None:
+    clocked = unheard(TRES)
+    clocked.hear(TRES, silences={DOS: 30.0}, gone=(DOS,))
+    assert clocked.pass_time(1.75) == [f"{TRES} suspect"]
+    assert clocked.pass_time(1.5) == [f"{TRES} dead"]
+    assert clocked.pass_time(11.0) == []
+
+
+def test_one_unheard_has_its_time_again_after_a_lag_of_our_own() -> None:
+    clocked = unheard(TRES)
+    said = {"silences": {DOS: 30.0}, "gone": (DOS,)}
+    clocked.pass_time(2.0, TRES, **said)
+    clocked.lag(5.0)
+    assert clocked.pass_time(2.0, TRES, **said) == []
+
+
 def test_one_that_is_forgotten_is_a_stranger_again() -> None:
     clocked = Clocked(DOS)
     before = clocked.members.revision

@@ -191,6 +191,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         lag_s=seconds,
         silences=st.dictionaries(words, seconds, max_size=3),
         refused=tuples(words),
+        gone=tuples(words),
         strain=naturals,
         **origin,
         **version,
@@ -257,7 +258,7 @@ BEAT = Heartbeat(
     lag_s=0.25,
     silences={"dos@dos": 1.5},
 )
-BODY = attrs.asdict(BEAT) | {"refused": []}  # a tuple is an array
+BODY = attrs.asdict(BEAT) | {"refused": [], "gone": []}  # a tuple is an array
 
 
 def frame(*parts: object) -> bytes:

@@ -129,8 +129,14 @@ MUTANTS = (
     Mutant(
         "no boot grace",
         "membership",
-        "            if silence_s >= self.timing.boot_grace_s:",
-        "            if silence_s >= 0.0:",
+        "        if silence_s >= self.timing.boot_grace_s:",
+        "        if silence_s >= 0.0:",
+    ),
+    Mutant(
+        "who does not hear a node takes it for dead, to one that has just started",
+        "membership",
+        "if node in p.gone and",
+        "if node in p.silences and",
     ),
     Mutant(
         "a node decides before it has seen another's view",
@@ -149,7 +155,7 @@ MUTANTS = (
         "membership",
         "        peer.witness = self._witness(peer.node, now)",
         '        peer.witness = ""',
-        "or self._heard_elsewhere_s(peer.node, now) < dead_s",
+        " and self._heard_elsewhere_s(peer.node, now) >= dead_s",
         "",
     ),
     Mutant(

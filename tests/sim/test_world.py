@@ -34,10 +34,10 @@ def world() -> World:
     return world
 
 
-def add(world: World, service: Service = WEB) -> None:
+def add(world: World, service: Service = WEB, uid: str = "u1") -> None:
     uno = world["uno@uno"].process
     assert uno is not None
-    event = ev.AddAsked(operation="add", uid="u1", service=service)
+    event = ev.AddAsked(operation=f"add {uid}", uid=uid, service=service)
     uno.mesh.call("uno@uno", event, lambda outcome: None)
     world.clock.run(2)
 
@@ -172,7 +172,7 @@ def test_copies_are_counted_on_the_disks_themselves(world: World) -> None:
     for host in world.hosts[1:]:
         host.disk.records.clear()
     with pytest.raises(Violation, match="is on 1 disks"):
-        world.ledger.answered(uno, cmd.Answer(operation="add", value=None, copies=2))
+        world.ledger.answered(uno, cmd.Answer(operation="add u1", value=None, copies=2))
 
 
 def test_a_fault_of_a_core_is_no_fault_of_the_simulation(world: World) -> None:
@@ -180,6 +180,27 @@ def test_a_fault_of_a_core_is_no_fault_of_the_simulation(world: World) -> None:
     assert process is not None
     with pytest.raises(Violation, match="KeyError"):
         process.feed("no event")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("later_s", [0.0, 1.0, 2.4, 4.0])
+def test_a_restarted_node_does_its_share_of_a_failover(
+    world: World, later_s: float
+) -> None:
+    for number in range(6):
+        add(world, attrs.evolve(WEB, name=f"web{number}", replicas=3), f"u{number}")
+    world["tres@tres"].power_off()
+    world.clock.run(later_s)
+    world["dos@dos"].kill()
+    world.clock.run(0.2)
+    world["dos@dos"].boot()
+    world.clock.run(5.0)
+    uno = world["uno@uno"].process
+    assert uno is not None
+    slots = [s for n in range(6) for s in uno.machine.view.slots(f"u{n}")]
+    assert len(slots) == 18
+    assert {slot.node for slot in slots} == {"uno@uno", "dos@dos"}
+    deciders = {uno.machine.situation.coordinator(f"u{n}") for n in range(6)}
+    assert deciders == {"uno@uno", "dos@dos"}
 
 
 def test_a_restarted_node_takes_back_what_its_disk_holds(world: World) -> None:

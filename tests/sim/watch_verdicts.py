@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tests.sim.violation import Violation
+from veo_shell.core.membership import GONE
 from veo_shell.core.model import Status
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 WELL_S = 6.0
 """Who was well for so long, with the way from it, must have been heard since."""
 FALSE = (Status.DEAD, Status.DOWN)
+TOLD_S = 5.0
+"""A verdict of so long ago may still be told."""
 
 
 class VerdictWatch:
@@ -24,6 +28,7 @@ class VerdictWatch:
         self._revisions: dict[str, int] = {}
         self._held: dict[tuple[str, str], Status] = {}
         self._learned_s: dict[tuple[str, str], float] = {}
+        self._gone_s: dict[str, dict[str, float]] = defaultdict(dict)
 
     def look(self) -> None:
         """Note who is not well now."""
@@ -31,6 +36,8 @@ class VerdictWatch:
         for process in self._world.processes():
             if process.is_frozen or process.machine.members.strain:
                 process.unwell_s = now
+            for node in process.machine.members.gone():
+                self._gone_s[node][process.name] = now
         self._world.network.look()
 
     def handled(self, process: Process) -> None:
@@ -44,15 +51,24 @@ class VerdictWatch:
             before = self._held.get(mark)
             self._held[mark] = peer.status
             self._learned_s.setdefault(mark, process.now)
+            if peer.status in GONE:
+                self._gone_s[peer.node][process.name] = self._world.clock.now
             if peer.status in FALSE and before is not peer.status:
                 if before in (None, Status.UNKNOWN):
                     self._check_grace(process, peer.node)
                 self._check(process, peer.node, peer.status)
 
     def _check_grace(self, process: Process, node: str) -> None:
-        """Who was not heard yet is unknown for a while, never dead."""
+        """Who was not heard yet is unknown for a while, unless another one judged it.
+
+        That one's verdict counts after the time of a death.
+        """
+        timing = process.machine.members.timing
         known_s = process.now - self._learned_s[process.boot_id, node]
-        if known_s < process.machine.members.timing.boot_grace_s - 0.1:
+        told_s = self._world.clock.now - known_s - TOLD_S
+        others = self._gone_s[node].items()
+        is_told = any(n != process.name and at_s >= told_s for n, at_s in others)
+        if known_s < (timing.dead_s if is_told else timing.boot_grace_s) - 0.1:
             raise Violation(
                 f"{process.name} takes {node} for dead, which it knows for "
                 f"{known_s:.1f} s and never heard"

@@ -121,6 +121,7 @@ class Exchange:
             refused=self._members.refused(now),
             strain=self._members.strain,
             count=self._beats,
+            gone=self._members.gone(),
         )
         self._out.order(Publish(message=heartbeat))
 

@@ -76,8 +76,8 @@ class Peer:
     """One peer: the verdict, since when and why, and the evidence for it.
 
     Written by `Membership` alone. `heard_s` is when it last spoke, or when this node
-    began to listen for it. `silences` and `refused` are what it said last about whom
-    it does not hear, and whose host refuses it, `digest` and `told` what it said of
+    began to listen for it. `silences`, `refused` and `gone` are what it said last about
+    whom it does not hear, whose host refuses it, and whom it takes for dead, `digest` and `told` what it said of
     its view and of its own document, (incarnation, version). `refused_s` is when its
     own host refused us last. `witness` still hears it while we do not. `entry` is the
     journal's id of the verdict.
@@ -91,6 +91,7 @@ class Peer:
     boot_id: str = ""
     silences: Mapping[str, float] = attrs.field(factory=dict)
     refused: Collection[str] = ()
+    gone: Collection[str] = ()
     digest: int = 0
     told: tuple[int, int] | None = None
     count: int = 0
@@ -175,6 +176,10 @@ class Membership:
     def refused(self, now: float) -> tuple[str, ...]:
         """Return the peers whose hosts refuse a connection to the mesh's port."""
         return tuple(p.node for p in self if self._refuses(p, now))
+
+    def gone(self) -> tuple[str, ...]:
+        """Return the peers that are dead or left, for those that have just started."""
+        return tuple(peer.node for peer in self if peer.status in GONE)
 
     def is_mutual(self, node: str) -> bool:
         """Tell whether a peer is alive, heard directly, and hears this node."""
@@ -297,7 +302,7 @@ class Membership:
         peer.refused_s = -math.inf
         if said is not None:
             peer.silences, peer.refused = said.silences, said.refused
-            peer.strain, peer.digest = said.strain, said.digest
+            peer.strain, peer.digest, peer.gone = said.strain, said.digest, said.gone
             peer.told = said.incarnation, said.version
             peer.count = said.count
         elif was_lost:  # what it said before is of before
@@ -368,25 +373,45 @@ class Membership:
             if now >= peer.paused_until_s:
                 return self._judge(peer, Status.DEAD, "its pause is over", now)
         elif peer.status is Status.UNKNOWN:
-            if silence_s >= self.timing.boot_grace_s:
-                return self._judge_unheard(peer, now)
+            return self._judge_unheard(peer, silence_s, now)
         elif peer.status not in GONE:
             return self._judge_silence(peer, silence_s, now)
         return None
 
-    def _judge_unheard(self, peer: Peer, now: float) -> Changed | None:
-        if witness := self._witness(peer.node, now):
-            peer.witness = witness
-            text = f"link broken: {witness} hears it"
-            return self._judge(peer, Status.ALIVE, text, now)
-        return self._judge(peer, Status.DEAD, "not heard in the grace", now)
+    def _judge_unheard(
+        self, peer: Peer, silence_s: float, now: float
+    ) -> Changed | None:
+        """Judge one after the grace; before that, by one that had time to judge it."""
+        if silence_s >= self.timing.boot_grace_s:
+            if witness := self._witness(peer.node, now):
+                peer.witness = witness
+                text = f"link broken: {witness} hears it"
+                return self._judge(peer, Status.ALIVE, text, now)
+            return self._judge(peer, Status.DEAD, "not heard in the grace", now)
+        if self._is_dead_silence(peer, silence_s, now) and (
+            judge := self._judge_of(peer.node, now)
+        ):
+            text = f"{judge} takes it for dead, nobody else hears it"
+            return self._judge(peer, Status.DEAD, text, now)
+        return None
+
+    def _judge_of(self, node: str, now: float) -> str:
+        """Name a peer that we hear and that takes `node` for dead; "" if one hears it.
+
+        A restart in a failing cluster would delay by the grace what this node decides.
+        """
+        judges = [p.node for p in self if node in p.gone and self._is_heard(p, now)]
+        return judges[0] if judges and not self._witness(node, now) else ""
+
+    def _is_dead_silence(self, peer: Peer, silence_s: float, now: float) -> bool:
+        """Tell whether neither this node nor another one heard a peer for so long."""
+        dead_s = self.timing.dead_s * self.stretch
+        return silence_s >= dead_s and self._heard_elsewhere_s(peer.node, now) >= dead_s
 
     def _judge_silence(
         self, peer: Peer, silence_s: float, now: float
     ) -> Changed | None:
-        suspect_s = self.timing.suspect_s * self.stretch
-        dead_s = self.timing.dead_s * self.stretch
-        if silence_s < suspect_s:
+        if silence_s < self.timing.suspect_s * self.stretch:
             return None
         peer.witness = self._witness(peer.node, now)
         if peer.witness:
@@ -394,7 +419,7 @@ class Membership:
             return self._judge(peer, Status.ALIVE, text, now)
         if self._is_refusing(peer, now):
             return self._judge_refusal(peer, now)
-        if silence_s < dead_s or self._heard_elsewhere_s(peer.node, now) < dead_s:
+        if not self._is_dead_silence(peer, silence_s, now):
             return self._judge(
                 peer, Status.SUSPECT, f"silent for {silence_s:.1f} s", now
             )

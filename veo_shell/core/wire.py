@@ -80,6 +80,7 @@ class Heartbeat:
 
     `silences`: peers that the sender does not hear directly, with for how long.
     `refused`: those of them whose hosts refuse a connection to the mesh's port.
+    `gone`: those of them that it takes for dead, or that left.
     `strain`: by how much the sender stretches its time-outs, 0 for not at all.
     `count` grows with every one of a process; of protocol 1 it is 0.
     """
@@ -94,6 +95,7 @@ class Heartbeat:
     refused: tuple[str, ...] = ()
     strain: Natural = 0
     count: Natural = 0
+    gone: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
