@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterator
 
 import attrs
 
@@ -29,7 +30,9 @@ def bench(rounds: int) -> None:
     machine = grown()
     rates = [decisions_per_s(machine, number) for number in range(rounds)]
     aim = "≥ 5,000/s (Nomad's C1M: 3,750/s on 5 servers)"
-    spread("placement decisions", rates, "/s", aim=aim)
+    spread("placement decisions, one service of 1,000", rates, "/s", aim=aim)
+    rates = [services_per_s(machine, number) for number in range(rounds)]
+    spread("placement decisions, 1,000 services of one", rates, "/s", aim=aim)
 
 
 def grown() -> Machine:
@@ -60,7 +63,7 @@ def grown() -> Machine:
 
 def decisions_per_s(machine: Machine, number: int) -> float:
     """Have a service of many instances placed; return how many a second."""
-    uid = own_uid(machine, number)
+    uid = next(own_uids(machine, number))
     service = attrs.evolve(spec(0), name=f"new{number}", replicas=DECISIONS)
     begun = time.perf_counter()
     machine.handle(AddAsked(operation=f"add{number}", uid=uid, service=service), 0.0)
@@ -75,7 +78,30 @@ def decisions_per_s(machine: Machine, number: int) -> float:
     return DECISIONS / took_s
 
 
-def own_uid(machine: Machine, number: int) -> str:
-    """Return a uid about which this node decides."""
-    uids = (f"{number:06}{count:026}" for count in itertools.count(1))
-    return next(u for u in uids if machine.situation.coordinator(u) == machine.me)
+def services_per_s(machine: Machine, number: int) -> float:
+    """Have many services of one instance each placed; return how many a second."""
+    uids = list(itertools.islice(own_uids(machine, 1000 + number), DECISIONS))
+    wanted = [
+        AddAsked(
+            operation=f"add{uid}",
+            uid=uid,
+            service=attrs.evolve(spec(0), name=f"s{number}-{at}", replicas=1),
+        )
+        for at, uid in enumerate(uids)
+    ]
+    begun = time.perf_counter()
+    for event in wanted:
+        machine.handle(event, 0.0)
+    took_s = time.perf_counter() - begun
+    for uid in uids:
+        assert [slot.node is not None for slot in machine.view.slots(uid)] == [True]
+        machine.handle(RemoveAsked(operation=f"remove{uid}", uid=uid), 0.0)
+    return DECISIONS / took_s
+
+
+def own_uids(machine: Machine, number: int) -> Iterator[str]:
+    """Yield uids about which this node decides."""
+    for count in itertools.count(1):
+        uid = f"{number:06}{count:026}"
+        if machine.situation.coordinator(uid) == machine.me:
+            yield uid

@@ -319,17 +319,15 @@ class ContainerSup:
         wanted = name.name if isinstance(name, Service) else name
         uids = [
             record.uid
-            for record in self._node.machine.view.services()
-            if record.service
-            and record.service.name == wanted
-            and spec in (None, record.service)
+            for record in self._node.machine.view.named(wanted)
+            if spec in (None, record.service)
         ]
         if not uids:
             raise UnknownService(self._unknown(wanted, spec))
         return uids
 
     def _uid_of(self, service: Service) -> str:
-        for record in self._node.machine.view.services():
+        for record in self._node.machine.view.named(service.name):
             if record.service == service:
                 return record.uid
         return uuid.uuid4().hex

@@ -64,8 +64,8 @@ MUTANTS = (
     Mutant(
         "a write is acknowledged at once",
         "copies",
-        "            self._ask_one_more(operation, pending)\n\n    def on_saved",
-        "            self._ask_one_more(operation, pending)\n"
+        "        self._ask(operation, pending, ASKED_AT_ONCE)\n\n    def on_saved",
+        "        self._ask(operation, pending, ASKED_AT_ONCE)\n"
         "        pending.is_kept = True\n"
         "        self._finish(operation, pending)\n\n    def on_saved",
     ),

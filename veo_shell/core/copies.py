@@ -6,7 +6,9 @@ theirs as soon as they can be reached, as with everything they lack.
 
 from __future__ import annotations
 
+import itertools
 import math
+import zlib
 from collections import OrderedDict
 from typing import Any
 
@@ -17,7 +19,6 @@ from veo_shell.core.commands import Answer, AskCopy, Refuse
 from veo_shell.core.membership import Membership
 from veo_shell.core.model import Record
 from veo_shell.core.outbox import Outbox
-from veo_shell.core.placement import rendezvous
 from veo_shell.core.view import View
 from veo_shell.errors import StoreError, VeoError
 
@@ -93,8 +94,7 @@ class Copies:
             value=value, records=records, ticket=self._out.ticket, begun_s=now
         )
         self._pending[operation] = pending
-        for _ in range(ASKED_AT_ONCE):
-            self._ask_one_more(operation, pending)
+        self._ask(operation, pending, ASKED_AT_ONCE)
 
     def on_saved(self, event: ev.Saved, now: float) -> None:
         """Note what is on this node's disk."""
@@ -116,7 +116,7 @@ class Copies:
         if event.kept:
             pending.is_kept = True
         elif not pending.is_kept:
-            self._ask_one_more(event.operation, pending)
+            self._ask(event.operation, pending, 1)
         self._look(now)
 
     def on_tick(self, now: float) -> None:
@@ -127,27 +127,29 @@ class Copies:
             self.disk_trouble = ""
         self._look(now)
 
-    def _ask_one_more(self, operation: str, pending: _Pending) -> None:
-        for peer in self._peers(operation):
-            if peer not in pending.asked:
-                head = self._view.head(peer)
-                assert head is not None
-                pending.asked.add(peer)
-                self._out.order(
-                    AskCopy(
-                        operation=operation,
-                        peer=peer,
-                        address=head.address,
-                        mesh_port=head.mesh_port,
-                        records=pending.records,
-                    )
+    def _ask(self, operation: str, pending: _Pending, count: int) -> None:
+        """Ask so many more, in an order that spreads the work."""
+        peers = self._peers()
+        first = zlib.crc32(operation.encode()) % (len(peers) or 1)
+        others = (p for p in peers[first:] + peers[:first] if p not in pending.asked)
+        for peer in itertools.islice(others, count):
+            head = self._view.head(peer)
+            assert head is not None
+            pending.asked.add(peer)
+            self._out.order(
+                AskCopy(
+                    operation=operation,
+                    peer=peer,
+                    address=head.address,
+                    mesh_port=head.mesh_port,
+                    records=pending.records,
                 )
-                return
+            )
 
-    def _peers(self, operation: str) -> list[str]:
-        """Return the peers that can keep a copy, in an order that spreads the work."""
+    def _peers(self) -> list[str]:
+        """Return the peers that can keep a copy, in order of name."""
         heads = (self._view.head(node) for node in self._members.alive())
-        able = [
+        return [
             head.node
             for head in heads
             if head is not None
@@ -155,16 +157,16 @@ class Copies:
             and head.protocol > 1
             and not head.disk_trouble
         ]
-        return sorted(able, key=lambda node: rendezvous(operation, node))
 
     def _look(self, now: float) -> None:
         limit_s = self._members.timing.copy_s
+        is_alone = bool(self._pending) and not self._peers()
         for operation, pending in list(self._pending.items()):
             late = now - pending.begun_s >= limit_s
             if self._saved < pending.ticket:
                 if late and self._is_failing:
                     self._give_up(operation)
-            elif pending.is_kept or late or not self._peers(operation):
+            elif pending.is_kept or late or is_alone:
                 self._finish(operation, pending)
 
     def _finish(self, operation: str, pending: _Pending) -> None:

@@ -77,10 +77,10 @@ class Peer:
 
     Written by `Membership` alone. `heard_s` is when it last spoke, or when this node
     began to listen for it. `silences`, `refused` and `gone` are what it said last about
-    whom it does not hear, whose host refuses it, and whom it takes for dead, `digest` and `told` what it said of
-    its view and of its own document, (incarnation, version). `refused_s` is when its
-    own host refused us last. `witness` still hears it while we do not. `entry` is the
-    journal's id of the verdict.
+    whom it does not hear, whose host refuses it, and whom it takes for dead, `digest`
+    and `told` what it said of its view and its own document, (incarnation, version).
+    `refused_s` is when its own host refused us last. `witness` still hears it while we
+    do not. `entry` is the journal's id of the verdict.
     """
 
     node: str

@@ -73,7 +73,8 @@ class Operations:
     # Services
 
     def _add(self, event: ev.AddAsked) -> list[Accepted]:
-        found = [r for r in self._view.services() if r.service == event.service]
+        named = self._view.named(event.service.name)
+        found = [r for r in named if r.service == event.service]
         old = found[0] if found else None
         uid = old.uid if old else event.uid
         slots = self._view.slots(uid)
@@ -88,17 +89,28 @@ class Operations:
             raise ServiceError(
                 f"{event.service.name} was removed while it was being added"
             )
-        ranked = self._reconciler.places.candidates(event.service, uid)
-        if not event.queue and not any(c.fits for c in ranked):
+        places = self._reconciler.places
+        node = places.best(event.service, uid)
+        if node is None and not event.queue:
+            ranked = places.candidates(event.service, uid)
             refusals = [(c.node, c.reason) for c in ranked]
             raise NoSuitableNode(service=event.service.name, refusals=refusals)
         cause = self._note("added", "added by an operator", event.service, uid)
-        return [_accepted(slot) for slot in self._fill(old, uid, event, cause)]
+        slots = self._fill(old, uid, event, cause, node)
+        return [_accepted(slot) for slot in slots]
 
     def _fill(
-        self, old: ServiceRecord | None, uid: str, event: ev.AddAsked, cause: str
+        self,
+        old: ServiceRecord | None,
+        uid: str,
+        event: ev.AddAsked,
+        cause: str,
+        node: str | None,
     ) -> list[SlotRecord]:
-        """Add what a spec begins with, or one more of what stands; return the slots."""
+        """Add what a spec begins with, or one more of what stands; return the slots.
+
+        `node` is the best place for the first of them.
+        """
         wanted = sum(1 for slot in self._view.slots(uid) if slot.wanted)
         # After a merge more slots can stand than replicas.
         before = max(old.replicas if old else 0, wanted)
@@ -112,10 +124,11 @@ class Operations:
         self._write(record)
         slots = []
         for number in missing if old is None else missing[-1:]:
-            slot = self._reconciler.place(uid, number, cause, event.operation)
+            slot = self._reconciler.place(uid, number, cause, event.operation, node)
             assert slot is not None
             self._written[slot.key] = slot
             slots.append(slot)
+            node = None
         return slots
 
     def _remove(self, event: ev.RemoveAsked) -> None:

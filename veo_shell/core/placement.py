@@ -60,13 +60,13 @@ def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
     least: tuple[int, float] | None = None
     tied: list[str] = []
     for state in nodes:
-        if _lack(service, state) is not None:
-            continue
         load = _load(service, state)
-        if least is None or load < least:
-            least, tied = load, [state.node]
-        elif load == least:
+        if (least is not None and load > least) or _lack(service, state) is not None:
+            continue
+        if load == least:
             tied.append(state.node)
+        else:
+            least, tied = load, [state.node]
     return max(tied, key=lambda node: rendezvous(uid, node)) if tied else None
 
 
@@ -117,9 +117,9 @@ def _too_little(what: str, wanted: float, left: float, total: float) -> str:
 def _load(service: Service, state: NodeState) -> tuple[int, float]:
     """Return what less is better of: instances, then the largest share reserved."""
     has, held = state.resources, state.account
-    cpus = held.nano_cpus / NANO + service.cpus
-    return held.instances.get(service.name, 0), max(
-        cpus / (has.cpu.count or 1e-9),
-        (held.memory_bytes + service.memory_bytes) / (has.memory.total_bytes or 1),
-        (held.disk_bytes + service.disk_bytes) / (has.disk.total_bytes or 1),
-    )
+    share = (held.nano_cpus / NANO + service.cpus) / (has.cpu.count or 1e-9)
+    memory = (held.memory_bytes + service.memory_bytes) / (has.memory.total_bytes or 1)
+    disk = (held.disk_bytes + service.disk_bytes) / (has.disk.total_bytes or 1)
+    # Not by `max`: this is most of what a decision costs.
+    share = memory if memory > share else share
+    return held.instances.get(service.name, 0), disk if disk > share else share

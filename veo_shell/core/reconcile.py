@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from veo_shell.core.due import Due
 from veo_shell.core.model import (
     Container,
     Service,
@@ -56,7 +57,7 @@ class Reconciler:
         self._out = out
         self._decided = -1, -1
         self._ticked = False
-        self._unsteady: set[str] = set()
+        self._due = Due()
         self._contested: dict[str, dict[int, tuple[frozenset[str], float]]] = {}
         self._written_s: dict[str, float] = {}
 
@@ -80,13 +81,13 @@ class Reconciler:
             self._voters.admit()
             uids = {r.uid for r in view.services()}
         else:
-            uids = view.touched | self._unsteady
+            uids = view.touched | self._due.till(now)
         self._ticked = False
         for uid in sorted(uids):
             record = view.service(uid)
             decides = self.situation.coordinator(uid) == self.situation.me
             if record is None or record.service is None or not decides:
-                self._unsteady.discard(uid)
+                self._due.discard(uid)
                 self._contested.pop(uid, None)
             else:
                 self._service(record, record.service)
@@ -94,13 +95,21 @@ class Reconciler:
     # What is written
 
     def place(
-        self, uid: str, number: int, cause: str, operation: str = ""
+        self,
+        uid: str,
+        number: int,
+        cause: str,
+        operation: str = "",
+        node: str | None = None,
     ) -> SlotRecord | None:
-        """Place a slot anew and return its record; None if it has to stay as it is."""
+        """Place a slot anew and return its record; None if it has to stay as it is.
+
+        `node` is the best place, if that was just looked for.
+        """
         service = self.view.spec(uid)
         assert service is not None
         old = self.view.slot(uid, number) or _blank(uid, number)
-        node = self.places.best(service, uid)
+        node = node or self.places.best(service, uid)
         if node is None and old.wanted and old.node is None and old.revision:
             return None
         if node is None:
@@ -168,7 +177,7 @@ class Reconciler:
 
     def _service(self, record: ServiceRecord, service: Service) -> None:
         uid = record.uid
-        self._unsteady.discard(uid)
+        self._due.discard(uid)
         if not self.situation.may_decide(service):
             self._contested.pop(uid, None)
             return
@@ -228,7 +237,7 @@ class Reconciler:
             if self.situation.is_clear({c.node for c in found}, since_s):
                 self._give_up(slot, record, service)
             else:
-                self._unsteady.add(record.uid)
+                self._due.add(record.uid, self.situation.clear_at_s(since_s))
 
     def _give_up_surplus(self, record: ServiceRecord, service: Service) -> None:
         wanted = [s for s in self.view.slots(record.uid) if s.wanted]
@@ -274,7 +283,7 @@ class Reconciler:
         nodes = {c.node for c in others}
         is_clear = self.situation.is_clear(nodes, since_s)
         if (others or slot.node is None) and not is_clear:
-            self._unsteady.add(slot.uid)
+            self._due.add(slot.uid, self.situation.clear_at_s(since_s))
         if slot.node is None or self.situation.must_move(slot, service):
             if others and is_clear:
                 self._settle_on(slot, service, others, "taken back")
@@ -431,8 +440,8 @@ class Reconciler:
         written_s = self._written_s.get(slot.key)
         if written_s is None:
             return True
-        if self.situation.now - written_s < REST_S:
-            self._unsteady.add(slot.uid)
+        if self.situation.now < written_s + REST_S:
+            self._due.add(slot.uid, written_s + REST_S)
             return False
         del self._written_s[slot.key]
         return True

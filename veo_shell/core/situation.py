@@ -19,6 +19,9 @@ from veo_shell.core.model import (
 from veo_shell.core.placement import coordinator
 from veo_shell.core.view import View, pair
 
+AGAIN_S = 0.1
+"""So long to wait for a heartbeat that makes what was seen trusted."""
+
 
 class Verdicts(Protocol):
     """What deciding needs to know of the nodes: `Membership`, or a what-if of it."""
@@ -168,6 +171,13 @@ class Situation:
         if self.now - max(self.verdicts.steady_since_s, since_s) < steady_s:
             return False
         return all(self._is_current(node, since_s + steady_s) for node in nodes)
+
+    def clear_at_s(self, since_s: float) -> float:
+        """Return when `is_clear` is to be asked again, if no verdict changes."""
+        steady_s = self.verdicts.timing.steady_s
+        return max(
+            max(self.verdicts.steady_since_s, since_s) + steady_s, self.now + AGAIN_S
+        )
 
     def _is_current(self, node: str, since_s: float) -> bool:
         head = self.view.head(node)

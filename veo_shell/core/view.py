@@ -83,6 +83,7 @@ class View:
         self._instances: dict[str, dict[int, dict[str, Container]]] = {}
         self._records: dict[str, Record] = {}
         self._services: dict[str, ServiceRecord] = {}
+        self._uids: dict[str, set[str]] = {}  # by name, of those that should run
         self._nodes: dict[str, NodeRecord] = {}
         self._ledger = Ledger()
         self._buckets: list[set[str]] = [set() for _ in range(BUCKETS)]
@@ -143,6 +144,10 @@ class View:
         for uid in sorted(self._services):
             if self._services[uid].service is not None:
                 yield self._services[uid]
+
+    def named(self, name: str) -> list[ServiceRecord]:
+        """Return the services of a name that should run, in order of uid."""
+        return [self._services[uid] for uid in sorted(self._uids.get(name, ()))]
 
     def service(self, uid: str) -> ServiceRecord | None:
         """Return the record of a service, its tombstone too."""
@@ -412,6 +417,11 @@ class View:
             self.touched.add(container.uid)
 
     def _set_service(self, record: ServiceRecord) -> None:
+        old = self._services.get(record.uid)
+        if old is not None and old.service is not None:
+            self._uids[old.service.name].discard(record.uid)
+        if record.service is not None:
+            self._uids.setdefault(record.service.name, set()).add(record.uid)
         self._services[record.uid] = record
         self.services_revision += 1
         self._ledger.set_service(record)
