@@ -33,7 +33,8 @@ from tests.local_node import (
     unmeasured_environment,
 )
 from veo_shell import cli, daemon, options
-from veo_shell.errors import StartError, UsageError, VeoError
+from veo_shell.errors import VeoError
+from veo_shell.node import NodeConfig
 
 QUICK_S = 5.0  # `stop` in the worst case: a second for each of a few things
 
@@ -191,6 +192,36 @@ def test_a_detached_start_that_joins_nobody_says_so(nodes: Nodes) -> None:
     said = uno.start("--join", "127.0.5.250")
     assert (said.status, len(said.err.splitlines())) == (0, 1)
     assert said.err.startswith("veo: warning: 127.0.5.250:8087 could not be reached")
+
+
+def test_a_node_to_join_whose_name_is_not_known_yet(nodes: Nodes) -> None:
+    """As where DNS is not up when the host boots."""
+    uno, dos = nodes("uno"), nodes("dos")
+    uno.up()
+    said = dos.start("--join", "no.such.invalid", "--join", uno.address)
+    assert (said.status, len(said.err.splitlines())) == (0, 1)
+    assert said.err.startswith("veo: warning: no address of no.such.invalid: ")
+    assert said.err.endswith(": asked again every 2 s\n")
+    eventually(lambda: len(uno.status()["nodes"]) == 2)
+
+
+def test_what_its_file_lists_a_node_joins(nodes: Nodes) -> None:
+    """One file for all; it says nothing of those that are not there."""
+    uno, dos = nodes("uno"), nodes("dos")
+    listed = "".join(
+        f"  - {{node: {name}@{name}, address: {address}}}\n"
+        for name, address in (
+            ("uno", uno.address),
+            ("dos", dos.address),
+            ("tres", "127.0.5.250"),
+            ("quattro", "no.such.invalid"),
+        )
+    )
+    for node in (uno, dos):
+        (node.folder / "cluster.yml").write_text(f"nodes:\n{listed}services: {{}}\n")
+        said = node.start()
+        assert (said.status, said.err) == (0, "")
+    eventually(lambda: len(uno.status()["nodes"]) == len(dos.status()["nodes"]) == 2)
 
 
 def test_a_detached_start_that_fails_tells_why(uno: LocalNode) -> None:
@@ -416,8 +447,6 @@ def test_recovery_keeps_its_hands_off_the_file_of_a_node_that_runs(
         ("--data-dir", "/proc/self", "--data-dir /proc/self: cannot write"),
         ("--run-dir", "/dev/null", "--run-dir /dev/null: not a directory"),
         ("--run-dir", "/proc/self", "--run-dir /proc/self: cannot write veo.pid"),
-        ("--join", "no.such.invalid", "--join no.such.invalid: no address of no.such"),
-        ("--join", f"{'a' * 80}.x", "is not a host's name"),
         ("--address", "no.such.invalid", "--address no.such.invalid: no address of"),
         ("--docker", "tcp://127.0.0.1:1", "at tcp://127.0.0.1:1 (Connection refused)"),
     ],
@@ -736,27 +765,47 @@ def test_ipv6(request: pytest.FixtureRequest, tmp_path: Path) -> None:
         assert {node["address"] for node in uno.status()["nodes"]} == {"::1"}
 
 
-@pytest.mark.parametrize(
-    ("text", "joined"),
-    [
-        ("127.0.0.1", ("127.0.0.1", 8087)),
-        ("127.0.0.1:9", ("127.0.0.1", 9)),
-        ("127.0.0.1:", ("127.0.0.1", 8087)),
-        ("::1", ("::1", 8087)),
-        ("[::1]", ("::1", 8087)),
-        ("[::1]:9", ("::1", 9)),
-    ],
-)
-def test_what_is_joined(text: str, joined: tuple[str, int]) -> None:
-    assert options.join_address(text) == joined
+# Whom it joins
 
 
-@pytest.mark.parametrize("text", ["", ":1", "[]:1", "[::1]:x", "127.0.0.1:0x1"])
-def test_what_cannot_be_joined(text: str) -> None:
-    with pytest.raises(UsageError, match="--join"):
-        options.join_address(text)
-    with pytest.raises(StartError, match="--join"):
-        options.join_address("[::1")
+def configured(folder: Path, text: str, *join: str) -> NodeConfig:
+    """Return what is made of a file and of `--join`, for the node uno@10.0.0.1."""
+    file = folder / "some.yml"
+    file.write_text(text)
+    return options.configure(
+        options.Options(
+            name="uno@10.0.0.1",
+            address="10.0.0.1",
+            config=str(file),
+            join=join,
+            cluster="veo",
+            cookie_file=None,
+            dns_port="53",
+            mesh_port="8087",
+            data_dir=None,
+            run_dir=folder,
+            docker=None,
+            log_level="info",
+        )
+    )
+
+
+def test_whom_a_file_lists(tmp_path: Path) -> None:
+    """A node is at its address, else at the host in its name, if that can be one."""
+    text = (
+        "nodes: [uno@10.0.0.1, dos@10.0.0.2, tres@::1, four@300.0.0.0, "
+        "{node: five@x, address: 'five.example:9'}, six@six]\nservices: {}\n"
+    )
+    config = configured(tmp_path, text, "six", "uno:9")
+    assert config.joins == (("six", 8087), ("uno", 9))
+    assert config.listed == (("10.0.0.2", 8087), ("::1", 8087), ("five.example", 9))
+
+
+@pytest.mark.parametrize("text", ["", ":1", "[]:1", "[::1", "127.0.0.1:0x1", "a..b"])
+def test_what_cannot_be_joined(place: LocalNode, text: str) -> None:
+    said = place.start("--join", text)
+    assert (said.status, len(said.err.splitlines())) == (2, 1)
+    assert said.complaint.startswith(f"--join {text}: ")
 
 
 # Names

@@ -26,7 +26,7 @@ from tests.fake_cluster import (
 from veo_shell.core import events as ev
 from veo_shell.core import wire
 from veo_shell.core.model import Restart, State, Status
-from veo_shell.errors import Removed, StartError
+from veo_shell.errors import PeerUnreachable, Removed, StartError
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
@@ -71,6 +71,51 @@ async def test_it_is_asked_until_it_answers(tmp_path: Path) -> None:
         await mesh.stop()
         await cluster.boot("dos")
         await cluster.joined()
+
+
+async def test_a_node_to_join_is_looked_up_until_its_name_is_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        cluster.add("dos")
+        cluster.addresses["unknown"] = "no.such.invalid"
+        with caplog.at_level(logging.WARNING, "veo_shell"):
+            dos = await cluster.boot("dos", "unknown", "uno")
+        (record,) = caplog.records
+        said = record.getMessage()
+        assert said.startswith("no address of no.such.invalid: ")
+        assert said.endswith(": asked again every 0.1 s")
+        await cluster.joined()
+        with pytest.raises(PeerUnreachable, match=r"no address of no\.such"):
+            await dos.node_monitor.join("no.such.invalid")
+
+
+async def test_nodes_that_are_listed_are_joined_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        listed = (("no.such.invalid", MESH_PORT), ("127.0.0.2", MESH_PORT))
+        await cluster.stop("uno")
+        with caplog.at_level(logging.WARNING, "veo_shell"):
+            uno = cluster.make("uno")
+            uno.config = attrs.evolve(uno.config, listed=listed)
+            await uno.start()
+        assert not caplog.records
+        assert uno.machine.is_settled  # it waits for nobody who may never come
+        cluster.add("dos")
+        await cluster.boot("dos")
+        await cluster.joined()
+
+
+async def test_a_node_told_to_join_itself_by_name_waits_for_nobody(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        cluster.lose_disk("uno")
+        await cluster.stop("uno")
+        cluster.addresses["itself"] = "localhost"
+        uno = await cluster.boot("uno", "itself")
+        assert uno.machine.is_settled
 
 
 async def test_a_node_that_comes_back_elsewhere_is_followed(tmp_path: Path) -> None:

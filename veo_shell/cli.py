@@ -255,7 +255,7 @@ def _add_start(commands: Commands) -> None:
         metavar="HOST[:PORT]",
         action="append",
         help="a node to join, any will do; may be repeated (VEO_JOIN, JOIN: several, "
-        "between commas or spaces)",
+        "between commas or spaces); what `nodes:` in the file lists is joined too",
     )
     _add_run_dir(parser)
     _add_switch(

@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 NAME_TRIES = 8
 """A name is refused while its old process answers: one that ends just now may."""
+LOOK_UP_S = 2.0
+PATIENCE = 30
+"""Times the usual pause: the longest one between two tries of a node that is listed."""
 
 
 class Joining:
@@ -34,7 +37,19 @@ class Joining:
         Raises:
             StartError: one refuses this node, as when its name is taken.
         """
-        await asyncio.gather(*(self._join(*j) for j in self._node.config.joins))
+        config = self._node.config
+        await asyncio.gather(
+            *(self._join(*joined) for joined in config.joins),
+            *(self._join_listed(*listed) for listed in config.listed),
+        )
+
+    async def is_alone(self) -> bool:
+        """Tell whether there is nobody to join but this node itself.
+
+        One list of nodes may serve for all of them.
+        """
+        own = await asyncio.gather(*(self._is_own(*j) for j in self._node.config.joins))
+        return all(own)
 
     async def join_now(self, host: str, mesh_port: int) -> None:
         """Be taken in by a node that an operator names.
@@ -44,7 +59,7 @@ class Joining:
             PeerError: it refuses this node.
         """
         try:
-            reason = await self._introduce(await _address_of(host), mesh_port)
+            reason = await self._try(host, mesh_port)
         except StartError as exc:
             raise PeerError(str(exc)) from exc
         if reason is not None:
@@ -56,11 +71,36 @@ class Joining:
             self._introduce_or_end(order.address, order.mesh_port), "introduction"
         )
 
-    async def _join(self, address: str, port: int) -> None:
-        if reason := await self._introduce(address, port):
+    async def _join(self, host: str, port: int) -> None:
+        if reason := await self._try(host, port):
             again_s = self._timing.rejoin_s
             logger.warning("%s: asked again every %g s", reason, again_s)
-            self._node.spawn(self._rejoin(address, port), f"join {address}")
+            self._node.spawn(self._rejoin(host, port, again_s), f"join {host}")
+
+    async def _join_listed(self, host: str, port: int) -> None:
+        if reason := await self._try(host, port):
+            logger.debug("%s: asked again", reason)
+            most_s = PATIENCE * self._timing.rejoin_s
+            self._node.spawn(self._rejoin(host, port, most_s), f"join {host}")
+
+    async def _is_own(self, host: str, port: int) -> bool:
+        config = self._node.config
+        try:
+            found = await _address_of(host), port
+        except PeerUnreachable:
+            return False
+        return found == (config.address, config.mesh_port)
+
+    async def _try(self, host: str, port: int) -> str | None:
+        """Ask to be taken in; return why that came to nothing, raise if refused.
+
+        The address is looked up each time: DNS may be up, or another, only later.
+        """
+        try:
+            address = await _address_of(host)
+        except PeerUnreachable as exc:
+            return str(exc)
+        return await self._introduce(address, port)
 
     async def _introduce(self, address: str, mesh_port: int) -> str | None:
         """Send a `Join`; return why it was not answered, raise if it was refused."""
@@ -95,11 +135,14 @@ class Joining:
             removed = isinstance(exc, Removed)
             self._node.feed(RefusedEntry(reason=str(exc), removed=removed))
 
-    async def _rejoin(self, address: str, mesh_port: int) -> None:
+    async def _rejoin(self, host: str, port: int, most_s: float) -> None:
+        """Try until it answers; the pauses double up to `most_s`."""
+        pause_s = self._timing.rejoin_s
         while True:
-            await asyncio.sleep(self._timing.rejoin_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, most_s)
             try:
-                if await self._introduce(address, mesh_port) is None:
+                if await self._try(host, port) is None:
                     return
             except StartError as exc:
                 self._node.fail(exc)
@@ -110,9 +153,11 @@ async def _address_of(host: str) -> str:
     """Return the IP address of a host, its IPv4 one if it has both."""
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:  # UnicodeError: a label that is too long
-        reason = getattr(exc, "strerror", None) or "it is not a host's name"
-        raise PeerUnreachable(f"no address of {host}: {reason}") from exc
+        async with asyncio.timeout(LOOK_UP_S):
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except TimeoutError as exc:
+        raise PeerUnreachable(f"no address of {host} in {LOOK_UP_S:g} s") from exc
+    except OSError as exc:
+        raise PeerUnreachable(f"no address of {host}: {exc.strerror or exc}") from exc
     best = min(found, key=lambda info: info[0] != socket.AF_INET)
     return str(best[4][0])

@@ -50,6 +50,8 @@ ANSWER_S = 10.0
 class NodeConfig:
     """What an operator says of a node when starting it.
 
+    `joins` are hosts and ports to join. So are `listed`, by the file that serves for
+    all nodes: it is as it should be that they are not there, or not yet.
     `recover`: it may have lost what it knew, and lets the others tell before it acts.
     `removed`: the id of the state that it was removed with, and begins without.
     """
@@ -64,6 +66,7 @@ class NodeConfig:
     role: str = ""
     config_file: Path | None = None
     joins: tuple[tuple[str, int], ...] = ()
+    listed: tuple[tuple[str, int], ...] = ()
     recover: bool = False
     removed: str = ""
     timing: Timing = attrs.field(factory=Timing)
@@ -90,7 +93,7 @@ class Node:
         self.clock = clock
         self.boot_id = uuid.uuid4().hex
         self._host = host
-        self.machine = self._new_machine("")
+        self.machine = self._new_machine("", alone=False)
         self.is_leaving = False
         self._has_said_farewell = False
         self._is_ending = False
@@ -138,7 +141,7 @@ class Node:
             cmd.End: self._end,
         }
 
-    def _new_machine(self, disk_id: str) -> Machine:
+    def _new_machine(self, disk_id: str, *, alone: bool) -> Machine:
         config = self.config
         document = NodeDocument(
             node=config.name,
@@ -160,14 +163,14 @@ class Node:
             config.cluster,
             config.timing,
             self.clock.now(),
-            alone=not config.recover
-            and all(j == (config.address, config.mesh_port) for j in config.joins),
+            alone=alone,
         )
 
     async def start(self) -> None:
         """Load, join and run; raise `VeoError` if it cannot."""
         held = self.container_storage.load()
-        self.machine = self._new_machine(held.disk_id)
+        alone = not self.config.recover and await self.joining.is_alone()
+        self.machine = self._new_machine(held.disk_id, alone=alone)
         if any(self._is_removed(record, held.disk_id) for record in held.records):
             raise Removed(
                 f"{self.config.name} was removed from the cluster", disk_id=held.disk_id

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from veo_shell.core.address import port_number, split
 from veo_shell.errors import UsageError
 
 if TYPE_CHECKING:
+    from veo_shell.core.model import NodeEntry
     from veo_shell.node import NodeConfig
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -66,7 +68,7 @@ def configure(options: Options) -> NodeConfig:
             f"--dns-port {dns_port}: the mesh has {mesh_port} and {mesh_port + 1}"
         )
     address = own_address(options.address) if options.address else primary_address()
-    joins = dict.fromkeys(map(join_address, options.join))
+    joins = dict.fromkeys(split(text, f"--join {text}") for text in options.join)
     config_file = _file_of(options.config)
     entries = settings.get_nodes(config_file) if config_file else ()
     return NodeConfig(
@@ -79,8 +81,8 @@ def configure(options: Options) -> NodeConfig:
         role=next((e.role for e in entries if e.node == name), ""),
         config_file=config_file,
         recover=options.recover,
-        # One list of nodes may serve for all of them.
-        joins=tuple(joined for joined in joins if joined != (address, mesh_port)),
+        joins=tuple(joins),
+        listed=tuple(place for place in _listed(entries, name) if place not in joins),
     )
 
 
@@ -106,6 +108,16 @@ def node_name(given: str | None) -> str:
         ) from None
 
 
+def _listed(entries: Iterable[NodeEntry], me: str) -> Iterator[tuple[str, int]]:
+    """Return where the others of the file are to be found, as far as it tells."""
+    for entry in entries:
+        name, _, host = entry.node.partition("@")
+        # The part of a name that is the host's may be any word.
+        with contextlib.suppress(UsageError):
+            if entry.node != me:
+                yield split(entry.address or host, name)
+
+
 def _file_of(given: str | None) -> Path | None:
     """Return the node's own file: the one named, else a usual one if there is any."""
     from veo_shell import settings
@@ -115,18 +127,6 @@ def _file_of(given: str | None) -> Path | None:
     # os.path: it takes a folder that may not be looked into for one without the file.
     found = [name for name in settings.DEFAULT_FILES if os.path.exists(name)]  # noqa: PTH110
     return Path(found[0]).absolute() if found else None
-
-
-def join_address(text: str) -> tuple[str, int]:
-    """Read `host`, `host:port`, `[v6]:port` or `v6`.
-
-    >>> join_address("[::1]:9000"), join_address("::1"), join_address("127.0.0.1:9")
-    (('::1', 9000), ('::1', 8087), ('127.0.0.1', 9))
-    """
-    from veo_shell.edge.host import resolve
-
-    host, port = split(text, f"--join {text}")
-    return resolve(f"--join {text}", host), port
 
 
 def data_dir_of(options: Options) -> Path:

@@ -13,6 +13,11 @@ from veo_shell.errors import UsageError
     [
         ("uno", "uno", MESH_PORT),
         ("uno:9000", "uno", 9000),
+        ("uno.example.", "uno.example.", MESH_PORT),
+        ("my_host.x-1", "my_host.x-1", MESH_PORT),
+        ("9uno", "9uno", MESH_PORT),
+        ("bücher.example", "bücher.example", MESH_PORT),
+        ("fe80::1%eth0", "fe80::1%eth0", MESH_PORT),
         ("10.0.0.1", "10.0.0.1", MESH_PORT),
         ("10.0.0.1:1", "10.0.0.1", 1),
         ("fd00::1", "fd00::1", MESH_PORT),
@@ -34,6 +39,25 @@ def test_an_address_without_a_host_is_none(text: str) -> None:
 def test_what_no_host_is_called(text: str) -> None:
     with pytest.raises(UsageError, match="here: an address is of at most 261 printab"):
         split(text, "here")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a b",
+        "a..b",
+        "a" * 64 + ".x",
+        "10.0.0.256",
+        "10.0.0",
+        "[::1",
+        "http://uno",
+        "uno/",
+    ],
+)
+def test_what_cannot_be_a_host(host: str) -> None:
+    with pytest.raises(UsageError) as told:
+        split(f"[{host}]" if ":" in host and host[0] != "[" else host, "--join")
+    assert str(told.value) == "--join: not a host's name or address"
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "1e3", "٣", "123456"])

@@ -322,6 +322,8 @@ def test_keys_that_start_with_x_hold_anchors() -> None:
 
 
 def test_a_node_may_have_no_role() -> None:
+    (uno,) = parse("nodes: [{node: uno@uno, address: 10.0.0.1:9}]", "c.yml").nodes
+    assert uno == NodeEntry(node="uno@uno", address="10.0.0.1:9")
     text = "nodes:\n  - uno@uno\n  - node: dos@dos\n  - {node: tres@tres, role: }\n"
     assert parse(text, "c.yml").nodes == tuple(
         NodeEntry(node=name) for name in ("uno@uno", "dos@dos", "tres@tres")
@@ -381,6 +383,9 @@ ONE_WORD = "one word, printable, at most 63 characters"
         ]),
         ("nodes:\n  - {node: a@b, role: []}\n", [
             "c.yml:2: nodes[0].role: is a list, not a single value",
+        ]),
+        ("nodes:\n  - {node: a@b, address: \"a:x\"}\n", [
+            'c.yml:2: nodes[0].address: "a:x": a port is a number from 1 to 65535',
         ]),
         ("nodes:\n  - [a]\n", ["c.yml:2: nodes[0]: is a list, not a mapping"]),
         ("nodes:\n  - a@b\n  - c@d\n  - {node: a@b}\n", [

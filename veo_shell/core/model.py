@@ -594,7 +594,11 @@ class DnsRecord:
 
 @attrs.frozen(kw_only=True)
 class NodeEntry:
-    """One entry of `nodes:` in cluster.yml: a node's name and its role there."""
+    """One entry of `nodes:` in cluster.yml: a node, its role, where to join it.
+
+    `address`: HOST or HOST:PORT; "" for the host in the node's name.
+    """
 
     node: str
     role: str = ""
+    address: str = ""

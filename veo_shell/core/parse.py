@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from veo_shell.core import scalars
+from veo_shell.core import address, scalars
 from veo_shell.core.fields import (
     Fields,
     attempt,
@@ -36,7 +36,7 @@ from veo_shell.core.model import (
 from veo_shell.core.parse_ports import ports
 from veo_shell.core.scalars import Wrong, one_of
 from veo_shell.core.tree import Tree, from_plain, load
-from veo_shell.errors import ConfigError
+from veo_shell.errors import ConfigError, UsageError
 
 T = TypeVar("T")
 
@@ -91,6 +91,14 @@ def _node(tree: Tree) -> NodeEntry | None:
     if "node" not in values:
         tree.complain("is missing", at="node")
     return NodeEntry(**values) if values.get("node") else None
+
+
+def _address(text: str) -> str:
+    try:
+        address.split(text, scalars.quoted(text))
+    except UsageError as exc:
+        raise Wrong(str(exc)) from exc
+    return text
 
 
 # --- services
@@ -259,6 +267,7 @@ CLUSTER: Fields = {
 NODE: Fields = {
     "node": ("node", scalar(scalars.node_name)),
     "role": ("role", scalar(scalars.role)),
+    "address": ("address", scalar(_address)),
 }
 BIND: Fields = {"propagation": ("propagation", scalar(scalars.propagation))}
 MOUNT: Fields = {
