@@ -22,6 +22,7 @@ from tests.fake_cluster import (
 from veo_shell.core.commands import Note
 from veo_shell.core.model import Container, JournalEntry, NodeRecord, State, Status
 from veo_shell.core.outbox import TEXT_MOST_BYTES
+from veo_shell.edge.clock import SystemClock
 from veo_shell.edge.sqlite_store import SqliteStore
 from veo_shell.errors import AmbiguousNode, StoreError, UnknownService, UsageError
 from veo_shell.journal import KEPT, PAGE, _in_chains
@@ -346,11 +347,53 @@ async def test_a_disk_that_takes_no_entries_costs_entries_only(
             await uno.start()
             container = await uno.container_sup.add_service(WEB)
             await uno.journal.flushed()
-        assert f"journal entries are lost{why}" in caplog.text
+        lost = [r for r in caplog.records if " lost: " in r.getMessage()]
+        assert len(lost) == 1  # and not one for each entry
+        assert f" lost{why}" in caplog.text
         cluster.errors.clear()
         store.wrong = None
         await uno.container_sup.stop(container)
         assert f"{container.name}: removed" in texts(await uno.journal.history())
+
+
+class AheadClock(SystemClock):
+    """A clock that can be set forward."""
+
+    ahead_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead_s
+
+
+async def test_losses_are_logged_once_a_minute_with_their_number_and_their_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster.stop("uno")
+        store = FullStore(tmp_path / "uno" / "veo.db", "veo", "uno@uno")
+        uno = cluster.make("uno", store=store)
+        uno.clock = clock = AheadClock()
+
+        async def noted(count: int, minutes: int) -> None:
+            clock.ahead_s += minutes * 61
+            for _ in range(count):
+                note(cluster, "something")
+                await uno.journal.flushed()
+
+        await uno.start()
+        await noted(1, minutes=0)
+        with caplog.at_level(logging.WARNING, "veo_shell"):
+            store.wrong = StoreError("journal.db: no space left")
+            await noted(3, minutes=0)
+            await noted(3, minutes=1)
+            store.wrong = None
+            await noted(2, minutes=0)
+            await noted(2, minutes=1)
+        assert [record.getMessage() for record in caplog.records] == [
+            "1 journal entry is lost: journal.db: no space left",
+            "3 journal entries are lost: journal.db: no space left",
+            "the journal is written again; 2 journal entries are lost besides",
+        ]
 
 
 async def test_what_was_noted_last_is_written_when_the_node_stops(

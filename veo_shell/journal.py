@@ -38,6 +38,7 @@ KEPT = 10_000
 DEEPEST = 50
 """So many steps back a chain of causes is followed."""
 PEER_S = 1.0
+LOG_INTERVAL_S = 60.0
 
 Entries = list[JournalEntry]
 Verb = Callable[..., Coroutine[Any, Any, Entries]]
@@ -52,6 +53,8 @@ class Journal:
         self._unwritten: list[JournalEntry] = []
         self._unpublished: list[JournalEntry] = []
         self._writing: asyncio.Future[None] | None = None
+        self._lost = 0
+        self._silent_until_s = 0.0
 
     @read
     async def why(
@@ -172,11 +175,33 @@ class Journal:
             batch, self._unwritten = self._unwritten, []
             try:
                 await self._store.note(batch)
-            except StoreError as exc:
-                logger.warning("%d journal entries are lost: %s", len(batch), exc)
-            except Exception:
-                what = "%d journal entries are lost: a fault of VEO's"
-                logger.exception(what, len(batch))
+            except Exception as exc:
+                self._lose(len(batch), exc)
+            else:
+                self._look_back()
+
+    def _lose(self, count: int, error: Exception) -> None:
+        """Count entries that were not written; log that once a minute at most."""
+        self._lost += count
+        now = self._node.clock.now()
+        if now < self._silent_until_s:
+            return
+        is_ours = not isinstance(error, StoreError)
+        reason = "a fault of VEO's" if is_ours else error
+        logger.warning(
+            "%s lost: %s",
+            _entries(self._lost),
+            reason,
+            exc_info=error if is_ours else None,
+        )
+        self._lost, self._silent_until_s = 0, now + LOG_INTERVAL_S
+
+    def _look_back(self) -> None:
+        """Tell that entries are written again, no sooner than a loss would be told."""
+        if self._silent_until_s and self._node.clock.now() >= self._silent_until_s:
+            more = f"; {_entries(self._lost)} lost besides" if self._lost else ""
+            logger.warning("the journal is written again%s", more)
+            self._lost, self._silent_until_s = 0, 0.0
 
     async def _about(self, subject: str) -> tuple[Entries, str]:
         """Return all about a subject, and its name; of a node's, a part is enough."""
@@ -246,6 +271,10 @@ class Journal:
         except VeoError as exc:
             logger.warning("a part of %s's journal is not told: %s", node, exc)
         return []
+
+
+def _entries(count: int) -> str:
+    return "1 journal entry is" if count == 1 else f"{count} journal entries are"
 
 
 def _subject(about: object) -> str:
