@@ -168,6 +168,29 @@ def test_an_empty_variable_counts_as_none(place: LocalNode) -> None:
     assert BAD in said.complaint
 
 
+@pytest.mark.parametrize("variable", ["VEO_RECOVER", "VEO_DETACH"])
+def test_a_variable_that_is_no_switch(place: LocalNode, variable: str) -> None:
+    said = place.veo(*place.start_options(), **{variable: "nein"})
+    why = f"{variable}=nein: one of 1, true, yes, on, 0, false, no, off"
+    assert (said.status, said.complaint) == (2, why)
+    assert place.refusal(**{variable: "Off"}).startswith("no Docker Engine")
+
+
+@pytest.mark.parametrize(
+    "option", [*(setting.flag for setting in cli.START), "--run-dir", "--join"]
+)
+def test_an_option_that_is_given_and_empty(place: LocalNode, option: str) -> None:
+    """As by a variable of a script that is not set."""
+    said = place.veo(*place.start_options(), option, "")
+    assert (said.status, said.out) == (2, "")
+    assert option in said.complaint
+    assert list(place.folder.iterdir()) == []
+
+
+def test_log_levels_in_any_case(place: LocalNode) -> None:
+    assert place.refusal("--log-level", "ERROR").startswith("no Docker Engine")
+
+
 def test_joins_in_the_environment_are_several(place: LocalNode) -> None:
     for joins in ("127.0.0.1,x..y", "127.0.0.1 x..y", "[::1]:9, x..y:1"):
         said = place.veo(*place.start_options(), VEO_JOIN=joins)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -423,6 +423,58 @@ def test_recovery_sets_a_bad_file_aside(place: LocalNode, how: list[str]) -> Non
     assert f" WARNING {file}: not there, so nothing is set aside\n" in again.err
 
 
+UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+
+
+@pytest.fixture
+def unprivileged(place: LocalNode) -> Callable[..., str]:
+    """Have why `veo start` fails where root may not do what its files do not say."""
+    if not shutil.which("setpriv") or os.geteuid() != 0:
+        pytest.skip("needs root and setpriv")
+
+    def refusal(*options: str) -> str:
+        with place.launch(*options, prefix=UNPRIVILEGED) as process:
+            status = process.wait(QUICK_S)
+            assert process.stderr is not None
+            last = process.stderr.read().splitlines()[-1]
+        assert status == 1, last
+        return last.removeprefix("veo: ")
+
+    return refusal
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400])
+def test_a_state_file_that_may_not_be_written(
+    place: LocalNode, unprivileged: Callable[..., str], mode: int
+) -> None:
+    """SQLite would read it, and fail at the first write."""
+    place.refusal()
+    (place.data_dir / "veo.db").chmod(mode)
+    for how in ([], ["--recover"]):
+        assert unprivileged(*how) == (
+            f"{place.data_dir}/veo.db: this user may not read and write veo.db "
+            "(or it is read-only): start VEO as its owner"
+        )
+
+
+def test_a_data_dir_that_may_not_be_written(
+    place: LocalNode, unprivileged: Callable[..., str]
+) -> None:
+    place.refusal()
+    place.data_dir.chmod(0o500)
+    assert "this user may not read and write data (or" in unprivileged()
+    place.data_dir.chmod(0o700)
+
+
+def test_a_run_dir_of_others_for_a_detached_start(
+    place: LocalNode, unprivileged: Callable[..., str]
+) -> None:
+    """It is the node that cannot start: that no node answers there is no news."""
+    place.refusal()
+    (place.run_dir / "veo.pid").chmod(0)
+    assert f"{place.run_dir}: cannot write veo.pid there" in unprivileged("--detach")
+
+
 def test_recovery_keeps_its_hands_off_the_file_of_a_node_that_runs(
     place: LocalNode,
 ) -> None:
@@ -458,6 +510,12 @@ def test_an_option_that_cannot_be(
     said = place.start(option, value)
     assert (said.status, said.out) == (1, "")
     assert why in said.complaint
+
+
+def test_a_data_dir_on_a_disk_that_is_not_mounted(place: LocalNode) -> None:
+    place.data_dir.symlink_to("/nowhere/data")
+    why = f"--data-dir {place.data_dir}: a link to what is not there: name another"
+    assert place.refusal() == why
 
 
 def test_cookie_files(place: LocalNode) -> None:

@@ -19,7 +19,8 @@ INTERRUPTED, READER_GONE = 130, 141
 """The statuses a shell shows for a program that SIGINT or SIGPIPE ended."""
 
 STATUSES = "exit status: 0, 1 on a failure, 2 on wrong usage, 3 when no node answers"
-OFF = ("", "0", "false", "no", "off")
+OFF = ("0", "false", "no", "off")
+ON = ("1", "true", "yes", "on")
 
 
 class Setting(NamedTuple):
@@ -223,10 +224,18 @@ def _add(commands: Commands, name: str, help: str, epilog: str = "") -> _Parser:
     )
 
 
+def _something(text: str) -> str:
+    """Refuse an option that is given as "": the usual would be taken unasked."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return text
+
+
 def _add_run_dir(parser: _Parser) -> None:
     parser.add_argument(
         "--run-dir",
         metavar="DIR",
+        type=_something,
         default=_env("VEO_RUN_DIR"),
         help="where the node's control socket is; default /run/veo, unless root "
         "$XDG_RUNTIME_DIR/veo or ~/.veo/run (VEO_RUN_DIR)",
@@ -247,6 +256,7 @@ def _add_start(commands: Commands) -> None:
         parser.add_argument(
             setting.flag,
             metavar=setting.metavar,
+            type=_something,
             default=_env(*setting.variables, default=setting.default),
             help=f"{setting.help}{default} ({', '.join(setting.variables)})",
         )
@@ -274,12 +284,15 @@ def _add_start(commands: Commands) -> None:
 
 
 def _add_switch(parser: _Parser, flag: str, variable: str, says: str) -> None:
-    parser.add_argument(
-        flag,
-        action="store_true",
-        default=(_env(variable) or "").lower() not in OFF,
-        help=f"{says} ({variable})",
-    )
+    parser.add_argument(flag, action="store_true", help=f"{says} ({variable})")
+
+
+def _is_on(variable: str) -> bool:
+    """Tell whether a variable that stands for a switch is set to on."""
+    given = _env(variable) or OFF[0]
+    if given.lower() not in ON + OFF:
+        raise UsageError(f"{variable}={given}: one of {', '.join(ON + OFF)}")
+    return given.lower() in ON
 
 
 def _add_stop(commands: Commands) -> None:
@@ -348,9 +361,11 @@ def _start(arguments: argparse.Namespace) -> int:
         docker=arguments.docker,
         log_level=arguments.log_level,
         accept_cookie_file=arguments.accept_cookie_file,
-        recover=arguments.recover,
+        recover=arguments.recover or _is_on("VEO_RECOVER"),
     )
-    return daemon.detach(options, _answers) if arguments.detach else daemon.run(options)
+    if arguments.detach or _is_on("VEO_DETACH"):
+        return daemon.detach(options, _answers)
+    return daemon.run(options)
 
 
 def _answers(run_dir: Path) -> bool:

@@ -265,8 +265,9 @@ def _wait_until_up(
     """Return when the node answers; raise for the reason when it ended."""
     deadline = time.monotonic() + DETACH_S
     while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
-        if _holder(run_dir) == pid and answers(run_dir):
-            return
+        with contextlib.suppress(NodeUnreachable):  # not ours; the node says so
+            if _holder(run_dir) == pid and answers(run_dir):
+                return
         if time.monotonic() > deadline:
             raise StartError(f"the node did not come up in {DETACH_S:g} s: {log_path}")
         time.sleep(POLL_S)
@@ -354,9 +355,12 @@ def _make(option: str, directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except FileExistsError:
-        raise StartError(
-            f"{option} {directory}: not a directory: name another"
-        ) from None
+        what = (
+            "a link to what is not there"
+            if not directory.exists()
+            else "not a directory"
+        )
+        raise StartError(f"{option} {directory}: {what}: name another") from None
     except OSError as exc:
         raise StartError(
             f"{option} {directory}: cannot make it ({exc.strerror}): name another"

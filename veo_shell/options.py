@@ -55,7 +55,7 @@ def configure(options: Options) -> NodeConfig:
             f"--cluster {options.cluster!r}: a cluster's name is of letters, digits, "
             "-, _ and ., at most 63"
         )
-    if options.log_level not in LEVELS:
+    if options.log_level.lower() not in LEVELS:
         raise UsageError(
             f"--log-level {options.log_level!r}: one of {', '.join(LEVELS)}"
         )

@@ -216,11 +216,6 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def foreign(path: Path) -> None:
-    path.unlink()
-    change("CREATE TABLE theirs (x)", path)
-
-
 def newer(path: Path) -> None:
     change("PRAGMA user_version=99", path)
 
@@ -234,7 +229,7 @@ def change(statement: str, path: Path) -> None:
         db.execute(statement)
 
 
-@pytest.mark.parametrize("spoil", [scramble, cut, empty, foreign, newer, tableless])
+@pytest.mark.parametrize("spoil", [scramble, cut, empty, newer, tableless])
 async def test_a_bad_journal_is_set_aside_with_one_line(
     path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -251,6 +246,27 @@ async def test_a_bad_journal_is_set_aside_with_one_line(
     assert line.endswith(", and a new one begins")
     assert line.isprintable()
     assert "--recover" not in line
+
+
+def test_a_journal_of_another_program_is_left_alone(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.parent.mkdir(exist_ok=True)
+    change("CREATE TABLE theirs (x)", path)
+    before = path.read_bytes()
+    asyncio.run(refused(path))
+    assert path.read_bytes() == before
+    assert {file.name for file in path.parent.iterdir()} == {"veo.db", "journal.db"}
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{path}: another program's database, not VEO's: name")
+    assert line.endswith(": the journal is not kept until that is mended")
+
+
+async def refused(path: Path) -> None:
+    """Have a journal that takes no entry, of a node that runs all the same."""
+    async with opened(path) as store:
+        with pytest.raises(StoreError, match="another program's database"):
+            await store.note([entry(1)])
 
 
 async def test_what_is_of_a_kind(path: Path) -> None:

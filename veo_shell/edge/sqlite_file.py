@@ -129,6 +129,13 @@ class SqliteFile:
         """Refuse what SQLite would take: it begins anew where there is too little."""
         if not self.path.is_file():
             raise self.foreign("not a regular file")
+        # Where SQLite may not write it reads, and fails at the first write.
+        for path in (self.path, self._beside("").parent):
+            if not os.access(path, os.R_OK | os.W_OK):
+                raise StoreError(
+                    f"{self.path}: this user may not read and write {path.name} "
+                    "(or it is read-only): start VEO as its owner"
+                )
         size = self.path.stat().st_size
         if size < LEAST_BYTES:
             raise self.spoilt(f"damaged (cut to {size} bytes)")
