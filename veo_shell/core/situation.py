@@ -79,6 +79,7 @@ class Situation:
         self.verdicts = verdicts
         self.now = 0.0
         self._coordinators: dict[str, str] = {}
+        self._able: list[str] = []
         self._seen = -1, -1
         self._engine_lost_s: dict[str, float] = {}
 
@@ -87,12 +88,12 @@ class Situation:
         seen = self.view.epoch, self.verdicts.revision
         if seen != self._seen:
             self._coordinators.clear()
-            self._seen = seen
+            self._able, self._seen = self._find_able(), seen
         if uid not in self._coordinators:
-            self._coordinators[uid] = coordinator(uid, self._able())
+            self._coordinators[uid] = coordinator(uid, self._able)
         return self._coordinators[uid]
 
-    def _able(self) -> list[str]:
+    def _find_able(self) -> list[str]:
         """Return the nodes that can decide: those whose disks take it, if any does."""
         nodes = self.verdicts.coordinators()
         heads = [self.view.head(node) for node in nodes]
