@@ -335,7 +335,7 @@ class View:
                 documents=documents, records={}, buckets=tuple(buckets), after=after
             )
         ranks = {key: rank(record) for key, record in self._records.items()}
-        return Pull(documents=documents, records=ranks)
+        return Pull(documents=documents, records=ranks, after=after)
 
     def difference(self, pull: Pull, page_bytes: int = PAGE_BYTES) -> Difference:
         """Return a page of what the asker lacks; `more` if another page is left."""
