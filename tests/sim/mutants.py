@@ -115,12 +115,6 @@ MUTANTS = (
         "        if False:",
     ),
     Mutant(
-        "nobody is asked about containers of unknown services",
-        "machine",
-        "            has_asked = self._exchange.pulls.hear_out(uids, now)",
-        "            has_asked = True",
-    ),
-    Mutant(
         "no incarnation above that of the process before",
         "exchange",
         "        if incarnation >= self.own.incarnation:",
