@@ -334,10 +334,13 @@ async def test_what_cannot_be_moved_stays_and_is_told(tmp_path: Path) -> None:
         await cluster.ready(2)
         drained = await monitor.drain("dos@dos")
         assert set(drained.containers) == set(stays)
-        assert drained.warning == (
-            "what stays is a job, or fits nowhere else: "
-            + ", ".join(c.name for c in drained.containers)
+        told = (
+            "job slot 0 stays on dos@dos: it is a job (restart: never)",
+            "web slot 0 stays on dos@dos: it fits nowhere else: uno@uno: not one of "
+            "the hosts dos@dos",
         )
+        assert drained.warning in ("; ".join(told), "; ".join(reversed(told)))
+        assert row_of(cluster, "dos").stays == drained.warning
         assert await cluster.ready(2) == sorted(stays, key=lambda c: c.name)
 
 
@@ -413,8 +416,9 @@ async def test_what_fits_nowhere_else_keeps_a_node_unless_forced(
         with pytest.raises(ServiceError) as caught:
             await uno.node_monitor.remove_node("dos")
         assert str(caught.value) == (
-            "dos@dos is drained but for jobs, and what fits nowhere else: stop it, or "
-            f"remove_node('dos@dos', force=True): {container.name}"
+            "dos@dos is drained but for this: end it, or remove_node('dos@dos', "
+            "force=True): web slot 0 stays on dos@dos: it fits nowhere else: uno@uno: "
+            "not one of the hosts dos@dos"
         )
         assert await cluster.ready(1) == [bare(container)]
         await uno.node_monitor.remove_node("dos", force=True)

@@ -25,6 +25,7 @@ from veo_shell.core.model import (
     Status,
     Written,
 )
+from veo_shell.core.progress import scaling
 from veo_shell.core.protocols import Engine
 from veo_shell.core.scalars import REPLICAS_MOST, shown
 from veo_shell.core.situation import has_ended, is_named
@@ -121,6 +122,8 @@ class ContainerSup:
     async def scale(self, name: str | Service, replicas: int) -> Written:
         """Have so many instances of a service; return once they run, or wait for room.
 
+        Or once nothing happens any more for a while: then it tells what is pending.
+
         >>> container_sup.scale("nginx", 3)
         """
         if not 0 <= replicas <= REPLICAS_MOST:
@@ -133,13 +136,14 @@ class ContainerSup:
             )
         [uid] = uids
         _, copies = await self._node.deciders.of_service(uid, "scale", uid, replicas)
-        await self._node.until(lambda: self._is_scaled(uid, replicas))
+        under_way = await self._node.quiet(lambda: self._scaling(uid, replicas))
         instances = tuple(self._node.machine.view.instances(uid))
         pending = sum(1 for c in self._waiting() if c.uid == uid)
-        left = _wait_for_room(pending) if pending else ""
+        left = [_wait_for_room(pending)] if pending else []
+        left += [f"still under way: {', '.join(under_way)}"] if under_way else []
         wanted = name.name if isinstance(name, Service) else name
         what = f"{wanted}: {replicas} instance{'' if replicas == 1 else 's'}"
-        return written(what, copies, left, instances)
+        return written(what, copies, "; ".join(left), instances)
 
     @write
     async def stop(self, container: Container | str) -> Written:
@@ -292,26 +296,12 @@ class ContainerSup:
         reasons = [f"{c.node}: {c.reason}" for c in ranked if not c.fits]
         return "; ".join(reasons) or "no node fits yet"
 
-    def _is_scaled(self, uid: str, replicas: int) -> bool | None:
-        """Tell when the instances are as many as they can be."""
-        view = self._node.machine.view
-        wanted = [slot for slot in view.slots(uid) if slot.wanted]
-        if view.spec(uid) is None:
+    def _scaling(self, uid: str, replicas: int) -> tuple[str, ...]:
+        """Return what is pending until the instances are as many as they can be."""
+        machine = self._node.machine
+        if machine.view.spec(uid) is None:
             raise ServiceError("the service was removed while it was being scaled")
-        if len(wanted) != replicas:
-            return None
-        placed = {(s.node, s.slot, s.container_generation) for s in wanted if s.node}
-        instances = view.instances(uid)
-        begun = {
-            (c.node, c.slot, c.generation)
-            for c in instances
-            if c.state not in (State.PENDING, State.CREATING, State.STARTING)
-        }
-        numbers = {slot.slot for slot in wanted}
-        surplus = [
-            c for c in instances if c.slot not in numbers and self._is_reached(c.node)
-        ]
-        return True if placed <= begun and not surplus else None
+        return scaling(machine.situation, uid, replicas)
 
     def _uids(self, name: str | Service) -> list[str]:
         """Return the services of a name, or the one given; raise `UnknownService`."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -97,6 +98,8 @@ class Node:
         self.is_leaving = False
         self._has_said_farewell = False
         self._is_ending = False
+        self._answering = 0
+        self._has_left = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._asked: dict[str, list[asyncio.Future[cmd.Answer | cmd.Refuse]]] = {}
         self._waiting: list[_Wait] = []
@@ -293,6 +296,27 @@ class Node:
             if waiter is task:
                 future.cancel()
 
+    async def quiet(self, pending: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """Wait until nothing is pending; return what is once nothing happens to it."""
+        while left := pending():
+            try:
+                async with asyncio.timeout(self.config.timing.patience_s):
+                    await self.until(functools.partial(_other_than, left, pending))
+            except TimeoutError:
+                break
+        return left
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Let this node end only after what it is asked here, which may end it."""
+        self._answering += 1
+        try:
+            yield
+        finally:
+            self._answering -= 1
+            if self._has_left:  # the verb's answer goes out first
+                asyncio.get_running_loop().call_soon(self._finish)
+
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task for as long as the node runs; an error in it is logged."""
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -349,10 +373,22 @@ class Node:
         self.is_leaving = self.is_leaving or command.clean
         if command.clean and not self.failed.done():
             logger.info("%s", command.reason)
-            self.failed.set_result(None)
+            self._has_left = True
+            self._finish()
         else:
             self.fail(
                 Removed(command.reason, disk_id=self.machine.own.disk_id)
                 if command.afresh
                 else StartError(command.reason)
             )
+
+    def _finish(self) -> None:
+        """End the run of this node, which has left, unless a verb is to be answered."""
+        if not self._answering and not self.failed.done():
+            self.failed.set_result(None)
+
+
+def _other_than(
+    left: tuple[str, ...], now: Callable[[], tuple[str, ...]]
+) -> bool | None:
+    return now() != left or None

@@ -12,10 +12,9 @@ from veo_shell.core import scalars
 from veo_shell.core.address import split
 from veo_shell.core.balance import next_step
 from veo_shell.core.events import HeartbeatDue, Ticked
-from veo_shell.core.membership import GONE
+from veo_shell.core.membership import AWAY, GONE
 from veo_shell.core.model import (
     Candidate,
-    Container,
     NodeDocument,
     NodeInfo,
     NodeLink,
@@ -24,10 +23,15 @@ from veo_shell.core.model import (
     Resources,
     Room,
     Service,
-    SlotRecord,
-    State,
     Status,
     Written,
+)
+from veo_shell.core.progress import (
+    Draining,
+    draining,
+    moving,
+    why_not_leave,
+    why_not_remove,
 )
 from veo_shell.core.protocols import Host
 from veo_shell.core.verbs import read, write
@@ -130,24 +134,31 @@ class NodeMonitor:
     async def drain(self, node: str) -> Written:
         """Move a node's work away, one instance of a service at a time.
 
-        Each runs elsewhere, healthy, before the old one stops. Returns when nothing is
-        left that can be moved; the node takes no work until `undrain`.
+        Each runs elsewhere, healthy, before the old one stops; one that cannot start on
+        any other node stays. Returns when nothing is left that can be moved, or nothing
+        happens any more, and tells what is left and why; the node takes no work until
+        `undrain`. Another `drain` tries again what could not start.
+
+        Raises:
+            ServiceError: the node was undrained meanwhile.
 
         >>> node_monitor.drain("dos@dos")
         """
         name = self.named(node)
-        _, copies = await self._node.deciders.of_node(name, "drain", True)
-        await self._node.until(lambda: self._is_drained(name))
+        copies, state = await self._drain(name)
+        left = [f"still under way: {', '.join(state.pending)}"] if state.pending else []
         machine = self._node.machine
         is_gone = machine.members.status(name) in GONE
-        left = () if is_gone else tuple(machine.view.containers(name))
-        names = ", ".join(c.name for c in left)
-        why = f"what stays is a job, or fits nowhere else: {names}" if left else ""
-        return written(f"{name} is drained", copies, why, left)
+        held = () if is_gone else tuple(machine.view.containers(name))
+        return written(
+            f"{name} is drained", copies, "; ".join([*left, *state.stays]), held
+        )
 
     @write
     async def undrain(self, node: str) -> Written:
         """Let a node take work again, as new work comes up.
+
+        What has not moved away yet stays.
 
         >>> node_monitor.undrain("dos@dos")
         """
@@ -159,25 +170,33 @@ class NodeMonitor:
     async def remove_node(self, node: str, force: bool = False) -> Written:
         """Remove a node from the cluster: a dead one is forgotten, a live one drained.
 
-        It has to join afresh. With `force` what cannot be moved stops.
+        It has to join afresh. With `force` what cannot be moved stops, and one that is
+        paused or down is not waited for.
 
         Raises:
-            ServiceError: something on it fits nowhere else; nothing is removed.
+            ServiceError: something on it cannot run elsewhere, or it is away but may be
+                back, or nobody is left to take over; nothing is removed.
 
         >>> node_monitor.remove_node("tres@tres")
         """
-        machine = self._node.machine
         name = self.named(node)
-        if machine.members.status(name) not in GONE:
+        situation = self._node.machine.situation
+        reason = why_not_leave(situation, name)
+        if not force:
+            reason = reason or why_not_remove(situation, name)
+        if reason:
+            raise ServiceError(reason)
+        if situation.verdicts.status(name) not in GONE | AWAY:
             # In a task of its own: no console that goes away ends it half-way.
-            [drained] = await asyncio.gather(self.drain(name))
-            if drained.containers and not force:
-                names = ", ".join(c.name for c in drained.containers)
+            [(_, state)] = await asyncio.gather(self._drain(name))
+            left = "; ".join(state.pending + state.stays)
+            if left and not force:
                 raise ServiceError(
-                    f"{name} is drained but for jobs, and what fits nowhere else: stop "
-                    f"it, or remove_node({name!r}, force=True): {names}"
+                    f"{name} is drained but for this: end it, or "
+                    f"remove_node({name!r}, force=True): {left}"
                 )
-        _, copies = await self._node.deciders.of_node(name, "remove_node")
+        with self._node.answering():  # before this node ends, if it is the one
+            _, copies = await self._node.deciders.of_node(name, "remove_node")
         return written(f"{name} is removed", copies)
 
     @write
@@ -189,27 +208,48 @@ class NodeMonitor:
 
         >>> node_monitor.rebalance()
         """
-        moved = 0
-        copies = 2
-        while (step := next_step(self._node.machine.reconciler)) is not None:
+        moved, copies = 0, 2
+        avoid: set[tuple[str, str]] = set()
+        left: list[str] = []
+        machine = self._node.machine
+        while (step := next_step(machine.reconciler, avoid)) is not None:
             slot, target = step
             done, kept = await self._node.deciders.of_service(
                 slot.uid, "move", slot.uid, slot.slot, target
             )
             if not done:
                 break
-            moved, copies = moved + 1, min(copies, kept)
-            await self._node.until(functools.partial(self._is_moved, slot))
+            copies = min(copies, kept)
+            pending = await self._node.quiet(
+                functools.partial(moving, machine.situation, slot.uid, slot.slot)
+            )
+            now = machine.view.slot(slot.uid, slot.slot)
+            if pending:
+                left += pending
+            elif now is not None and now.node == slot.node:
+                avoid.add((slot.uid, target))
+                left += [f"{s.node}: {s.reason}" for s in now.stuck]
+            else:
+                moved += 1
         what = f"{moved} moved" if moved else "nothing to move"
-        return written(what, copies if moved else 0)
+        return written(what, copies if moved else 0, "; ".join(left))
 
     @write
     async def leave(self) -> Written:
         """Take this node out of the cluster: its work moves at once, then it ends.
 
+        When it is started again it joins afresh.
+
+        Raises:
+            ServiceError: nobody is left to take over what it runs.
+
         >>> node_monitor.leave()
         """
-        await self._node.leave()
+        situation = self._node.machine.situation
+        if reason := why_not_leave(situation, situation.me):
+            raise ServiceError(reason)
+        with self._node.answering():
+            await self._node.leave()
         return written(f"{self._node.machine.me} leaves", 0)
 
     @write
@@ -270,46 +310,18 @@ class NodeMonitor:
             self._lag_s = max(0.0, clock.now() - due_s)
             self._node.feed(Ticked(lag_s=self._lag_s))
 
-    def _is_drained(self, node: str) -> bool | None:
-        """Tell when nothing is left on a node, or only what cannot be moved."""
-        machine = self._node.machine
-        if machine.members.status(node) in GONE or not machine.view.is_drained(node):
-            return True
-        for slot in machine.view.assigned(node):
-            service = machine.view.spec(slot.uid)
-            if service is None or not machine.situation.is_movable(slot, service):
-                continue
-            if any(c.fits for c in machine.candidates(service, slot.uid)):
-                return None
-        # What has been taken over is still in its last two seconds.
-        leaving = [c for c in machine.view.containers(node) if self._is_leaving(c)]
-        moving = any(
-            slot.handover
-            for r in machine.view.services()
-            for slot in machine.view.slots(r.uid)
-        )
-        return None if leaving or moving else True
+    async def _drain(self, node: str) -> tuple[int, Draining]:
+        """Drain a node; return on how many disks that is, and what is left there."""
+        _, copies = await self._node.deciders.of_node(node, "drain", True)
+        await self._node.quiet(lambda: self._draining(node).pending)
+        return copies, self._draining(node)
 
-    def _is_leaving(self, container: Container) -> bool:
-        """Tell whether a container stops, or is to."""
-        slot = self._node.machine.view.slot(container.uid, container.slot)
-        is_to = slot is not None and container.name in slot.ends
-        return is_to or container.state is State.STOPPING
-
-    def _is_moved(self, before: SlotRecord) -> bool | None:
-        """Tell when a slot that was moved is filled at its new place alone."""
+    def _draining(self, node: str) -> Draining:
         machine = self._node.machine
-        now = machine.view.slot(before.uid, before.slot)
-        if now is None or not now.wanted:
-            return True
-        if now.handover or now.node == before.node:
-            return None if now.handover else True
-        left = [
-            c
-            for c in machine.view.instances(before.uid)
-            if c.slot == before.slot and c.node == before.node
-        ]
-        return None if left else True
+        is_there = machine.view.head(node) is not None
+        if is_there and not machine.view.is_drained(node):
+            raise ServiceError(f"{node} was undrained: what had not moved yet stays")
+        return draining(machine.reconciler, node)
 
     def _is_heard(self, process: Me) -> bool:
         peer = self._node.machine.members.peer(process.node)
@@ -345,6 +357,7 @@ class NodeMonitor:
             drained=machine.view.is_drained(head.node),
             refused=refused,
             dropped=dropped,
+            stays=self._stays(head.node),
         )
 
     def _tally(self, head: NodeDocument) -> tuple[int, int]:
@@ -355,6 +368,13 @@ class NodeMonitor:
         known = {h.address for h in self._heads() if h.node != head.node}
         strange = [tally for at, tally in tallies.items() if at not in known]
         return sum(r for r, _ in strange), sum(d for _, d in strange)
+
+    def _stays(self, node: str) -> str:
+        """Return what does not move from a drained node, and why."""
+        machine = self._node.machine
+        if not machine.view.is_drained(node):
+            return ""
+        return "; ".join(draining(machine.reconciler, node).stays)
 
     def _room(self, head: NodeDocument, held: Room) -> NodeRoom:
         has = head.resources

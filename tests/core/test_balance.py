@@ -135,6 +135,17 @@ def test_a_drained_node_gets_nothing() -> None:
     assert balance.settle() == [("u1", 2, UNO, DOS)]
 
 
+def test_a_node_that_could_not_take_an_instance_gets_none_of_that_service() -> None:
+    other = standing("u2", attrs.evolve(WEB, name="b"))
+    both = *placed(UNO, UNO, UNO), *placed(UNO, UNO, uid="u2")
+    balance = Balance(standing(), other, *both)
+    avoid = {("u1", TRES), ("u2", TRES), ("u2", DOS)}
+    found = next_step(balance.reconciler, avoid)
+    assert found is not None
+    assert (found[0].uid, found[1]) == ("u1", DOS)
+    assert next_step(balance.reconciler, avoid | {("u1", DOS)}) is None
+
+
 def test_variants_of_one_name_spread_as_one_service() -> None:
     host = attrs.evolve(WEB, network_mode="host")
     variants = [standing("u1"), standing("u2", host)]

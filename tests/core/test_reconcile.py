@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.desk import (
+    BIG,
+    EDGE,
+    MOST,
+    U1,
+    Desk,
+    at,
+    decision,
+    ready,
+    runs,
+    web,
+)
 from tests.core.samples import (
     DOS,
     NODES,
@@ -18,159 +29,28 @@ from tests.core.samples import (
     UNO,
     WEB,
     beat,
-    container,
     document,
     reconciler,
     service,
     slot,
 )
-from veo_shell.core.commands import Note
 from veo_shell.core.membership import Membership, Timing
 from veo_shell.core.model import (
     Container,
     Health,
-    JournalEntry,
     Knock,
     NodeRecord,
     OnPartition,
-    Record,
     Restart,
     Service,
-    ServiceRecord,
     SlotRecord,
     State,
     Status,
 )
 from veo_shell.core.outbox import Outbox
-from veo_shell.core.placement import coordinator, rendezvous
+from veo_shell.core.placement import coordinator
 from veo_shell.core.reconcile import missing_slots
-from veo_shell.core.view import View, pair
-
-BIG = attrs.evolve(WEB, name="big", cpus=1.5, memory_bytes=60, disk_bytes=600)
-ONCE = attrs.evolve(WEB, restart=Restart.NEVER)
-KEEP = attrs.evolve(WEB, on_partition=OnPartition.KEEP)
-MOST = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
-EDGE = attrs.evolve(WEB, roles=("edge",))
-# Such that uno decides about it wherever it lives, then dos.
-U1 = next(
-    uid
-    for uid in (f"u{n}" for n in itertools.count())
-    if sorted(NODES, key=lambda node: -rendezvous(uid, node)) == [UNO, DOS, TRES]
-)
-
-
-def web(spec: Service | None = WEB, replicas: int = 1, **changes: Any) -> ServiceRecord:
-    return service(U1, spec, replicas=replicas, **changes)
-
-
-def at(node: str | None, number: int = 0, **changes: Any) -> SlotRecord:
-    return slot(node, number, uid=U1, **changes)
-
-
-def runs(node: str, number: int = 0, **changes: Any) -> Container:
-    return container(node, number, uid=U1, **changes)
-
-
-def decision(node: str, **changes: Any) -> NodeRecord:
-    made = NodeRecord(node=node, revision=5, writer=UNO, votes=True)
-    return attrs.evolve(made, **changes)
-
-
-VOTERS = [decision(node) for node in NODES]
-
-
-class Desk:
-    """One node that decides; the others are heard unless they are said to be lost.
-
-    Everybody votes already.
-    """
-
-    def __init__(self, *held: Record | Container, me: str = UNO) -> None:
-        self.now = 100.0
-        self.me = me
-        self.view, self.out = View(), Outbox(node=me, boot="b")
-        self.members = Membership(me, Timing(), self.now)
-        self.desk = reconciler(me, self.view, self.members, self.out)
-        self.situation = self.desk.situation
-        self.lost: set[str] = set()
-        self.unheard_by: set[str] = set()
-        self.notes: list[JournalEntry] = []
-        for node in NODES:
-            self.view.merge_document(document(node))
-        for record in [*VOTERS, *(h for h in held if not isinstance(h, Container))]:
-            self.view.merge_record(record)
-        self.run(*(h for h in held if isinstance(h, Container)))
-        self._quarter(0.25, decide=False)
-
-    def run(self, *containers: Container) -> None:
-        """Have all nodes publish that these run, and nothing else."""
-        for node in NODES:
-            held = tuple(c for c in containers if c.node == node)
-            self.publish(node, containers=held)
-
-    def publish(self, node: str, **changes: Any) -> None:
-        head = self.view.document(node)
-        newer = attrs.evolve(head, version=head.version + 1, **changes)
-        self.view.merge_document(newer)
-
-    def write(self, *records: Record) -> None:
-        """Have an operator's or another node's records stand, whatever they outrank."""
-        for record in records:
-            newer = attrs.evolve(record, revision=self.view.revision + 1)
-            assert self.view.merge_record(newer)
-
-    def lose(self, node: str, status: Status = Status.DEAD) -> None:
-        """Have a node judged; it is not heard any more."""
-        self.lost.add(node)
-        for_s = 0.0 if status is Status.DEAD else 60.0
-        left = status is Status.LEFT
-        self.members.farewell(node, f"{node}#1", left, for_s, self.now)
-        self.members.tick(self.now)
-        assert self.members.status(node) is status
-
-    def regain(self, node: str) -> None:
-        """Have a node heard again, as another process."""
-        self.lost.discard(node)
-        self.members.forget(node)
-
-    def decide(self, for_s: float = 1.0) -> list[SlotRecord]:
-        """Let time pass; return what is written about slots meanwhile."""
-        written: list[SlotRecord] = []
-        for _ in range(round(for_s / 0.25)):
-            written += self._quarter(0.25)
-        return written
-
-    def look(self) -> list[SlotRecord]:
-        """Decide now, once."""
-        return self._quarter(0.0)
-
-    def _quarter(self, after_s: float, *, decide: bool = True) -> list[SlotRecord]:
-        self.now += after_s
-        for node in {*NODES} - self.lost - {self.me}:
-            said = self.view.head(node)
-            incarnation, version = pair(said) if said else (1, 1)
-            unheard = {*self.lost, *({self.me} if node in self.unheard_by else ())}
-            silences = dict.fromkeys(unheard, 9.0)
-            heartbeat = beat(
-                node, incarnation=incarnation, version=version, silences=silences
-            )
-            self.members.heard(node, f"{node}#1", self.now, heartbeat)
-        self.members.tick(self.now)
-        if not decide:
-            return []
-        self.desk.tick()
-        self.desk.decide(self.now)
-        written = list(self.out.records.values())
-        self.notes += [c.entry for c in self.out.commands if isinstance(c, Note)]
-        self.out.clear()
-        self.view.settle()
-        return [record for record in written if isinstance(record, SlotRecord)]
-
-
-def brief(record: SlotRecord) -> tuple[int, int, str | None]:
-    """Return which slot, in which generation, is where."""
-    return record.slot, record.generation, record.node
-
+from veo_shell.core.view import View
 
 # Filling
 
@@ -427,10 +307,6 @@ def test_when_its_node_is_back_it_is_looked_for_there_first(still_runs: bool) ->
 # Two containers in one slot
 
 
-def ready(node: str, **changes: Any) -> Container:
-    return runs(node, **changes)
-
-
 def sick(node: str, **changes: Any) -> Container:
     state, health = State.UNHEALTHY, Health.UNHEALTHY
     return runs(node, state=state, health=health, **changes)
@@ -673,213 +549,6 @@ def test_a_new_container_has_a_name_of_its_own() -> None:
     desk.publish(UNO, engine_lost="gone")
     (placed,) = desk.decide(12)
     assert (placed.generation, placed.ends) == (11, ())
-
-
-# Draining
-
-
-def drained(*held: Record | Container, spec: Service = WEB, me: str = UNO) -> Desk:
-    desk = Desk(web(spec, replicas=2), at(DOS), at(DOS, 1), *held, me=me)
-    desk.run(runs(DOS), runs(DOS, 1))
-    desk.write(decision(DOS, drained=True, cause="x/y/9"))
-    return desk
-
-
-def test_work_moves_away_from_a_drained_node_one_at_a_time() -> None:
-    desk = drained()
-    (first,) = desk.decide(2)
-    assert (first.slot, first.generation, first.handover) == (0, 2, True)
-    assert first.node in (UNO, TRES)
-    assert first.ends == ()
-    assert desk.notes[0].cause == "x/y/9"
-    new = ready(str(first.node), generation=2)
-    desk.run(runs(DOS), runs(DOS, 1), attrs.evolve(new, state=State.STARTING))
-    assert desk.decide(3) == []
-    desk.run(runs(DOS), runs(DOS, 1), attrs.evolve(new, health=Health.STARTING))
-    assert desk.decide(3) == []
-    desk.run(runs(DOS), runs(DOS, 1), new)
-    over, second = desk.decide(1)
-    assert (over.slot, over.handover, over.ends) == (0, False, (runs(DOS).name,))
-    assert over.generation == first.generation
-    assert (second.slot, second.handover) == (1, True)
-    assert desk.decide(3) == []
-
-
-def test_the_instances_of_a_majority_service_stop_before_they_move() -> None:
-    desk = drained(spec=MOST)
-    (first,) = desk.decide(2)
-    assert (first.slot, first.ends) == (0, (runs(DOS).name,))
-    for held in (
-        [runs(DOS, state=State.STOPPING)],
-        [],
-        [ready(str(first.node), generation=2, state=State.STARTING)],
-    ):
-        desk.run(runs(DOS, 1), *held)
-        assert desk.decide(3) == []  # the other one stays while this one moves
-    desk.run(runs(DOS, 1), ready(str(first.node), generation=2))
-    over, second = desk.decide(1)
-    assert (over.slot, over.handover) == (0, False)
-    assert (second.slot, second.ends) == (1, (runs(DOS, 1).name,))
-
-
-def test_where_a_third_one_runs_a_majority_service_is_healed_first() -> None:
-    """Else the new one waits for it to end, and nobody ends it before that is ready."""
-    desk = Desk(web(MOST), at(TRES, generation=2, handover=True), ready(DOS))
-    (record,) = desk.decide(2)
-    assert (record.node, record.made, record.handover) == (DOS, 1, False)
-
-
-@pytest.mark.parametrize(
-    ("spec", "held"),
-    [
-        pytest.param(ONCE, runs(DOS), id="a job"),
-        pytest.param(WEB, runs(DOS, state=State.EXITED), id="one that has ended"),
-        pytest.param(attrs.evolve(WEB, hosts=(DOS,)), runs(DOS), id="no other fits"),
-    ],
-)
-def test_what_stays_on_a_drained_node(spec: Service, held: Container) -> None:
-    desk = Desk(web(spec), at(DOS, done=held.state is State.EXITED), held)
-    desk.write(decision(DOS, drained=True))
-    assert desk.decide(5) == []
-
-
-def test_what_cannot_be_reached_is_filled_anew_where_it_is_one_at_a_time() -> None:
-    old = [runs(DOS, n, address="", reason="no address") for n in (0, 1)]
-    # Whatever room is left: what takes over is in place of what is there.
-    big = attrs.evolve(WEB, cpus=2.0, on_partition=OnPartition.KEEP)
-    desk = Desk(web(big, replicas=2), at(DOS), at(DOS, 1, cause="x/y/9"), *old)
-    (first,) = desk.decide(2)
-    assert (first.slot, first.node, first.generation) == (0, DOS, 2)
-    assert (first.handover, first.ends) == (True, ())
-    assert desk.notes[0].text == ("web: slot 0 is filled anew on dos@dos: no address")
-    new = ready(DOS, generation=2)
-    desk.run(*old, new)
-    over, second = desk.decide(2)
-    assert (over.slot, over.handover, over.ends) == (0, False, (old[0].name,))
-    assert (second.slot, second.node, second.handover) == (1, DOS, True)
-    assert desk.notes[-1].cause == "x/y/9"
-
-
-def test_on_a_drained_node_it_is_filled_elsewhere_if_it_can_be() -> None:
-    old = runs(DOS, address="")
-    desk = Desk(web(), at(DOS), old)
-    desk.write(decision(DOS, drained=True))
-    (moved,) = desk.decide(2)
-    assert moved.node in (UNO, TRES)
-    desk = Desk(web(attrs.evolve(WEB, hosts=(DOS,))), at(DOS), old)
-    desk.write(decision(DOS, drained=True))
-    (anew,) = desk.decide(2)
-    assert (anew.node, anew.generation) == (DOS, 2)
-
-
-@pytest.mark.parametrize(
-    ("spec", "held"),
-    [
-        pytest.param(ONCE, runs(DOS, address=""), id="a job"),
-        pytest.param(WEB, runs(DOS, address="", state=State.BACKOFF), id="down"),
-    ],
-)
-def test_what_is_not_filled_anew(spec: Service, held: Container) -> None:
-    assert Desk(web(spec), at(DOS), held).decide(5) == []
-
-
-def test_a_drained_node_that_is_lost_is_failed_over_instead() -> None:
-    desk = drained()
-    desk.lose(DOS, Status.PAUSED)
-    assert desk.decide(2) == []
-    desk.lose(DOS, Status.LEFT)
-    assert [record.handover for record in desk.look()] == [False, False]
-
-
-@pytest.mark.parametrize(
-    ("lost", "then"),
-    [(TRES, (DOS, False, 1)), (DOS, (TRES, False, 0))],
-    ids=["the new one", "the old one"],
-)
-def test_a_node_that_is_lost_while_a_slot_moves(
-    lost: str, then: tuple[str, bool, int]
-) -> None:
-    moving = at(TRES, generation=2, handover=True)
-    desk = Desk(web(), moving, runs(DOS))
-    desk.lose(lost)
-    if lost == DOS:
-        desk.decide(2)
-        desk.run(ready(TRES, generation=2))
-    desk.decide(3)
-    record = desk.view.slot(U1, 0)
-    assert record is not None
-    assert (record.node, record.handover, record.made) == then
-
-
-@pytest.mark.parametrize("state", [State.EXITED, State.FAILED])
-def test_a_job_that_is_done_is_not_run_again_when_its_node_is_removed(
-    state: State,
-) -> None:
-    desk = Desk(web(), at(DOS), runs(DOS, state=state))
-    (record,) = desk.decide(2)
-    assert (record.done, record.node, record.generation) == (True, DOS, 1)
-    desk.view.merge_record(decision(DOS, removed=document(DOS).identity, revision=99))
-    assert desk.view.head(DOS) is None
-    assert desk.decide(5) == []
-
-
-def test_one_that_runs_again_is_not_done() -> None:
-    """Its engine had ended it."""
-    desk = Desk(web(), at(DOS), runs(DOS, state=State.EXITED))
-    desk.decide(2)
-    desk.run(runs(DOS))
-    (record,) = desk.decide(2)
-    assert not record.done
-    desk.lose(DOS)
-    (moved,) = desk.decide(1)
-    assert moved.node != DOS
-
-
-@pytest.mark.parametrize("status", [Status.DEAD, Status.LEFT])
-@pytest.mark.parametrize("spec", [KEEP, ONCE], ids=["keep", "a job"])
-def test_a_move_to_a_node_that_is_lost_meanwhile_is_taken_back(
-    spec: Service, status: Status
-) -> None:
-    """Nothing has moved yet, so what may not be moved runs on where it did."""
-    desk = Desk(web(spec), at(TRES, generation=2, handover=True), runs(DOS))
-    desk.lose(TRES, status)
-    (record,) = desk.decide(3)
-    assert (record.node, record.made, record.handover) == (DOS, 1, False)
-
-
-@pytest.mark.parametrize("state", [State.EXITED, State.FAILED])
-def test_a_new_one_that_ends_for_good_takes_over_too(state: State) -> None:
-    moving = at(TRES, generation=2, handover=True)
-    desk = Desk(web(), moving, runs(DOS), ready(TRES, generation=2, state=state))
-    (record,) = desk.look()
-    assert (record.handover, record.ends) == (False, (runs(DOS).name,))
-
-
-def test_where_nothing_is_left_to_end_a_move_is_over() -> None:
-    moving = at(TRES, generation=2, handover=True)
-    desk = Desk(web(), moving, ready(TRES, generation=2, state=State.BACKOFF))
-    (record,) = desk.look()
-    assert (record.node, record.handover) == (TRES, False)
-
-
-def test_a_slot_is_moved_only_where_it_fits() -> None:
-    desk = Desk(web(EDGE), at(None), at(DOS, 1))
-    waiting, placed = desk.view.slots(U1)
-    assert desk.desk.move(placed, TRES, "") is None  # another role
-    assert desk.desk.move(placed, "nobody@x", "") is None
-    desk.write(decision(TRES, role="edge"))
-    assert desk.desk.move(waiting, TRES, "") is None
-    moved = desk.desk.move(placed, TRES, "", "operation")
-    assert moved is not None
-    assert (moved.node, moved.operation, moved.handover) == (TRES, "operation", True)
-
-
-def test_what_may_be_moved() -> None:
-    desk = Desk(web(), at(DOS), at(DOS, 1), runs(DOS), runs(DOS, 1, state=State.EXITED))
-    one, other = desk.view.slots(U1)
-    assert desk.situation.is_movable(one, WEB)
-    assert not desk.situation.is_movable(one, ONCE)
-    assert not desk.situation.is_movable(other, WEB)
 
 
 # Cut plans: a coordinator that dies half-way is finished by the next one

@@ -172,8 +172,8 @@ MUTANTS = (
     ),
     Mutant(
         "a heal ends nobody",
-        "reconcile",
-        "                ends=tuple(name for name in ends if name != stays.name),",
+        "slots",
+        "                ends=tuple(name for name in there if name != stays.name),",
         "                ends=(),",
     ),
     Mutant(
@@ -184,9 +184,9 @@ MUTANTS = (
     ),
     Mutant(
         "a hand-over does not wait",
-        "reconcile",
-        "            and (named.is_ready or has_ended(named))\n",
-        "",
+        "moves",
+        "        return move.ready_s is not None and (",
+        "        return bool(named) or (",
     ),
     Mutant(
         "majority: hearing is enough",
@@ -214,7 +214,7 @@ MUTANTS = (
     ),
     Mutant(
         "what its host cannot be reached at any more stays",
-        "reconcile",
+        "moves",
         " or self._rescue(slot, service):",
         ":",
     ),

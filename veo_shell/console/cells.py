@@ -162,7 +162,9 @@ COLUMNS: dict[str, dict[str, Cell]] = {
     "NodeInfo": {
         **_same("node", "status", "since_s", "address", "role"),
         "drained": _if_said("drained"),
-        **_same("containers", "cpus", "memory_bytes", "disk_bytes", "evidence"),
+        **_same(
+            "containers", "cpus", "memory_bytes", "disk_bytes", "evidence", "stays"
+        ),
         "refused": _if_said("refused"),
         "dropped": _if_said("dropped"),
     },
@@ -186,7 +188,7 @@ COLUMNS: dict[str, dict[str, Cell]] = {
 
 IF_ANY = frozenset(
     {
-        *("reason", "evidence", "since", "drained", "silent", "warning"),
+        *("reason", "evidence", "since", "drained", "stays", "silent", "warning"),
         *("on_partition", "refused", "dropped"),
     }
 )

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from veo_shell.core.model import ServiceRecord, SlotRecord
 from veo_shell.core.reconcile import Reconciler
 
 
-def next_step(reconciler: Reconciler) -> tuple[SlotRecord, str] | None:
+def next_step(
+    reconciler: Reconciler, avoid: Collection[tuple[str, str]] = ()
+) -> tuple[SlotRecord, str] | None:
     """Return a slot and the node to move it to; None where all is even.
+
+    `avoid`: services, by uid, and nodes that could not take one of their instances.
 
     A service is even when no node has two instances more than another that fits it;
     one that is on the move is left alone.
     """
     for record in reconciler.view.services():
         assert record.service is not None
-        if (step := _step(reconciler, record)) is not None:
+        taboo = {node for uid, node in avoid if uid == record.uid}
+        if (step := _step(reconciler, record, taboo)) is not None:
             return step
     return None
 
 
 def _step(
-    reconciler: Reconciler, record: ServiceRecord
+    reconciler: Reconciler, record: ServiceRecord, taboo: Collection[str]
 ) -> tuple[SlotRecord, str] | None:
     view, service = reconciler.view, record.service
     assert service is not None
@@ -31,7 +38,8 @@ def _step(
     ]
     if any(slot.handover for slot in slots):
         return None
-    fits = [c.node for c in reconciler.places.candidates(service, record.uid) if c.fits]
+    ranked = reconciler.places.candidates(service, record.uid)
+    fits = [c.node for c in ranked if c.fits and c.node not in taboo]
     if not fits or not slots:
         return None
 

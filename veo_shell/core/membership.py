@@ -56,7 +56,16 @@ class Timing:
     majority_s: float = 3.0
     """Instances of majority services are started elsewhere so long after a death."""
     steady_s: float = 1.0
-    """The same nodes have to be alive for so long before duplicates are ended."""
+    """The same nodes have to be alive for so long before duplicates are ended, and a
+    new instance has to be ready for so long before the one it replaces is."""
+    handover_s: float = 10.0
+    """A new instance that still fails, or is unhealthy, after so long takes over from
+    none."""
+    begin_s: float = 300.0
+    """A new instance that is not ready after so long takes over from none: its image
+    may have to be got first."""
+    patience_s: float = 60.0
+    """A verb waits no longer once nothing has happened to what it waits for so long."""
     drain_s: float = 2.0
     """Between leaving DNS and the end of a container that another one replaces."""
     copy_s: float = 3.0

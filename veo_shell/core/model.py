@@ -394,6 +394,15 @@ class ServiceRecord:
 
 
 @attrs.frozen(kw_only=True)
+class Stuck:
+    """A node that a slot could not be moved to, why, and by which drain's decision."""
+
+    node: str
+    reason: str
+    decision: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class SlotRecord:
     """Table record: where one instance of a service should run. None = nowhere yet.
 
@@ -401,9 +410,11 @@ class SlotRecord:
     the name of the container that fills it, 0 for the same one: a decision may keep a
     container that was made under an earlier one. `ends` names the containers of this
     slot that are to stop; any other that runs stays until a decision names it.
-    `handover`: the container named takes over as soon as it is ready. `wanted` False:
-    the slot was given up (stopped, scaled away); its number may be filled again.
-    `done`: its container has ended for good, and the slot is not filled again.
+    `handover`: the container named takes over as soon as it is ready; if because a
+    node is drained, that is `drained_from`. `stuck`: where it could not be moved to.
+    `wanted` False: the slot was given up (stopped, scaled away); its number may be
+    filled again. `done`: its container has ended for good, and the slot is not filled
+    again.
     `operation` is the one that asked for it last: asked again of another coordinator,
     it is answered from here. `cause` is the journal's id of the decision.
     """
@@ -419,6 +430,8 @@ class SlotRecord:
     made: int = 0
     ends: tuple[str, ...] = ()
     handover: bool = False
+    drained_from: str = ""
+    stuck: tuple[Stuck, ...] = ()
     done: bool = False
     cause: str = ""
 
@@ -490,6 +503,7 @@ class NodeInfo:
     `refused` and `dropped` count, since this one started, the handshakes with it that
     failed (another cookie) and its messages that could not be used; in this node's own
     row those of all that are no members, and of requests, which do not say whose.
+    `stays` tells what does not move away from it though it is drained, and why.
     """
 
     node: str
@@ -505,6 +519,7 @@ class NodeInfo:
     drained: bool = False
     refused: int = 0
     dropped: int = 0
+    stays: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -24,7 +24,8 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
-from veo_shell.core.reconcile import Reconciler, given_up, missing_slots
+from veo_shell.core.reconcile import Reconciler, missing_slots
+from veo_shell.core.slots import given_up
 from veo_shell.core.view import View
 from veo_shell.errors import (
     NoSuitableNode,
@@ -192,7 +193,7 @@ class Operations:
             return True
         text = f"slot {slot.slot} moves to {event.node}: the nodes are rebalanced"
         cause = self._note("rebalanced", text, service, event.uid, slot.slot)
-        moved = self._reconciler.move(slot, event.node, cause, event.operation)
+        moved = self._reconciler.moves.begin(slot, event.node, cause, event.operation)
         if moved is not None:
             self._written[moved.key] = moved
         return moved is not None

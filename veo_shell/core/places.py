@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from veo_shell.core.model import Candidate, Service
 from veo_shell.core.placement import NodeState, best, rank, unfit
 from veo_shell.core.situation import Situation
@@ -26,15 +28,23 @@ class Places:
             return [Candidate(node=node, fits=False, reason=why) for node in nodes]
         return rank(service, uid, self._states())
 
-    def best(self, service: Service, uid: str) -> str | None:
-        """Return the node that `candidates` has first, None if no node fits."""
+    def best(
+        self, service: Service, uid: str, without: Collection[str] = ()
+    ) -> str | None:
+        """Return the node that `candidates` has first, None if no node fits.
+
+        `without` are nodes that do not come into question.
+        """
         if not self._situation.may_decide(service):
             return None
         states = self._states()
         if service not in self._fitting:
             able = [state for state in states if unfit(service, state) is None]
             self._fitting = {service: able}
-        return best(service, uid, self._fitting[service])
+        fitting = self._fitting[service]
+        if without:
+            fitting = [state for state in fitting if state.node not in without]
+        return best(service, uid, fitting)
 
     def _states(self) -> list[NodeState]:
         """Return what placement looks at, made anew when a node has changed."""

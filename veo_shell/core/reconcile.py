@@ -19,16 +19,20 @@ from veo_shell.core.model import (
     Service,
     ServiceRecord,
     SlotRecord,
-    Status,
 )
+from veo_shell.core.moves import Moves
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
 from veo_shell.core.places import Places, refusals
-from veo_shell.core.situation import Situation, has_ended, is_named, stops_first
+from veo_shell.core.situation import (
+    AGAIN_S,
+    Situation,
+    has_ended,
+    is_named,
+    stops_first,
+)
+from veo_shell.core.slots import Slots, given_up
 from veo_shell.core.voters import Voters
-
-REST_S = 0.5
-"""A slot that was just decided about is not looked at again for so long."""
 
 
 def missing_slots(
@@ -51,6 +55,8 @@ class Reconciler:
         self.view = situation.view
         self.situation = situation
         self.places = Places(situation)
+        self._slots = Slots(situation, pen, out)
+        self.moves = Moves(situation, self.places, self._slots)
         self._voters = Voters(situation, pen)
         self._verdicts = situation.verdicts
         self._pen = pen
@@ -59,7 +65,6 @@ class Reconciler:
         self._ticked = False
         self._due = Due()
         self._contested: dict[str, dict[int, tuple[frozenset[str], float]]] = {}
-        self._written_s: dict[str, float] = {}
 
     # When to look
 
@@ -89,6 +94,7 @@ class Reconciler:
             if record is None or record.service is None or not decides:
                 self._due.discard(uid)
                 self._contested.pop(uid, None)
+                self.moves.forget(uid)
             else:
                 self._service(record, record.service)
 
@@ -115,11 +121,11 @@ class Reconciler:
         if node is None:
             why = refusals(self.places.candidates(service, uid))
             what = f"slot {number} waits: {why}"
-            entry = self._note("waits", what, service, uid, number, cause)
+            entry = self._slots.note("waits", what, service, uid, number, cause)
         else:
             what = f"slot {number} placed on {node}"
-            entry = self._note("placed", what, service, uid, number, cause)
-        return self._write(
+            entry = self._slots.note("placed", what, service, uid, number, cause)
+        return self._slots.write(
             attrs.evolve(
                 old,
                 node=node,
@@ -128,47 +134,10 @@ class Reconciler:
                 made=0,
                 ends=(),  # what runs on after all is contested again
                 handover=False,
+                drained_from="",
+                stuck=(),
                 done=False,
                 operation=operation or old.operation,
-                cause=entry,
-            )
-        )
-
-    def move(
-        self, slot: SlotRecord, node: str, cause: str, operation: str = ""
-    ) -> SlotRecord | None:
-        """Have a slot filled on another node, and then no more on its own."""
-        service = self.view.spec(slot.uid)
-        assert service is not None
-        ranked = {c.node: c for c in self.places.candidates(service, slot.uid)}
-        if node not in ranked or not ranked[node].fits or slot.node is None:
-            return None
-        text = f"slot {slot.slot} moves from {slot.node} to {node}"
-        return self._move(slot, service, node, text, cause, operation)
-
-    def _move(
-        self,
-        slot: SlotRecord,
-        service: Service,
-        node: str,
-        text: str,
-        cause: str,
-        operation: str = "",
-    ) -> SlotRecord:
-        """Have another container take a slot over, on that node."""
-        entry = self._note("moved", text, service, slot.uid, slot.slot, cause)
-        old = self.situation.named(slot)
-        ends = (*slot.ends, old.name) if old and stops_first(service) else slot.ends
-        return self._write(
-            attrs.evolve(
-                slot,
-                node=node,
-                generation=self.situation.next_generation(slot),
-                made=0,
-                ends=self.situation.still_there(slot, ends),
-                handover=True,
-                done=False,
-                operation=operation or slot.operation,
                 cause=entry,
             )
         )
@@ -189,9 +158,13 @@ class Reconciler:
         self._give_up_surplus(record, service)
         self._give_up_unrecorded(record, service)
         for slot in self.view.slots(uid):
-            if slot.wanted and self._is_rested(slot):
+            if not slot.wanted:
+                continue
+            if (rested_s := self._slots.rested_at_s(slot)) <= self.situation.now:
                 self._slot(self._with_its_end(slot), service)
-        self._relocate(record, service)
+            else:
+                self._due.add(uid, rested_s)
+        self.moves.relocate(record, service)
 
     def _fill(self, record: ServiceRecord, service: Service, number: int) -> None:
         """Fill a slot that has no record, with a container of it if one runs."""
@@ -199,7 +172,7 @@ class Reconciler:
         if old is None and (found := self.situation.claimants(record.uid, number)):
             generation = max(c.generation for c in found)
             old = _blank(record.uid, number, generation)
-            self._settle_on(old, service, found, "taken back")
+            self._slots.settle_on(old, service, found, "taken back")
         else:
             self.place(record.uid, number, record.cause)
 
@@ -258,10 +231,10 @@ class Reconciler:
         self, slot: SlotRecord, record: ServiceRecord, service: Service
     ) -> None:
         text = f"slot {slot.slot} given up: {record.replicas} are wanted"
-        entry = self._note(
+        entry = self._slots.note(
             "given up", text, service, record.uid, slot.slot, record.cause
         )
-        self._write(given_up(slot, entry))
+        self._slots.write(given_up(slot, entry))
 
     def _with_its_end(self, slot: SlotRecord) -> SlotRecord:
         """Note that its container has ended for good: its node may be removed."""
@@ -270,7 +243,7 @@ class Reconciler:
             return slot
         if slot.done is has_ended(named):
             return slot
-        return self._write(attrs.evolve(slot, done=not slot.done))
+        return self._slots.write(attrs.evolve(slot, done=not slot.done))
 
     def _slot(self, slot: SlotRecord, service: Service) -> None:
         named = self.situation.named(slot)
@@ -280,24 +253,26 @@ class Reconciler:
             if c.name not in slot.ends and c != named
         ]
         since_s = self._seen_since_s(slot, others)
-        nodes = {c.node for c in others}
-        is_clear = self.situation.is_clear(nodes, since_s)
-        if (others or slot.node is None) and not is_clear:
+        is_clear = self.situation.is_clear({c.node for c in others}, since_s)
+        both_clear = is_clear and self.situation.is_clear({slot.node or ""}, since_s)
+        if slot.handover:
+            self._due.add(slot.uid, self.situation.now + AGAIN_S)
+        elif (others or slot.node is None) and not is_clear:
             self._due.add(slot.uid, self.situation.clear_at_s(since_s))
         if slot.node is None or self.situation.must_move(slot, service):
             if others and is_clear:
-                self._settle_on(slot, service, others, "taken back")
+                self._slots.settle_on(slot, service, others, "taken back")
             elif not others and (slot.node is not None or is_clear):
                 # One that waits may be running on a node that has just come back.
                 self.place(slot.uid, slot.slot, self.situation.why_lost(slot))
         elif slot.handover and others and self.situation.is_lost(slot.node):
             if is_clear:
-                self._settle_on(slot, service, others, "taken back")
+                self._slots.settle_on(slot, service, others, "taken back")
         elif slot.handover and not (others and stops_first(service)):
-            self._hand_over(slot, service, named, others)
-        elif others and self.situation.is_clear({*nodes, slot.node}, since_s):
+            self.moves.follow(slot, service, named, others, is_clear=both_clear)
+        elif others and both_clear:
             running = [named] if named is not None and named.is_up else []
-            self._settle_on(slot, service, running + others, "healed")
+            self._slots.settle_on(slot, service, running + others, "healed")
 
     def _seen_since_s(self, slot: SlotRecord, others: list[Container]) -> float:
         """Return since when this node has seen just these containers contest a slot.
@@ -313,163 +288,9 @@ class Reconciler:
             contested[slot.slot] = names, self.situation.now
         return contested[slot.slot][1]
 
-    def _hand_over(
-        self,
-        slot: SlotRecord,
-        service: Service,
-        named: Container | None,
-        others: list[Container],
-    ) -> None:
-        """End the old instance once the new one is ready, or has done its job."""
-        taken_over = (
-            named is not None
-            and (named.is_ready or has_ended(named))
-            and self.situation.is_reached(named.node)
-        )
-        if named is not None and taken_over:
-            ends = self.situation.still_there(
-                slot, (*slot.ends, *(c.name for c in others))
-            )
-            text = f"slot {slot.slot} is taken over by {named.name}"
-            entry = self._note(
-                "taken over", text, service, slot.uid, slot.slot, slot.cause
-            )
-            self._write(attrs.evolve(slot, ends=ends, handover=False, cause=entry))
-        elif not stops_first(service) and not any(
-            c != named for c in self.view.in_slot(slot.uid, slot.slot)
-        ):
-            self._write(attrs.evolve(slot, handover=False))  # there is nothing to end
-
-    def _settle_on(
-        self, slot: SlotRecord, service: Service, found: list[Container], how: str
-    ) -> None:
-        """Choose among the containers that run in one slot; the others are to end.
-
-        The healthy first, then the lowest generation, then the node's name; where a
-        majority decides, what it decided. A new decision: nobody stops a container
-        because of one that is older than the reunion.
-        """
-
-        def order(container: Container) -> tuple[bool, bool, int, str]:
-            decided = stops_first(service) and is_named(slot, container)
-            return (
-                not decided,
-                not container.is_ready,
-                container.generation,
-                container.node,
-            )
-
-        ranked = sorted(found, key=order)
-        stays, rest = ranked[0], ranked[1:]
-        ends = self.situation.still_there(slot, (*slot.ends, *(c.name for c in rest)))
-        text = f"slot {slot.slot} {how}: {stays.name} stays"
-        if rest:
-            text += f", {', '.join(c.name for c in rest)} ends"
-        entry = self._note(
-            "heal" if rest else "placed",
-            text,
-            service,
-            slot.uid,
-            slot.slot,
-            self._verdicts.entry(stays.node) or slot.cause,
-        )
-        # Nodes of protocol 1 know of no container but that of the generation itself,
-        # and pass a record on without the rest.
-        knows_made = all(head.protocol > 1 for head in self.view.nodes)
-        self._write(
-            attrs.evolve(
-                slot,
-                node=stays.node,
-                generation=(
-                    self.situation.next_generation(slot)
-                    if knows_made
-                    else stays.generation
-                ),
-                made=stays.generation if knows_made else 0,
-                ends=tuple(name for name in ends if name != stays.name),
-                handover=False,
-                done=False,
-                wanted=True,
-                cause=entry,
-            )
-        )
-
-    def _relocate(self, record: ServiceRecord, service: Service) -> None:
-        """Begin to move one slot from where it is not to stay, none while one moves."""
-        wanted = [s for s in self.view.slots(record.uid) if s.wanted]
-        if any(slot.handover for slot in wanted):
-            return
-        for slot in wanted:
-            if slot.node is None or not self.situation.is_movable(slot, service):
-                continue
-            if self._verdicts.status(slot.node) is not Status.ALIVE:
-                continue
-            if self._drain(slot, service, slot.node) or self._rescue(slot, service):
-                return
-
-    def _drain(self, slot: SlotRecord, service: Service, node: str) -> bool:
-        """Begin to move a slot from a drained node; tell whether it was."""
-        if not self.view.is_drained(node):
-            return False
-        other, decision = (
-            self.places.best(service, slot.uid),
-            self.view.node_record(node),
-        )
-        return other is not None and bool(
-            self.move(slot, other, decision.cause if decision else "")
-        )
-
-    def _rescue(self, slot: SlotRecord, service: Service) -> bool:
-        """Begin to fill a slot anew on its node, if what fills it cannot be reached.
-
-        The node has room for it: what fills it now is to end.
-        """
-        named = self.situation.named(slot)
-        if named is None or not (named.is_up and named.is_stranded):
-            return False
-        text = f"slot {slot.slot} is filled anew on {named.node}: {named.reason}"
-        self._move(slot, service, named.node, text, slot.cause)
-        return True
-
-    def _is_rested(self, slot: SlotRecord) -> bool:
-        """Tell whether this node did not write about a slot just now.
-
-        Nodes that differ on who lives may undo each other's decisions for a while: not
-        as fast as messages pass.
-        """
-        written_s = self._written_s.get(slot.key)
-        if written_s is None:
-            return True
-        if self.situation.now < written_s + REST_S:
-            self._due.add(slot.uid, written_s + REST_S)
-            return False
-        del self._written_s[slot.key]
-        return True
-
-    def _note(
-        self, kind: str, text: str, service: Service, uid: str, slot: int, cause: str
-    ) -> str:
-        return self._out.note(
-            kind,
-            f"{service.name}: {text}",
-            service=service.name,
-            uid=uid,
-            slot=slot,
-            cause=cause,
-        )
-
-    def _write(self, slot: SlotRecord) -> SlotRecord:
-        self._written_s[slot.key] = self.situation.now
-        return self._pen.write(slot)
-
 
 def _blank(uid: str, number: int, generation: int = 0) -> SlotRecord:
     """Return the record of a slot that nothing was decided about."""
     return SlotRecord(
         uid=uid, slot=number, revision=0, writer="", generation=generation, node=None
     )
-
-
-def given_up(slot: SlotRecord, cause: str) -> SlotRecord:
-    """Return the record by which a slot is given up."""
-    return attrs.evolve(slot, wanted=False, node=None, handover=False, cause=cause)

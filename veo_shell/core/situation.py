@@ -197,6 +197,16 @@ class Situation:
                 return container
         return None
 
+    def drain_cause(self, node: str) -> str:
+        """Return the journal's id of the decision by which a node is drained."""
+        record = self.view.node_record(node)
+        return record.cause if record is not None and record.drained else ""
+
+    def stuck(self, slot: SlotRecord, node: str) -> dict[str, str]:
+        """Return where a slot could not go since its node was drained, and why."""
+        decision = self.drain_cause(node)
+        return {s.node: s.reason for s in slot.stuck if s.decision == decision}
+
     def still_there(self, slot: SlotRecord, names: tuple[str, ...]) -> tuple[str, ...]:
         """Leave out what is gone, and what is on nodes that are not reached.
 

@@ -1,0 +1,281 @@
+"""How an instance moves: the new one first, and back where that cannot be.
+
+A new one has taken over once it has been ready for a moment, so that one which ends at
+once does not count. It cannot where it has failed for good, or still fails or is
+unhealthy after `handover_s`: by then it was tried seven times, as the delays between
+the tries double. Getting an image, and health checks that have not decided yet, may
+take longer: `begin_s`. Then the slot goes to the next node that fits, and back to the
+container that runs if there is none; its record tells where it could not go and why.
+That is not tried again by itself: each try costs a majority service its only instance.
+Another `drain` tries again, and so does a node that has just come. What is filled anew
+where it is, as nothing reaches it, has nothing to go back to, and is tried on and on.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from veo_shell.core.model import (
+    Container,
+    Service,
+    ServiceRecord,
+    SlotRecord,
+    State,
+    Status,
+    Stuck,
+)
+from veo_shell.core.places import Places
+from veo_shell.core.situation import Situation, has_ended, stops_first
+from veo_shell.core.slots import Slots
+
+FAILING = frozenset({State.BACKOFF, State.UNHEALTHY})
+
+
+@attrs.define
+class _Move:
+    """A hand-over as this node has seen it: since when, and since when it is ready."""
+
+    generation: int
+    begun_s: float
+    ready_s: float | None = None
+    restarts: int = 0
+
+
+class Moves:
+    """Begins hand-overs, and ends them one way or the other."""
+
+    def __init__(self, situation: Situation, places: Places, slots: Slots) -> None:
+        self._situation = situation
+        self._view = situation.view
+        self._places = places
+        self._slots = slots
+        self._seen: dict[str, dict[int, _Move]] = {}
+
+    def forget(self, uid: str) -> None:
+        """Know nothing any more of a service's hand-overs."""
+        self._seen.pop(uid, None)
+
+    def begin(
+        self,
+        slot: SlotRecord,
+        node: str,
+        cause: str,
+        operation: str = "",
+        drained_from: str = "",
+    ) -> SlotRecord | None:
+        """Have a slot filled on another node, and then no more on its own."""
+        service = self._view.spec(slot.uid)
+        assert service is not None
+        ranked = {c.node: c for c in self._places.candidates(service, slot.uid)}
+        if node not in ranked or not ranked[node].fits or slot.node is None:
+            return None
+        text = f"slot {slot.slot} moves from {slot.node} to {node}"
+        entry = self._slots.note("moved", text, service, slot.uid, slot.slot, cause)
+        operation = operation or slot.operation
+        to = attrs.evolve(
+            slot, operation=operation, drained_from=drained_from, handover=True
+        )
+        return self._send(to, service, node, entry)
+
+    def relocate(self, record: ServiceRecord, service: Service) -> None:
+        """Begin to move one slot from where it is not to stay, none while one moves."""
+        wanted = [s for s in self._view.slots(record.uid) if s.wanted]
+        if any(slot.handover for slot in wanted):
+            return
+        for slot in wanted:
+            if slot.node is None or not self._situation.is_movable(slot, service):
+                continue
+            if self._situation.verdicts.status(slot.node) is not Status.ALIVE:
+                continue
+            if self._drain(slot, service, slot.node) or self._rescue(slot, service):
+                return
+
+    def _drain(self, slot: SlotRecord, service: Service, source: str) -> bool:
+        """Begin to move a slot from a drained node; tell whether it was."""
+        if not self._view.is_drained(source):
+            return False
+        refused = self._situation.stuck(slot, source)
+        node = self._places.best(service, slot.uid, without=refused)
+        cause = self._situation.drain_cause(source)
+        return node is not None and bool(
+            self.begin(slot, node, cause, drained_from=source)
+        )
+
+    def _rescue(self, slot: SlotRecord, service: Service) -> bool:
+        """Begin to fill a slot anew on its node, if what fills it cannot be reached.
+
+        The node has room for it: what fills it now is to end.
+        """
+        named = self._situation.named(slot)
+        if named is None or not (named.is_up and named.is_stranded):
+            return False
+        text = f"slot {slot.slot} is filled anew on {named.node}: {named.reason}"
+        entry = self._slots.note(
+            "moved", text, service, slot.uid, slot.slot, slot.cause
+        )
+        to = attrs.evolve(slot, handover=True)
+        self._send(to, service, named.node, entry)
+        return True
+
+    def follow(
+        self,
+        slot: SlotRecord,
+        service: Service,
+        named: Container | None,
+        others: list[Container],
+        *,
+        is_clear: bool,
+    ) -> None:
+        """End a hand-over: taken over, taken back, or tried on another node.
+
+        `others` run in the slot too; `is_clear`: what is seen of all can be trusted.
+        """
+        move = self._move(slot, named)
+        is_rescue = bool(others) and all(c.node == slot.node for c in others)
+        in_slot = self._view.in_slot(slot.uid, slot.slot)
+        is_alone = not any(c != named for c in in_slot)
+        if named is not None and (
+            (is_rescue and has_ended(named))
+            or self._has_taken_over(move, named, is_alone=is_alone)
+        ):
+            self._end(slot, service, named, others)
+        elif self._is_called_off(slot) and others:
+            if is_clear:
+                self._take_back(slot, service, named, others, "it is drained no more")
+        elif is_alone and not stops_first(service):
+            self._slots.write(attrs.evolve(slot, handover=False, drained_from=""))
+        elif reason := self._why_failed(move, named):
+            failed = self._stuck(slot, reason)
+            if stops_first(service):
+                if self._situation.is_reached(failed.node or ""):
+                    self._go_on(failed, service, reason)
+            elif others and is_clear and not is_rescue:
+                why = f"{slot.node}: {reason}"
+                self._take_back(failed, service, named, others, why)
+
+    # What is seen
+
+    def _move(self, slot: SlotRecord, named: Container | None) -> _Move:
+        """Return what this node has seen of a hand-over, up to now."""
+        now, seen = self._situation.now, self._seen.setdefault(slot.uid, {})
+        move = seen.get(slot.slot)
+        if move is None or move.generation != slot.generation:
+            seen[slot.slot] = move = _Move(slot.generation, now)
+        if named is None or not named.is_ready:
+            move.ready_s = None
+        elif move.ready_s is None or move.restarts != named.restarts:
+            move.ready_s, move.restarts = now, named.restarts
+        return move
+
+    def _has_taken_over(self, move: _Move, named: Container, *, is_alone: bool) -> bool:
+        """Tell whether the new one is ready, and stays so, or has done its job."""
+        if not self._situation.is_reached(named.node):
+            return False
+        if named.state is State.EXITED or (is_alone and named.is_ready):
+            return True
+        steady_s = self._situation.verdicts.timing.steady_s
+        return move.ready_s is not None and (
+            self._situation.now - move.ready_s >= steady_s
+        )
+
+    def _is_called_off(self, slot: SlotRecord) -> bool:
+        return bool(slot.drained_from) and not self._view.is_drained(slot.drained_from)
+
+    def _why_failed(self, move: _Move, named: Container | None) -> str:
+        """Return why the new one cannot take over, "" while it may."""
+        timing = self._situation.verdicts.timing
+        for_s = self._situation.now - move.begun_s
+        if named is not None and (
+            named.state is State.FAILED
+            or (named.state in FAILING and for_s >= timing.handover_s)
+        ):
+            return named.reason or f"it is {named.state.value}"
+        if for_s >= timing.begin_s and (named is None or not named.is_ready):
+            state = named.state.value if named is not None else "not there"
+            return f"it is {state} after {timing.begin_s:g} s"
+        return ""
+
+    # What is written
+
+    def _send(
+        self, slot: SlotRecord, service: Service, node: str, entry: str
+    ) -> SlotRecord:
+        """Have a slot filled by a new container on a node."""
+        old = self._situation.named(slot)
+        ends = (*slot.ends, old.name) if old and stops_first(service) else slot.ends
+        return self._slots.write(
+            attrs.evolve(
+                slot,
+                node=node,
+                generation=self._situation.next_generation(slot),
+                made=0,
+                ends=self._situation.still_there(slot, ends),
+                done=False,
+                cause=entry,
+            )
+        )
+
+    def _end(
+        self,
+        slot: SlotRecord,
+        service: Service,
+        named: Container,
+        others: list[Container],
+    ) -> None:
+        """End the old instance: the new one is ready, or has done its job."""
+        ends = (*slot.ends, *(c.name for c in others))
+        text = f"slot {slot.slot} is taken over by {named.name}"
+        entry = self._slots.note(
+            "taken over", text, service, slot.uid, slot.slot, slot.cause
+        )
+        self._slots.write(
+            attrs.evolve(
+                slot,
+                ends=self._situation.still_there(slot, ends),
+                handover=False,
+                drained_from="",
+                stuck=(),
+                cause=entry,
+            )
+        )
+
+    def _stuck(self, slot: SlotRecord, reason: str) -> SlotRecord:
+        """Return a slot's record that tells where it could not go."""
+        assert slot.node is not None
+        decision = self._situation.drain_cause(slot.drained_from)
+        before = [s for s in slot.stuck if s.decision == decision]
+        here = Stuck(node=slot.node, reason=reason, decision=decision)
+        return attrs.evolve(slot, stuck=(*before, here))
+
+    def _take_back(
+        self,
+        slot: SlotRecord,
+        service: Service,
+        named: Container | None,
+        others: list[Container],
+        why: str,
+    ) -> None:
+        """Have the container that runs go on; `drain` tries the next node."""
+        if named is not None:
+            slot = attrs.evolve(slot, ends=(*slot.ends, named.name))
+        how = f"cannot move ({why}) and is taken back"
+        self._slots.settle_on(slot, service, others, how)
+
+    def _go_on(self, slot: SlotRecord, service: Service, reason: str) -> None:
+        """Try the next node, or the one that it left: its old instance is gone."""
+        tried, source = {s.node for s in slot.stuck}, slot.drained_from
+        node = self._places.best(service, slot.uid, without=tried)
+        is_over = node is None
+        if node is None and self._situation.is_reached(source):
+            node = source
+        text = f"slot {slot.slot} cannot run on {slot.node}: {reason}"
+        text += f"; moves to {node}" if node is not None else "; stays there"
+        entry = self._slots.note(
+            "moved", text, service, slot.uid, slot.slot, slot.cause
+        )
+        if is_over:
+            slot = attrs.evolve(slot, handover=False, drained_from="")
+        if node is None:
+            self._slots.write(attrs.evolve(slot, cause=entry))
+        else:
+            self._send(slot, service, node, entry)

@@ -1,0 +1,169 @@
+"""How far what an operator asked for has come: what is under way, what stays and why.
+
+Functions of what a node knows now; who waits for something asks them again and again.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from veo_shell.core.membership import AWAY, GONE
+from veo_shell.core.model import (
+    Container,
+    Restart,
+    Service,
+    SlotRecord,
+    State,
+    Status,
+)
+from veo_shell.core.places import refusals
+from veo_shell.core.reconcile import Reconciler
+from veo_shell.core.situation import Situation, is_named
+
+BEGINNING = frozenset({State.PENDING, State.CREATING, State.STARTING})
+
+
+@attrs.frozen(kw_only=True)
+class Draining:
+    """What is `pending` until a node is drained, and what `stays` there anyhow."""
+
+    pending: tuple[str, ...] = ()
+    stays: tuple[str, ...] = ()
+
+
+def draining(reconciler: Reconciler, node: str) -> Draining:
+    """Return how far it is that a node's work moves away; a line for each instance."""
+    situation, view = reconciler.situation, reconciler.view
+    status = situation.verdicts.status(node)
+    slots = list(view.assigned(node))
+    if status in GONE or view.head(node) is None:
+        return Draining()
+    if status in AWAY and slots:
+        text = f"{node} is {status.value}: its work moves when it is back, or is dead"
+        return Draining(stays=(text,))
+    pending = [] if status is Status.ALIVE else [f"{node} is {status.value}"]
+    stays = []
+    for slot in slots:
+        service = view.spec(slot.uid)
+        assert service is not None
+        if slot.handover:  # it is on its way here, and then away
+            pending.append(f"{_label(slot, service)} is on the move")
+        elif why := _why_it_stays(reconciler, slot, service):
+            stays.append(f"{_label(slot, service)} stays on {node}: {why}")
+        else:
+            pending.append(f"{_label(slot, service)} waits for its turn")
+    pending += _leaving(situation, node)
+    return Draining(pending=tuple(pending), stays=tuple(stays))
+
+
+def moving(situation: Situation, uid: str, number: int) -> tuple[str, ...]:
+    """Return what is pending until a slot is filled at its place alone."""
+    slot, service = situation.view.slot(uid, number), situation.view.spec(uid)
+    if slot is None or service is None or not slot.wanted:
+        return ()
+    if slot.handover:
+        return (_begins(situation, slot, service),)
+    held = situation.view.in_slot(uid, number)
+    ending = (c for c in held if not is_named(slot, c))
+    return tuple(f"{c.name} stops" for c in ending if situation.is_reached(c.node))
+
+
+def scaling(situation: Situation, uid: str, replicas: int) -> tuple[str, ...]:
+    """Return what is pending until a service has as many instances as it can have."""
+    view = situation.view
+    service = view.spec(uid)
+    wanted = [slot for slot in view.slots(uid) if slot.wanted]
+    if service is None:
+        return ()
+    if len(wanted) != replicas:
+        return (f"{len(wanted)} of {replicas} slots are there",)
+    numbers = {slot.slot for slot in wanted}
+    named = {slot.key: situation.named(slot) for slot in wanted if slot.node}
+    begin = [
+        _begins(situation, slot, service)
+        for slot in wanted
+        if slot.node and _is_beginning(named[slot.key])
+    ]
+    surplus = (c for c in view.instances(uid) if c.slot not in numbers)
+    ends = [f"{c.name} stops" for c in surplus if situation.is_reached(c.node)]
+    return (*begin, *ends)
+
+
+def why_not_remove(situation: Situation, node: str) -> str:
+    """Return why a node cannot be removed in order now, "" if it can."""
+    status = situation.verdicts.status(node)
+    if status not in AWAY:
+        return ""
+    return (
+        f"{node} is {status.value}, and its containers may run on: start it, or wait "
+        f"until it is dead; remove_node({node!r}, force=True) has its work started "
+        "elsewhere now, whatever still runs there"
+    )
+
+
+def why_not_leave(situation: Situation, node: str) -> str:
+    """Return why a node must not leave the cluster, "" if it may.
+
+    The last one would end its services, and set aside what is known of them.
+    """
+    others = [n for n in situation.verdicts.coordinators() if n != node]
+    names = sorted({r.service.name for r in situation.view.services() if r.service})
+    if others or not names:
+        return ""
+    return (
+        f"{node} is the last node that lives: nothing could take over "
+        f"{', '.join(names)}. `veo stop` ends the node and leaves its containers "
+        "running; container_sup.remove_service ends a service"
+    )
+
+
+def _why_it_stays(reconciler: Reconciler, slot: SlotRecord, service: Service) -> str:
+    """Return why a slot is not moved away from its node, "" if it is to be."""
+    assert slot.node is not None
+    if service.restart is Restart.NEVER:
+        return "it is a job (restart: never)"
+    if not reconciler.situation.is_movable(slot, service):
+        return "it has ended"
+    ranked = reconciler.places.candidates(service, slot.uid)
+    fits = [c.node for c in ranked if c.fits]
+    stuck = reconciler.situation.stuck(slot, slot.node)
+    if not set(fits) <= set(stuck):
+        return ""
+    failed = "; ".join(f"{n} could not take it over: {stuck[n]}" for n in fits)
+    others = [c for c in ranked if not c.fits and c.node != slot.node]
+    return failed or f"it fits nowhere else: {refusals(others)}"
+
+
+def _leaving(situation: Situation, node: str) -> list[str]:
+    """Return what is on its way from a node, and what stops there."""
+    view, found = situation.view, []
+    for record in view.services():
+        assert record.service is not None
+        for slot in view.slots(record.uid):
+            if slot.handover and slot.node != node and _is_from(situation, slot, node):
+                found.append(_begins(situation, slot, record.service))
+    for container in view.containers(node):
+        held = view.slot(container.uid, container.slot)
+        is_to = held is not None and container.name in held.ends
+        if is_to or container.state is State.STOPPING:
+            found.append(f"{container.name} stops")
+    return found
+
+
+def _is_from(situation: Situation, slot: SlotRecord, node: str) -> bool:
+    held = situation.view.in_slot(slot.uid, slot.slot)
+    return slot.drained_from == node or any(c.node == node for c in held)
+
+
+def _begins(situation: Situation, slot: SlotRecord, service: Service) -> str:
+    named = situation.named(slot)
+    said = f" ({named.state.value} {named.reason}".rstrip() + ")" if named else ""
+    return f"{_label(slot, service)} begins on {slot.node}{said}"
+
+
+def _is_beginning(container: Container | None) -> bool:
+    return container is None or container.state in BEGINNING
+
+
+def _label(slot: SlotRecord, service: Service) -> str:
+    return f"{service.name} slot {slot.slot}"

@@ -1,0 +1,128 @@
+"""Writes the records of slots, each with the entry in the journal that says why."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from veo_shell.core.model import Container, Service, SlotRecord
+from veo_shell.core.outbox import Outbox
+from veo_shell.core.pen import Pen
+from veo_shell.core.situation import Situation, is_named, stops_first
+
+REST_S = 0.5
+"""A slot that was just decided about is not looked at again for so long."""
+
+
+class Slots:
+    """What a coordinator decides about slots with."""
+
+    def __init__(self, situation: Situation, pen: Pen, out: Outbox) -> None:
+        self._situation = situation
+        self._pen = pen
+        self._out = out
+        self._written_s: dict[str, float] = {}
+
+    def note(
+        self, kind: str, text: str, service: Service, uid: str, slot: int, cause: str
+    ) -> str:
+        """Note a decision in the journal; return the entry's id."""
+        return self._out.note(
+            kind,
+            f"{service.name}: {text}",
+            service=service.name,
+            uid=uid,
+            slot=slot,
+            cause=cause,
+        )
+
+    def write(self, slot: SlotRecord) -> SlotRecord:
+        """Have a slot's record stand."""
+        self._written_s[slot.key] = self._situation.now
+        return self._pen.write(slot)
+
+    def rested_at_s(self, slot: SlotRecord) -> float:
+        """Return from when on a slot is looked at, which this node wrote about.
+
+        Nodes that differ on who lives may undo each other's decisions for a while: not
+        as fast as messages pass.
+        """
+        rested_s = self._written_s.get(slot.key, -math.inf) + REST_S
+        if rested_s <= self._situation.now:
+            self._written_s.pop(slot.key, None)
+        return rested_s
+
+    def settle_on(
+        self, slot: SlotRecord, service: Service, found: list[Container], how: str
+    ) -> None:
+        """Choose among the containers that run in one slot; the others are to end.
+
+        The healthy first, then the lowest generation, then the node's name; where a
+        majority decides, what it decided. A new decision: nobody stops a container
+        because of one that is older than the reunion.
+        """
+
+        def order(container: Container) -> tuple[bool, bool, int, str]:
+            decided = stops_first(service) and is_named(slot, container)
+            return (
+                not decided,
+                not container.is_ready,
+                container.generation,
+                container.node,
+            )
+
+        ranked = sorted(found, key=order)
+        stays, rest = ranked[0], ranked[1:]
+        ends = (*slot.ends, *(c.name for c in rest))
+        text = f"slot {slot.slot} {how}: {stays.name} stays"
+        if rest:
+            text += f", {', '.join(c.name for c in rest)} ends"
+        entry = self.note(
+            "heal" if rest else "placed",
+            text,
+            service,
+            slot.uid,
+            slot.slot,
+            self._situation.verdicts.entry(stays.node) or slot.cause,
+        )
+        self._name(slot, stays, ends, entry)
+
+    def _name(
+        self, slot: SlotRecord, stays: Container, ends: tuple[str, ...], entry: str
+    ) -> None:
+        """Have a slot's record name a container that runs, and others that end."""
+        situation = self._situation
+        # Nodes of protocol 1 know of no container but that of the generation itself,
+        # and pass a record on without the rest.
+        knows_made = all(head.protocol > 1 for head in situation.view.nodes)
+        there = situation.still_there(slot, ends)
+        self.write(
+            attrs.evolve(
+                slot,
+                node=stays.node,
+                generation=(
+                    situation.next_generation(slot) if knows_made else stays.generation
+                ),
+                made=stays.generation if knows_made else 0,
+                ends=tuple(name for name in there if name != stays.name),
+                handover=False,
+                drained_from="",
+                done=False,
+                wanted=True,
+                cause=entry,
+            )
+        )
+
+
+def given_up(slot: SlotRecord, cause: str) -> SlotRecord:
+    """Return the record by which a slot is given up."""
+    return attrs.evolve(
+        slot,
+        wanted=False,
+        node=None,
+        handover=False,
+        drained_from="",
+        stuck=(),
+        cause=cause,
+    )
