@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 import attrs
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REWATCH_S = 1.0
+
+Work = Callable[[], Coroutine[None, None, Event]]
 
 
 class ContainerMonitor:
@@ -97,7 +99,7 @@ class ContainerMonitor:
             made = await self._engine.create(order.name, config)
             return ContainerCreated(name=order.name, container_id=made)
 
-        self._order(order.name, work())
+        self._order(order.name, work)
 
     def start(self, order: StartContainer) -> None:
         """Start a container."""
@@ -106,7 +108,7 @@ class ContainerMonitor:
             seen = await self._engine.start(order.container_id)
             return StartAnswered(name=order.name, observed=seen)
 
-        self._order(order.name, work())
+        self._order(order.name, work)
 
     def discard(self, order: DiscardContainer) -> None:
         """Stop and remove a container."""
@@ -115,7 +117,7 @@ class ContainerMonitor:
             await self._engine.discard(order.container_id, order.timeout_s)
             return ContainerDiscarded(name=order.name)
 
-        self._order(order.name, work())
+        self._order(order.name, work)
 
     def after(self, order: After) -> None:
         """Tell the core when a time is over; a later order for a name replaces it."""
@@ -129,12 +131,12 @@ class ContainerMonitor:
         self._timers.pop(name, None)
         self._node.feed(TimerDue(name=name))
 
-    def _order(self, name: str, work: Coroutine[None, None, Event]) -> None:
+    def _order(self, name: str, work: Work) -> None:
         self._node.spawn(self._carry_out(name, work), f"order for {name}")
 
-    async def _carry_out(self, name: str, work: Coroutine[None, None, Event]) -> None:
+    async def _carry_out(self, name: str, work: Work) -> None:
         try:
-            event = await work
+            event = await work()
         except EngineError as exc:
             logger.warning("%s: %s", name, exc)
             event = EngineFailed(name=name, reason=str(exc))
