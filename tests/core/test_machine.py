@@ -826,6 +826,24 @@ def test_a_node_that_leaves_stops_its_own_and_they_run_elsewhere_at_once() -> No
     assert voters == ["tres@tres", "uno@uno"]
 
 
+@pytest.mark.parametrize("left", [True, False], ids=["leaves", "pauses"])
+def test_of_two_nodes_a_majority_service_runs_on_where_the_other_one_leaves(
+    left: bool,
+) -> None:
+    """Who left counts no more; who is paused does, and its containers may run."""
+    world = World("uno@uno", "dos@dos")
+    most = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY, hosts=("uno@uno",))
+    add(world["uno@uno"], most)
+    world.run_until(lambda: ready(world, 1))
+    world.run(3)
+    own = world["dos@dos"].machine.own
+    goodbye = Farewell(node=own.node, boot_id=own.boot_id, left=left, for_s=60.0)
+    world["uno@uno"].ask(ev.Asked(operation="f", message=goodbye))
+    world["dos@dos"].kill()
+    world.run(10)
+    assert world.running("web") == (["uno@uno"] if left else [])
+
+
 def test_a_drained_node_is_left_empty_and_dns_never_is() -> None:
     world = three()
     anywhere(world)
