@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import attrs
@@ -116,6 +120,49 @@ async def test_a_node_told_to_join_itself_by_name_waits_for_nobody(
         cluster.addresses["itself"] = "localhost"
         uno = await cluster.boot("uno", "itself")
         assert uno.machine.is_settled
+
+
+SILENT_DNS = """
+import asyncio, pathlib, socket, sys
+from tests.fake_cluster import fake_cluster
+from veo_shell import daemon
+
+async def main():
+    async with fake_cluster(pathlib.Path(sys.argv[1]), "uno") as cluster:
+        join = cluster["uno"].node_monitor.join
+        hosts = ("a.example", "b.example", "c.example", "localhost")
+        tries = await asyncio.gather(*map(join, hosts), return_exceptions=True)
+    print(*tries, sep="\\n")
+
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+    silent.bind(("127.0.0.1", 53))
+    daemon._run_loop(main())
+"""
+
+
+def test_dns_that_is_silent_holds_up_nobody(tmp_path: Path) -> None:
+    """Neither the node as it ends, for minutes, nor names that are in its hosts."""
+    if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("unshare"):
+        pytest.skip("needs root, ip and unshare")
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    script = (
+        'mount --bind "$1/resolv.conf" /etc/resolv.conf && ip link set lo up && '
+        'exec "$0" -c "$2" "$1"'
+    )
+    code = (sys.executable, str(tmp_path), SILENT_DNS)
+    done = subprocess.run(
+        ("unshare", "--net", "--mount", "bash", "-c", script, *code),
+        capture_output=True,
+        text=True,
+        timeout=9,  # one resolver's time is 10 s
+        check=False,
+    )
+    if "not permitted" in done.stderr or "permission denied" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert (done.returncode, done.stderr) == (0, "")
+    *unknown, localhost = done.stdout.splitlines()
+    assert unknown == [f"no address of {x}.example in 2 s" for x in "abc"]
+    assert "no address" not in localhost
 
 
 async def test_a_node_that_comes_back_elsewhere_is_followed(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 from veo_shell.core.commands import Introduce
 from veo_shell.core.events import RefusedEntry, Welcomed
@@ -151,13 +153,42 @@ class Joining:
 
 async def _address_of(host: str) -> str:
     """Return the IP address of a host, its IPv4 one if it has both."""
-    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(LOOK_UP_S):
-            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            found = await _look_up(host)
     except TimeoutError as exc:
         raise PeerUnreachable(f"no address of {host} in {LOOK_UP_S:g} s") from exc
     except OSError as exc:
         raise PeerUnreachable(f"no address of {host}: {exc.strerror or exc}") from exc
     best = min(found, key=lambda info: info[0] != socket.AF_INET)
     return str(best[4][0])
+
+
+async def _look_up(host: str) -> list[Any]:
+    """Ask DNS in a thread that nobody waits for.
+
+    The loop's own has few at a time, begins those given up too, and waits for all as
+    it closes: where DNS is silent, `veo stop` would wait for minutes.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[Any]] = loop.create_future()
+
+    def tell(found: list[Any] | OSError) -> None:
+        if answer.done():  # given up
+            return
+        if isinstance(found, OSError):
+            answer.set_exception(found)
+        else:
+            answer.set_result(found)
+
+    def ask() -> None:
+        found: list[Any] | OSError
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except OSError as exc:
+            found = exc
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the node ended
+            loop.call_soon_threadsafe(tell, found)
+
+    threading.Thread(target=ask, name=f"look up {host}", daemon=True).start()
+    return await answer
