@@ -238,7 +238,7 @@ class NodeMonitor:
     async def leave(self) -> Written:
         """Take this node out of the cluster: its work moves at once, then it ends.
 
-        When it is started again it joins afresh.
+        Started again it is a member again, with what the others know by then.
 
         Raises:
             ServiceError: nobody is left to take over what it runs.
