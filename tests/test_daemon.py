@@ -742,7 +742,9 @@ def test_a_node_that_was_removed_joins_afresh(nodes: Nodes) -> None:
     dos.up("--join", uno.address)
     dos.kill()
     eventually(lambda: statuses(uno)["dos@dos"] in ("down", "dead"))
-    assert uno.attach("-c", "node_monitor.remove_node('dos@dos')").status == 0
+    assert (
+        uno.attach("-c", "node_monitor.remove_node('dos@dos', force=True)").status == 0
+    )
     said = dos.start("--join", uno.address)
     assert said.status == 0
     [line] = said.err.splitlines()
