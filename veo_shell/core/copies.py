@@ -10,6 +10,7 @@ import itertools
 import math
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ import attrs
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Answer, AskCopy, Refuse
 from veo_shell.core.membership import Membership
-from veo_shell.core.model import Record
+from veo_shell.core.model import NodeDocument, Record
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.view import View
 from veo_shell.errors import StoreError, VeoError
@@ -129,38 +130,36 @@ class Copies:
 
     def _ask(self, operation: str, pending: _Pending, count: int) -> None:
         """Ask so many more, in an order that spreads the work."""
-        peers = self._peers()
-        first = zlib.crc32(operation.encode()) % (len(peers) or 1)
-        others = (p for p in peers[first:] + peers[:first] if p not in pending.asked)
-        for peer in itertools.islice(others, count):
-            head = self._view.head(peer)
-            assert head is not None
-            pending.asked.add(peer)
+        living = self._members.alive()
+        first = zlib.crc32(operation.encode()) % len(living)
+        in_turn = self._able(living[first:] + living[:first])
+        others = (head for head in in_turn if head.node not in pending.asked)
+        for head in itertools.islice(others, count):
+            pending.asked.add(head.node)
             self._out.order(
                 AskCopy(
                     operation=operation,
-                    peer=peer,
+                    peer=head.node,
                     address=head.address,
                     mesh_port=head.mesh_port,
                     records=pending.records,
                 )
             )
 
-    def _peers(self) -> list[str]:
-        """Return the peers that can keep a copy, in order of name."""
-        heads = (self._view.head(node) for node in self._members.alive())
-        return [
-            head.node
-            for head in heads
-            if head is not None
-            and head.node != self._out.node
-            and head.protocol > 1
-            and not head.disk_trouble
-        ]
+    def _able(self, nodes: list[str]) -> Iterator[NodeDocument]:
+        """Yield the peers among these that can keep a copy."""
+        for head in map(self._view.head, nodes):
+            if (
+                head is not None
+                and head.node != self._out.node
+                and head.protocol > 1
+                and not head.disk_trouble
+            ):
+                yield head
 
     def _look(self, now: float) -> None:
         limit_s = self._members.timing.copy_s
-        is_alone = bool(self._pending) and not self._peers()
+        is_alone = not any(self._able(self._members.alive()))
         for operation, pending in list(self._pending.items()):
             late = now - pending.begun_s >= limit_s
             if self._saved < pending.ticket:

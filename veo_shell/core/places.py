@@ -17,8 +17,8 @@ class Places:
         self._view = situation.view
         self._states_seen = -1, -1
         self._node_states: list[NodeState] = []
-        # Of one service, the last that was placed: its replicas come in a row.
-        self._fitting: dict[Service, list[NodeState]] = {}
+        # By all that `unfit` looks at of a service.
+        self._fitting: dict[tuple[tuple[str, ...], ...], list[NodeState]] = {}
 
     def candidates(self, service: Service, uid: str) -> list[Candidate]:
         """Rank all nodes for one more instance of a service."""
@@ -38,10 +38,10 @@ class Places:
         if not self._situation.may_decide(service):
             return None
         states = self._states()
-        if service not in self._fitting:
-            able = [state for state in states if unfit(service, state) is None]
-            self._fitting = {service: able}
-        fitting = self._fitting[service]
+        asked = service.hosts, service.roles
+        if asked not in self._fitting:
+            self._fitting[asked] = [s for s in states if unfit(service, s) is None]
+        fitting = self._fitting[asked]
         if without:
             fitting = [state for state in fitting if state.node not in without]
         return best(service, uid, fitting)

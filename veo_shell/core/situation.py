@@ -87,11 +87,26 @@ class Situation:
         """Return the node that decides about a service."""
         seen = self.view.epoch, self.verdicts.revision
         if seen != self._seen:
-            self._coordinators.clear()
-            self._able, self._seen = self._find_able(), seen
+            self._seen = seen
+            self._let_decide(self._find_able())
         if uid not in self._coordinators:
             self._coordinators[uid] = coordinator(uid, self._able)
         return self._coordinators[uid]
+
+    def _let_decide(self, nodes: list[str]) -> None:
+        """Have the coordinators chosen among these nodes.
+
+        One that is still there is outranked by none but those that came: to rank all of
+        them for each service would be much of what a failover costs.
+        """
+        came = [node for node in nodes if node not in self._able]
+        stay = set(nodes)
+        self._able = nodes
+        self._coordinators = {
+            uid: coordinator(uid, [node, *came]) if came else node
+            for uid, node in self._coordinators.items()
+            if node in stay and self.view.service(uid) is not None
+        }
 
     def _find_able(self) -> list[str]:
         """Return the nodes that can decide: those whose disks take it, if any does."""
