@@ -10,7 +10,7 @@ from tests.sim.mutants import MUTANTS, Mutant, StaleMutant
 QUICK = (
     "a write is acknowledged at once",
     "a tombstone is a record like any",
-    "silence counts while suspended",
+    "no boot grace",
     "a heal ends nobody",
     "majority: who has lost it goes on",
     "DNS answers for the dead",
