@@ -35,7 +35,7 @@ from veo_shell.core.pen import Pen
 from veo_shell.core.reconcile import Reconciler
 from veo_shell.core.situation import Situation
 from veo_shell.core.view import View
-from veo_shell.core.wire import Delta, Forget, Records
+from veo_shell.core.wire import Delta, Forget, Heartbeat, Records
 from veo_shell.errors import PeerUnreachable
 
 LOOK_AGAIN_S = 1.0
@@ -205,7 +205,14 @@ class Machine:
     def handle(self, event: ev.Event, now: float) -> list[Command]:
         """Return what is to be done after the event, in order."""
         self.situation.now = now
+        verdicts = self.members.revision
         self._handlers[type(event)](event, now)
+        # Most of all events are heartbeats that say what is known.
+        if not _is_heartbeat(event) or self.members.revision != verdicts:
+            self._decide(now)
+        return self._flush()
+
+    def _decide(self, now: float) -> None:
         if self.is_settled and not self._care.is_leaving:
             self.reconciler.decide(now)
         self._care.follow_table(self.is_settled, now)
@@ -214,7 +221,6 @@ class Machine:
             self._orphans.judge(now)
             self._may_judge = False
         self._end_if_left()
-        return self._flush()
 
     def answerable(self) -> list[Container]:
         """Return the containers that DNS may answer for.
@@ -373,3 +379,7 @@ class Machine:
         )
         self.view.merge_delta(delta)
         return delta
+
+
+def _is_heartbeat(event: ev.Event) -> bool:
+    return isinstance(event, ev.Heard) and isinstance(event.message, Heartbeat)
