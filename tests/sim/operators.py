@@ -14,7 +14,7 @@ from tests.sim.process import Process
 from tests.sim.violation import Violation
 from veo_shell.core import commands as cmd
 from veo_shell.core import events as ev
-from veo_shell.core.membership import GONE
+from veo_shell.core.membership import AWAY, GONE
 from veo_shell.core.model import (
     HealthCheck,
     HealthKind,
@@ -23,6 +23,7 @@ from veo_shell.core.model import (
     Restart,
     Service,
 )
+from veo_shell.core.progress import draining, why_not_leave
 from veo_shell.errors import PeerUnreachable, StoreError
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ class Operators:
             self._ask(rng, via, "", event)
 
     def _remove_node(self, rng: Random) -> None:
-        """Remove a node as the verb does: a live one is drained first."""
+        """Remove a node as the verb does by force: a live one is drained first."""
         self._nodes_changed = True
         via = self._somebody(rng)
         if via is None or not self._world.ledger.may_lose():
@@ -252,14 +253,16 @@ class Operators:
 
     def _take_out(self, rng: Random, via: Process, node: str) -> Steps:
         machine = via.machine
+        if why_not_leave(machine.situation, node):
+            return
         self._begin("remove node")
-        if machine.members.status(node) not in GONE:
+        if machine.members.status(node) not in GONE | AWAY:
             operation = self._world.new_id("drain")
             event = ev.DrainAsked(operation=operation, node=node, drained=True)
             yield self._decided(via, via.name, event)
             for _ in range(30):
                 yield via.sleep(0.5)
-                if not any(True for _ in machine.view.assigned(node)):
+                if not draining(machine.reconciler, node).pending:
                     break
         operation = self._world.new_id("remove-node")
         removal = ev.RemoveNodeAsked(operation=operation, node=node)

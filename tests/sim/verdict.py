@@ -111,8 +111,9 @@ def _service_unrest(
     wanted = [slot for slot in view.slots(record.uid) if slot.wanted]
     if len(wanted) != record.replicas:
         return f"{len(wanted)} slots are wanted, not {record.replicas}"
-    fits = any(c.fits for c in decider.machine.candidates(service, record.uid))
+    fit = {c.node for c in decider.machine.candidates(service, record.uid) if c.fits}
     for slot in wanted:
+        fits = bool(fit - decider.machine.situation.stuck(slot, slot.node or "").keys())
         if slot.handover:
             return f"slot {slot.slot} is being handed over"
         if slot.node in by_name:
