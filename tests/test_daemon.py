@@ -733,7 +733,9 @@ def test_a_node_leaves(nodes: Nodes) -> None:
     said = dos.veo("stop", "--leave", "--run-dir", str(dos.run_dir))
     assert (said.status, said.out, said.err) == (0, "", "")
     assert not dos.answers()
-    eventually(lambda: statuses(uno).get("dos@dos", "left") == "left")
+    eventually(lambda: statuses(uno) == {"dos@dos": "left", "uno@uno": "alive"})
+    dos.up("--join", uno.address)
+    eventually(lambda: statuses(uno).get("dos@dos") == "alive")
 
 
 def test_a_node_that_was_removed_joins_afresh(nodes: Nodes) -> None:

@@ -27,6 +27,7 @@ from veo_shell.errors import (
     NoSuitableNode,
     PeerError,
     PeerUnreachable,
+    Removed,
     ServiceError,
     UnknownNode,
     UsageError,
@@ -388,7 +389,8 @@ async def test_a_live_node_that_is_removed_drains_leaves_and_is_forgotten(
         assert not cluster.engines["dos"].containers
         await cluster.stop("dos")
         both = ("uno", "tres")
-        await eventually(lambda: all(len(statuses(cluster, n)) == 2 for n in both))
+        told = [statuses(cluster, name) for name in both]
+        assert [each.get("dos@dos", Status.LEFT) for each in told] == [Status.LEFT] * 2
         await cluster.ready(3)
 
 
@@ -460,7 +462,8 @@ async def test_a_node_can_be_told_to_remove_itself(tmp_path: Path) -> None:
         assert removed.what == "dos@dos is removed"
         await dos.failed
         await cluster.stop("dos")
-        await eventually(lambda: list(statuses(cluster, "uno")) == ["uno@uno"])
+        told = statuses(cluster, "uno")
+        assert told.get("dos@dos", Status.LEFT) is Status.LEFT
 
 
 # Leaving
@@ -483,6 +486,10 @@ async def test_a_node_that_leaves_is_left_at_once_and_ends(tmp_path: Path) -> No
         assert not cluster.engines["dos"].containers
         await cluster.stop("dos")
         await eventually(lambda: len(cluster.engines["uno"].containers) >= 2)
+        with pytest.raises(Removed, match="dos@dos left the cluster, or was removed"):
+            await cluster.boot("dos", "uno")
+        await cluster.stop("dos")
+        cluster.lose_disk("dos")  # the daemon sets it aside
         await cluster.boot("dos", "uno")
         await cluster.joined()
         assert row_of(cluster, "dos").status is Status.ALIVE

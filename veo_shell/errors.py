@@ -46,9 +46,9 @@ class StartError(VeoError):
 
 
 class Removed(StartError):
-    """An operator removed this node from the cluster: it has to join afresh.
+    """This node left the cluster, or was removed: it has to join afresh.
 
-    `disk_id`: the state that it was removed with.
+    `disk_id`: the state that it had.
     """
 
     disk_id: str = ""

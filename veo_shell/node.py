@@ -176,7 +176,8 @@ class Node:
         self.machine = self._new_machine(held.disk_id, alone=alone)
         if any(self._is_removed(record, held.disk_id) for record in held.records):
             raise Removed(
-                f"{self.config.name} was removed from the cluster", disk_id=held.disk_id
+                f"{self.config.name} left the cluster, or was removed",
+                disk_id=held.disk_id,
             )
         await self.container_monitor.check()
         await self.peers.start()

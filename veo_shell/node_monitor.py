@@ -12,7 +12,7 @@ from veo_shell.core import scalars
 from veo_shell.core.address import split
 from veo_shell.core.balance import next_step
 from veo_shell.core.events import HeartbeatDue, Ticked
-from veo_shell.core.membership import AWAY, GONE
+from veo_shell.core.membership import AWAY, GONE, Peer
 from veo_shell.core.model import (
     Candidate,
     NodeDocument,
@@ -55,11 +55,19 @@ class NodeMonitor:
 
     @read
     def nodes(self) -> list[NodeInfo]:
-        """Return every node as this one sees it.
+        """Return every node as this one sees it; one that left for a minute more.
 
         >>> node_monitor.nodes()
         """
-        return [self._info(head) for head in self._heads()]
+        members = self._node.machine.members
+        infos = [self._info(head) for head in self._heads()]
+        known = {info.node for info in infos}
+        left = [
+            self._left(peer)
+            for peer in members
+            if peer.status is Status.LEFT and peer.node not in known
+        ]
+        return sorted(infos + left, key=lambda info: info.node)
 
     @read
     def links(self) -> list[NodeLink]:
@@ -238,7 +246,7 @@ class NodeMonitor:
     async def leave(self) -> Written:
         """Take this node out of the cluster: its work moves at once, then it ends.
 
-        Started again it is a member again, with what the others know by then.
+        When it is started again it joins afresh, with what the others know by then.
 
         Raises:
             ServiceError: nobody is left to take over what it runs.
@@ -338,7 +346,6 @@ class NodeMonitor:
     def _info(self, head: NodeDocument) -> NodeInfo:
         machine = self._node.machine
         peer = machine.members.peer(head.node)
-        since_s = self._node.clock.now() - peer.since_s if peer else 0.0
         evidence = peer.evidence if peer else "this node"
         if head.disk_trouble:
             evidence += f"; it writes nothing: {head.disk_trouble}"
@@ -353,12 +360,30 @@ class NodeMonitor:
             memory_bytes=head.resources.memory.total_bytes,
             disk_bytes=head.resources.disk.total_bytes,
             evidence=evidence,
-            since_s=round(since_s, 1),
+            since_s=self._since_s(peer),
             drained=machine.view.is_drained(head.node),
             refused=refused,
             dropped=dropped,
             stays=self._stays(head.node),
         )
+
+    def _left(self, peer: Peer) -> NodeInfo:
+        """Return the row of one that is no member any more."""
+        return NodeInfo(
+            node=peer.node,
+            status=peer.status,
+            address="",
+            role="",
+            containers=0,
+            cpus=0.0,
+            memory_bytes=0,
+            disk_bytes=0,
+            evidence=peer.evidence,
+            since_s=self._since_s(peer),
+        )
+
+    def _since_s(self, peer: Peer | None) -> float:
+        return round(self._node.clock.now() - peer.since_s, 1) if peer else 0.0
 
     def _tally(self, head: NodeDocument) -> tuple[int, int]:
         """Return what the mesh refused and dropped of a node; here, of strangers."""

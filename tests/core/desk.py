@@ -95,8 +95,8 @@ class Desk:
         self._quarter(0.25, decide=False)
 
     def run(self, *containers: Container) -> None:
-        """Have all nodes publish that these run, and nothing else."""
-        for node in NODES:
+        """Have all members publish that these run, and nothing else."""
+        for node in [node for node in NODES if self.view.head(node) is not None]:
             held = tuple(c for c in containers if c.node == node)
             self.publish(node, containers=held)
 

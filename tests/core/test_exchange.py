@@ -572,16 +572,33 @@ def removal(node: str = DOS) -> NodeRecord:
 def test_a_removed_node_is_no_peer_any_more() -> None:
     node = Dialogue(document(DOS), document(TRES))
     node.play(difference(document(DOS), document(TRES)))
-    node.play(delta(TRES, 1, removal()))
-    assert disconnect(document(DOS)) in node.tick()
+    assert disconnect(document(DOS)) in node.play(delta(TRES, 1, removal()))
     assert node.machine.members.peer(DOS) is None
     assert node.play(heard(DOS)) == []
     commands = node.play(welcome(document(TRES), document(DOS)))
     assert not [c for c in commands if isinstance(c, Connect | Introduce)]
     join = Join(document=document(DOS), cluster="veo")
     assert node.ask(join) == Refused(
-        reason=f"{DOS} was removed from the cluster", removed=True
+        reason=f"{DOS} left the cluster, or was removed", removed=True
     )
+
+
+@pytest.mark.parametrize("says_so", [False, True])
+def test_one_that_let_itself_go_has_left_and_is_remembered_for_a_minute(
+    says_so: bool,
+) -> None:
+    node = Dialogue(document(DOS), document(TRES))
+    node.play(difference(document(DOS), document(TRES)))
+    if says_so:
+        node.ask(Farewell(node=DOS, boot_id=f"{DOS}#1", left=True, for_s=0.0))
+    gone = attrs.evolve(removal(), writer=f"{DOS}/1")
+    node.play(delta(DOS, 1, gone))
+    members = node.machine.members
+    assert members.status(DOS) is Status.LEFT
+    node.tick(59)
+    assert members.status(DOS) is Status.LEFT
+    node.tick(2)
+    assert members.peer(DOS) is None
 
 
 def test_the_welcome_of_a_removed_node_is_nothing() -> None:

@@ -144,6 +144,8 @@ def test_a_removed_node_is_no_member() -> None:
     (question,) = node.tick(0.5)
     assert isinstance(question, AskCopy)
     assert question.peer == DOS
+    # Else one that does not know it yet might take it in, with what it buried.
+    assert question.records == (service(node.uid, None), gone)
 
 
 def test_one_that_does_not_confirm_is_asked_again_later() -> None:

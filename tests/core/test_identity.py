@@ -130,9 +130,22 @@ def test_a_name_whose_process_answers_no_more_is_free(boot_id: str) -> None:
 
 def test_a_name_whose_node_is_dead_is_free_at_once() -> None:
     node = Dialogue(document(DOS))
+    farewell = Farewell(node=DOS, boot_id=f"{DOS}#1", left=False, for_s=0.0)
+    node.play(ev.Asked(operation="f", message=farewell))
+    node.play(ev.Ticked())
+    assert node.machine.members.status(DOS) is Status.DEAD
+    assert isinstance(node.join("j", document(DOS, boot_id="new")).value, Welcome)
+
+
+def test_a_name_whose_node_left_is_free_for_one_with_another_disk() -> None:
+    node = Dialogue(document(DOS))
     farewell = Farewell(node=DOS, boot_id=f"{DOS}#1", left=True, for_s=0.0)
     node.play(ev.Asked(operation="f", message=farewell))
-    assert isinstance(node.join("j", document(DOS, boot_id="new")).value, Welcome)
+    reply = node.join("j", document(DOS, boot_id="new")).value
+    assert isinstance(reply, Refused)
+    assert reply.removed
+    fresh = document(DOS, boot_id="newer", disk_id="another")
+    assert isinstance(node.join("k", fresh).value, Welcome)
 
 
 def test_a_process_that_asks_twice_is_answered_twice_the_same() -> None:

@@ -865,7 +865,7 @@ def test_a_removed_node_ends_and_may_join_afresh() -> None:
     assert uno.machine.view.head("dos@dos") is None
     dos.boot()
     dos.join(uno)
-    assert dos.reports[-1] == "refused: dos@dos was removed from the cluster"
+    assert dos.reports[-1] == "refused: dos@dos left the cluster, or was removed"
     dos.kill()
     dos.disk.id = "another"
     dos.disk.documents.clear()
@@ -906,6 +906,30 @@ def test_a_write_is_on_two_disks_when_it_is_answered() -> None:
     world.run(5)
     uno.ask(ev.RoleAssigned(operation="s", node="dos@dos", role="y"))
     assert uno.copies["s"] == 1
+
+
+def test_what_a_node_left_with_does_not_hold_up_tombstones_nor_come_back() -> None:
+    world = three()
+    anywhere(world)
+    uno, dos = world["uno@uno"], world["dos@dos"]
+    (record,) = uno.machine.view.services()
+    dos.feed(ev.Leaving())
+    world.run(3)
+    assert dos.ended == "dos@dos has left the cluster"
+    assert uno.machine.view.head("dos@dos") is None
+    dos.disk.records.pop("node/dos@dos")  # its disk took nothing more
+    remove(uno, record.uid)
+    world.run(60)
+    assert list(uno.machine.view.tombstones()) == []
+    for name in ("uno@uno", "tres@tres"):
+        dos.boot()
+        dos.join(world[name])
+        told = "refused: dos@dos left the cluster, or was removed"
+        assert dos.reports[-1] == told
+        world.run(5)
+        dos.kill()
+    assert list(uno.machine.view.services()) == []
+    assert world.running("web") == []
 
 
 def test_tombstones_go_when_all_have_them_and_nothing_comes_back() -> None:
@@ -1288,6 +1312,19 @@ def test_a_leaving_node_ends_when_its_containers_are_gone() -> None:
     (end,) = ends(node.play(gone))
     assert end == End(reason="uno@uno has left the cluster", clean=True)
     assert ends(node.tick(1)) == []  # once
+
+
+def test_a_leaving_node_lets_itself_go() -> None:
+    """So that those know it who do not hear it say so, and itself when it is back."""
+    node = Dialogue(DOS)
+    commands = node.play(ev.Leaving())
+    messages = [c.message for c in commands if isinstance(c, Publish)]
+    (delta,) = [message for message in messages if isinstance(message, Delta)]
+    assert [record.removed for record in delta.records.nodes] == [UNO.disk_id]
+    (saved,) = (r for c in commands if isinstance(c, Save) for r in c.records)
+    assert (saved.key, saved.revision) == ("node/uno@uno", 1)
+    again = node.play(ev.Leaving())
+    assert not any(isinstance(c, Save) for c in again)
 
 
 def test_a_leaving_node_does_not_wait_for_an_engine_that_is_away() -> None:

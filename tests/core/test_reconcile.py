@@ -816,6 +816,17 @@ def test_one_that_left_counts_no_more(me: str) -> None:
     assert (leaving in voters(desk)) is (writing != me)
     desk.decide(2)  # who is to write it may not have heard it
     assert leaving not in voters(desk)
+    assert desk.view.head(leaving) is None  # nothing waits for it
+    assert desk.view.is_removed(document(leaving))
+
+
+def test_one_that_is_back_already_is_not_let_go() -> None:
+    """Its new process is known from the others; it was not heard here yet."""
+    desk = Desk(decision(DOS, votes=False))
+    desk.publish(DOS, boot_id="dos@dos#2")
+    desk.lose(DOS, Status.LEFT)
+    desk.decide(5)
+    assert desk.view.head(DOS) is not None
 
 
 def test_one_that_is_not_heard_both_ways_is_not_counted() -> None:

@@ -201,6 +201,13 @@ def test_even_this_node_may_be_lost() -> None:
     assert moved.target in (DOS, TRES)
 
 
+def test_one_that_left_just_now_takes_nothing() -> None:
+    cluster = Cluster(service(spec=SITE), slot(DOS), served(DOS, 8001))
+    cluster.members.farewell(TRES, "b", True, 0.0, cluster.now)
+    assert cluster.if_lost(DOS).moves == (move(UNO),)
+    assert cluster.view.head(TRES) is not None
+
+
 def test_nothing_of_it_is_done() -> None:
     cluster = Cluster(service(), slot(DOS), container(DOS))
     view, members = cluster.view, cluster.members

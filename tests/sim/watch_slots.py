@@ -104,7 +104,7 @@ class SlotWatch:
                 self._written[record.key] = record
         else:
             old = None
-        if isinstance(event, OPERATIONS):
+        if isinstance(event, (*OPERATIONS, ev.Leaving)):
             return
         if isinstance(record, SlotRecord) and old is not None:
             self._check_job(process, old, record)

@@ -19,7 +19,7 @@ from veo_shell.core.commands import (
 )
 from veo_shell.core.identity import Names
 from veo_shell.core.membership import Changed, Membership
-from veo_shell.core.model import NodeDocument, Record
+from veo_shell.core.model import NodeDocument, Record, Status
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pulls import Pulls
 from veo_shell.core.view import Merged, View, pair
@@ -105,7 +105,7 @@ class Exchange:
         if now - self._born_s >= self._members.timing.boot_grace_s:
             self.settled = True
         self.pulls.go_on(now)
-        self._leave_removed()
+        self._leave_removed(now)
 
     def on_heartbeat_due(self, event: ev.HeartbeatDue, now: float) -> None:
         """Tell the peers that this node lives, and what it holds."""
@@ -142,6 +142,8 @@ class Exchange:
         else:
             self._tell(self._members.heard(message.node, message.boot_id, now))
             self._apply(message, now)
+            if message.records.nodes:
+                self._leave_removed(now)
 
     def on_difference(self, event: ev.DifferenceHeard, now: float) -> None:
         """Take what a peer knew more; ask on while it has more pages."""
@@ -193,11 +195,11 @@ class Exchange:
                 self._note_override(old, record)
 
     def let_in(self, join: Join, now: float) -> Welcome | Refused:
-        """Take a newcomer in, unless it was removed."""
+        """Take a newcomer in, unless it left with that state, or was removed."""
         newcomer = join.document
         if self._view.is_removed(newcomer):
             return Refused(
-                reason=f"{newcomer.node} was removed from the cluster", removed=True
+                reason=f"{newcomer.node} left the cluster, or was removed", removed=True
             )
         if newcomer.node == self.own.node:  # told to join itself
             return Welcome(members=tuple(self._view.nodes))
@@ -345,14 +347,29 @@ class Exchange:
         head = self._view.head(document.node)
         return head is not None and pair(document) < pair(head)
 
-    def _leave_removed(self) -> None:
-        """Have no more to do with peers that an operator removed."""
+    def _leave_removed(self, now: float) -> None:
+        """Have no more to do with peers that left, or were removed."""
         for node in [n for n in self._peers if self._is_out(n)]:
             line = self._peers.pop(node)
             del self._met[node]
             self._hang_up(line)
-            self._members.forget(node)
+            self._let_go(node, now)
             self.pulls.forget_digest(node)
+        shown_s = self._members.timing.left_s
+        for peer in list(self._members):
+            if peer.node not in self._peers and now - peer.since_s >= shown_s:
+                self._members.forget(peer.node)
+
+    def _let_go(self, node: str, now: float) -> None:
+        """Take one that wrote so itself for one that left, any other for none."""
+        record, peer = self._view.node_record(node), self._members.peer(node)
+        assert record is not None
+        assert peer is not None
+        if record.writer.startswith(f"{node}/"):
+            boot_id = peer.boot_id
+            self._tell(self._members.farewell(node, boot_id, True, 0.0, now))
+        elif peer.status is not Status.LEFT:
+            self._members.forget(node)
 
     def _hang_up(self, line: Connect) -> None:
         """Stop hearing where a peer was, unless another one is there now."""

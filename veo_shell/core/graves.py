@@ -1,7 +1,8 @@
 """When the tombstone of a removed service may be dropped: every member has it on disk.
 
 Asked for, not concluded from digests: a member that never heard of the service must
-hold the tombstone too while another one's old message about it may still arrive.
+hold the tombstone too while another one's old message about it may still arrive. A
+node that left or was removed is no member: it is let in with an empty table alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import attrs
 from veo_shell.core import events as ev
 from veo_shell.core.commands import AskCopy, Publish
 from veo_shell.core.membership import Membership
-from veo_shell.core.model import Status
+from veo_shell.core.model import NodeRecord, Record, Status
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.placement import coordinator
 from veo_shell.core.view import View
@@ -119,7 +120,7 @@ class Graves:
             confirmed_s=now if not others else math.inf,
         )
         self._round = current
-        records = tuple(r for r in map(self._view.service, uids) if r is not None)
+        records = self._questioned(uids)
         for node in sorted(others):
             head = self._view.head(node)
             assert head is not None
@@ -132,6 +133,18 @@ class Graves:
                     records=records,
                 )
             )
+
+    def _questioned(self, uids: list[str]) -> tuple[Record, ...]:
+        """Return what every member is to have on disk before tombstones go.
+
+        Also which nodes are no members any more: they were not asked, and may still
+        hold what is buried. Nobody is to take them in with the state that they had.
+        """
+        graves = [r for r in map(self._view.service, uids) if r is not None]
+        gone = [
+            r for r in self._view.records() if isinstance(r, NodeRecord) and r.removed
+        ]
+        return (*graves, *gone)
 
     def _follow(self, current: _Round, now: float, grave_s: float) -> None:
         members = {head.node for head in self._view.nodes} - {self._out.node}

@@ -297,14 +297,17 @@ class Machine:
 
     def _on_refused_entry(self, event: ev.RefusedEntry, now: float) -> None:
         if event.removed:
-            reason = f"{self.me} was removed from the cluster: it joins afresh"
+            reason = f"{self.me} left the cluster, or was removed: it joins afresh"
             self._out.order(End(reason=reason, afresh=True))
         else:
             self._out.order(End(reason=event.reason))
 
     def _on_leaving(self, event: ev.Leaving, now: float) -> None:
-        self._out.note("leaves", f"{self.me} leaves the cluster", about=self.me)
+        text = f"{self.me} leaves the cluster"
+        cause = self._out.note("leaves", text, about=self.me)
         self._care.is_leaving = True
+        if not self.view.is_removed(self.own):
+            self.reconciler.voters.let_go(self.own, cause)
 
     def _end_if_left(self) -> None:
         """End this process once it is to leave and nothing of it runs any more."""

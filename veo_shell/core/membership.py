@@ -68,6 +68,8 @@ class Timing:
     """A verb waits no longer once nothing has happened to what it waits for so long."""
     drain_s: float = 2.0
     """Between leaving DNS and the end of a container that another one replaces."""
+    left_s: float = 60.0
+    """A node that left is shown for so long."""
     copy_s: float = 3.0
     """A write that no peer confirms within this is answered with one copy."""
     grave_s: float = 30.0
@@ -175,6 +177,11 @@ class Membership:
         """Return the journal's id of the verdict on a peer, "" if there is none."""
         peer = self._peers.get(node)
         return peer.entry if peer else ""
+
+    def boot(self, node: str) -> str:
+        """Return which process of a peer the verdict is on, "" if there is none."""
+        peer = self._peers.get(node)
+        return peer.boot_id if peer else ""
 
     def silences(self, now: float) -> dict[str, float]:
         """Return the peers not heard directly, with the age of their silence."""

@@ -448,10 +448,11 @@ class SlotRecord:
 
 @attrs.frozen(kw_only=True)
 class NodeRecord:
-    """Table record: what operators decided about a node. None = not decided.
+    """Table record: what is decided about a node. None = not decided.
 
-    `removed` is the disk id of the state that must not come back; a node of that name
-    joins with a fresh one. `votes`: it counts where a majority is asked for.
+    `removed` is the disk id of the state that must not come back, because the node left
+    with it or an operator removed it; a node of that name joins with a fresh one.
+    `votes`: it counts where a majority is asked for.
     `operations` are the last that changed it: asked again, they are not done again.
     """
 

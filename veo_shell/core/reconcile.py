@@ -57,7 +57,7 @@ class Reconciler:
         self.places = Places(situation)
         self._slots = Slots(situation, pen, out)
         self.moves = Moves(situation, self.places, self._slots)
-        self._voters = Voters(situation, pen)
+        self.voters = Voters(situation, pen)
         self._verdicts = situation.verdicts
         self._pen = pen
         self._out = out
@@ -83,7 +83,7 @@ class Reconciler:
         if all_of_them:
             self.situation.note_engines()
         if all_of_them or self._ticked:
-            self._voters.admit()
+            self.voters.admit()
             uids = {r.uid for r in view.services()}
         else:
             uids = view.touched | self._due.till(now)

@@ -69,6 +69,9 @@ class Verdicts(Protocol):
     def entry(self, node: str) -> str:
         """Return the journal's id of the verdict on a node, "" if there is none."""
 
+    def boot(self, node: str) -> str:
+        """Return which process of a peer the verdict is on, "" if there is none."""
+
 
 class Situation:
     """The view and the verdicts, and what follows from the two; writes nothing."""

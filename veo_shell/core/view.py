@@ -202,7 +202,7 @@ class View:
         return record is not None and record.drained
 
     def is_removed(self, document: NodeDocument) -> bool:
-        """Tell whether an operator removed a node with the state that it now has."""
+        """Tell whether a node left, or was removed, with the state that it now has."""
         record = self._nodes.get(document.node)
         return record is not None and record.removed == document.identity
 
@@ -227,7 +227,7 @@ class View:
     def merge_document(self, document: NodeDocument) -> bool:
         """Take a whole document if it is newer; tell whether it was.
 
-        That of a node which was removed with its state is none any more.
+        That of a node which left or was removed with its state is none any more.
         """
         old = self._heads.get(document.node)
         if old is not None and pair(old) >= pair(document):

@@ -1,10 +1,12 @@
-"""Which nodes count towards a majority."""
+"""Which nodes count towards a majority, and which are no members any more."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
-from veo_shell.core.model import NodeRecord, Status
+from veo_shell.core.model import NodeDocument, NodeRecord, Status
 from veo_shell.core.pen import Pen
 from veo_shell.core.situation import Situation
 
@@ -25,28 +27,49 @@ class Voters:
         """Count a node towards majorities once all that count hear each other.
 
         So a side of a partition cannot make itself the larger one by newcomers. One
-        that left counts no more: nobody else can take it for one that it sees. Who
-        decides about it may not have heard it say so: then any other one writes it.
+        that left is let go first.
         """
-        for node in self._view.voters():
-            if self._verdicts.status(node) is Status.LEFT and (
-                self._decides(node)
-                or self._verdicts.lost_for_s(node, self._situation.now) >= SETTLED_S
-            ):
-                self._count(node, votes=False)
+        for head in list(self._view.nodes):
+            if self._has_left(head):
+                self.let_go(head, self._verdicts.entry(head.node))
         voters = self._view.voters()
         if not all(self._verdicts.is_mutual(node) for node in voters):
             return
         for node in sorted(head.node for head in self._view.nodes):
             is_new = node not in voters and self._verdicts.is_mutual(node)
             if is_new and self._decides(node):
-                self._count(node, votes=True)
+                self._write(node, votes=True)
+
+    def let_go(self, head: NodeDocument, cause: str) -> None:
+        """Write that a node is no member any more, with the state that it had.
+
+        It counts no more: nobody else can take it for one that it sees. Nor does
+        anything wait for it: where it comes back it is to begin with an empty table.
+        """
+        gone = {"votes": False, "drained": False, "removed": head.identity}
+        self._write(head.node, **gone, cause=cause)
+
+    def _has_left(self, head: NodeDocument) -> bool:
+        """Tell whether this node is to write that another one left.
+
+        Who decides about that one may not have heard it say so: then any other writes
+        it. Not of a process that came after the one that said so.
+        """
+        return (
+            self._verdicts.status(head.node) is Status.LEFT
+            and self._verdicts.boot(head.node) == head.boot_id
+            and (
+                self._decides(head.node)
+                or self._verdicts.lost_for_s(head.node, self._situation.now)
+                >= SETTLED_S
+            )
+        )
 
     def _decides(self, node: str) -> bool:
         return self._situation.coordinator(f"node/{node}") == self._situation.me
 
-    def _count(self, node: str, *, votes: bool) -> None:
+    def _write(self, node: str, **changes: Any) -> None:
         old = self._view.node_record(node) or NodeRecord(
             node=node, revision=0, writer=""
         )
-        self._pen.write(attrs.evolve(old, votes=votes))
+        self._pen.write(attrs.evolve(old, **changes))

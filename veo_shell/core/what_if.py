@@ -83,6 +83,9 @@ class Lost:
     def entry(self, node: str) -> str:
         return ""
 
+    def boot(self, node: str) -> str:
+        return ""  # nobody is to be let go in a what-if
+
 
 def if_lost(
     view: View, members: Membership, me: str, lost: str, origin: str, now: float

@@ -140,7 +140,7 @@ class Welcome:
 class Refused:
     """The asker is not taken in, and why.
 
-    `removed`: an operator removed the node with the state that it has on its disk.
+    `removed`: the node left, or was removed, with the state that it has on its disk.
     """
 
     reason: str
