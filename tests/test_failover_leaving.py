@@ -45,8 +45,8 @@ def answers(cluster: Cluster, host: str, answer: list[str]) -> bool:
 
 
 def is_known(cluster: Cluster, host: str, of: str) -> bool:
-    """Tell whether a node has another on its list, dead or alive."""
-    return of in cluster.statuses(host)
+    """Tell whether another is a member for a node, dead or alive."""
+    return cluster.statuses(host).get(of, "left") != "left"
 
 
 def is_forgotten(cluster: Cluster, host: str, of: str) -> bool:
@@ -102,5 +102,6 @@ def test_a_dead_node_removed_that_is_not_dead_after_all(cluster: Cluster) -> Non
 
 def test_a_node_that_leaves(cluster: Cluster) -> None:
     cluster["tres"].stop("--leave")
+    assert [cluster.statuses(at).get("tres") for at in ("uno", "dos")] == ["left"] * 2
     runs_on(cluster, "uno", "dos")
     comes_back(cluster, "tres")

@@ -32,7 +32,7 @@ from veo_shell.core.model import JournalEntry, Status
 from veo_shell.core.protocols import Mesh
 from veo_shell.core.verbs import pack, pack_error, unpack, unpack_error
 from veo_shell.core.wire import (
-    ACCEPTED,
+    OLDEST,
     Ack,
     Call,
     Delta,
@@ -65,8 +65,6 @@ REQUEST_S = 1.0
 CALL_S = 3.0
 WHO_S = 0.5
 KNOCK_S = 0.5
-OLDEST = min(ACCEPTED)
-"""The protocol of requests and replies: the other side may be of the version before."""
 
 
 class Peers:

@@ -40,7 +40,15 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.placement import coordinator
-from veo_shell.core.wire import Delta, Difference, Farewell, Forget, Join, Records
+from veo_shell.core.wire import (
+    Delta,
+    Difference,
+    Farewell,
+    Forget,
+    Join,
+    Records,
+    Welcome,
+)
 from veo_shell.errors import (
     NoSuitableNode,
     PeerUnreachable,
@@ -1325,6 +1333,15 @@ def test_a_leaving_node_lets_itself_go() -> None:
     assert (saved.key, saved.revision) == ("node/uno@uno", 1)
     again = node.play(ev.Leaving())
     assert not any(isinstance(c, Save) for c in again)
+
+
+def test_a_leaving_node_answers_who_joins_by_it() -> None:
+    node = Dialogue()
+    node.play(ev.Leaving())
+    join = Join(document=DOS, cluster="veo")
+    commands = node.play(ev.Asked(operation="j", message=join))
+    answers = [c.value for c in commands if isinstance(c, Answer)]
+    assert [type(answer) for answer in answers] == [Welcome]
 
 
 def test_a_leaving_node_does_not_wait_for_an_engine_that_is_away() -> None:

@@ -11,7 +11,7 @@ from veo_shell.core.membership import Membership
 from veo_shell.core.model import Status
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.view import View
-from veo_shell.core.wire import Difference, Heartbeat
+from veo_shell.core.wire import OLDEST, Difference, Heartbeat
 
 RESTLESS = 10
 """A digest that differs in so many heartbeats is pulled though it never rests."""
@@ -123,7 +123,8 @@ class Pulls:
             return
         self._current = pull
         # One that was not heard of yet is asked in what all others speak.
-        protocol = head.protocol if head else min(h.protocol for h in self._view.nodes)
+        spoken = [head] if head else self._view.nodes  # one that has left knows none
+        protocol = min((each.protocol for each in spoken), default=OLDEST)
         doubted = None if pull.whole else pull.doubted
         self._out.order(
             AskDifference(

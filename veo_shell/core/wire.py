@@ -27,7 +27,9 @@ from veo_shell.core.model import (
 from veo_shell.errors import PeerError
 
 PROTOCOL = 2
-ACCEPTED = frozenset({PROTOCOL - 1, PROTOCOL})
+OLDEST = PROTOCOL - 1
+"""What requests and replies are written in: the other side may be of that version."""
+ACCEPTED = frozenset({OLDEST, PROTOCOL})
 """The protocols that are understood: this one and the one before.
 
 Protocol 2 only adds fields, each with a default, and kinds of messages. So frames for
