@@ -15,6 +15,7 @@ from veo_shell.core.model import (
     OnPartition,
     Record,
     Restart,
+    ServiceRecord,
     SlotRecord,
     State,
     Status,
@@ -117,8 +118,11 @@ class SlotWatch:
                 raise Violation(f"{process.name} ends the vote of {record.node}")
             return  # who coordinates may not have heard that it left
         about = record.key if isinstance(record, NodeRecord) else record.uid
-        if isinstance(event, ev.SaveFailed):
-            return  # it decides no more, with what it says of that
+        # Whose disk fails decides no more, with what it says of that; whoever runs what
+        # is left of a service makes it known again.
+        is_recall = isinstance(record, ServiceRecord) and record.is_recalled
+        if isinstance(event, ev.SaveFailed) or is_recall:
+            return
         if process.machine.situation.coordinator(about) != process.name:
             raise Violation(
                 f"{process.name} wrote {record.key}, which another node coordinates"
