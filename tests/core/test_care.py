@@ -81,7 +81,10 @@ class Dialogue:
 
     def told(self, event: Any) -> list[Command]:
         """Pass on what the engine, or a timer, says of a container."""
-        by_id = (ev.ContainerExited, ev.HealthChanged, ev.ContainerGone)
+        by_id = (
+            *(ev.ProcessEnded, ev.ContainerExited),
+            *(ev.HealthChanged, ev.ContainerGone),
+        )
         if isinstance(event, ev.ContainerStarted):
             self.care.on_started(event, self.now)
         elif isinstance(event, by_id):
@@ -498,6 +501,7 @@ def test_what_happens_to_a_stranger_is_known_when_it_is_adopted() -> None:
             [],
         ),
         (ev.ContainerGone(container_id=SEEN.id), State.CREATING, [create()]),
+        (ev.ProcessEnded(container_id=SEEN.id), State.RUNNING, []),
     ],
     ids=lambda value: type(value).__name__,
 )

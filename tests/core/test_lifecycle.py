@@ -23,11 +23,13 @@ from veo_shell.core.events import (
     ContainerStarted,
     EngineFailed,
     HealthChanged,
+    ProcessEnded,
     StartAnswered,
     TimerDue,
 )
 from veo_shell.core.lifecycle import (
     ENGINE_STOP_S,
+    SETTLE_S,
     STEADY_S,
     TRANSITIONS,
     EngineEnded,
@@ -437,6 +439,42 @@ def test_health_moves_between_running_and_unhealthy() -> None:
     assert story.play(exited(1)) == [after(0.1)]
 
 
+DYING = ProcessEnded(container_id="c1")
+
+
+def test_one_whose_process_ended_is_not_ready_and_waits_for_how_it_ended() -> None:
+    story = running()
+    assert story.play(DYING) == []
+    assert (story.state(), story.container.is_ready) == (State.RUNNING, False)
+    assert story.play(HealthChanged(container_id="c1", health=Health.HEALTHY)) == []
+    story.now += SETTLE_S  # a listing that knows less than the kernel
+    assert story.play(Found(observed=SEEN)) == []
+    assert not story.container.is_ready
+    assert story.play(exited(3)) == [after(0.1)]
+    assert (story.state(), story.container.exit_code) == (State.BACKOFF, 3)
+    assert not story.container.dying
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_one_whose_process_ended_is_looked_at_in_the_listing(anew: bool) -> None:
+    """What Docker tells of its end may be lost."""
+    story = running()
+    story.play(DYING)
+    assert story.play(Found(observed=ENDED)) == []  # of an answer on its way: later
+    story.now += SETTLE_S
+    (order,) = story.play(Found(observed=ENDED, anew=anew))
+    assert isinstance(order, After)
+    assert story.state() is State.BACKOFF
+
+
+def test_one_that_was_started_again_while_the_engine_was_away_is_ready() -> None:
+    story = running()
+    story.play(DYING)
+    story.play(EngineEnded())
+    story.play(Found(observed=SEEN, anew=True))
+    assert story.container.is_ready
+
+
 def test_adoption_takes_over_what_runs_without_a_restart() -> None:
     story = Story()
     assert story.play(Found(observed=SEEN, anew=True)) == []
@@ -609,7 +647,7 @@ def test_what_cannot_happen_is_loud() -> None:
 
 def test_every_state_but_the_first_hears_all_that_an_engine_may_tell() -> None:
     by_id = [ContainerExited, ContainerGone, HealthChanged, ContainerStarted]
-    told = [*by_id, Found, EngineEnded]
+    told = [*by_id, ProcessEnded, Found, EngineEnded]
     states = [s for s in State if s is not State.PENDING]
     missing = [
         (state, event)

@@ -27,8 +27,10 @@ from veo_shell import container_builder
 from veo_shell.core.events import (
     ContainerExited,
     ContainerGone,
+    ContainerStarted,
     EngineListed,
     EngineLost,
+    ProcessEnded,
 )
 from veo_shell.core.model import Identity, Mount, MountKind, Observed, Service
 from veo_shell.edge import docker_engine, docker_events
@@ -299,6 +301,29 @@ async def test_running_out_of_memory_is_told(ours: Ours) -> None:
         exited = await first(watch, ContainerExited)
     assert (exited.container_id, exited.oom_killed) == (seen.id, True)
     assert exited.exit_code != 0
+
+
+async def test_the_end_of_a_process_is_not_told_of_the_next_one(ours: Ours) -> None:
+    """Our loop was busy while it was started again, and learns of all that at once."""
+    async with contextlib.aclosing(ours.engine.watch()) as watch:
+        assert isinstance(await anext(watch), EngineListed)
+        held = ours.client.containers.get((await ours.run()).id)
+        await first(watch, ContainerStarted)
+        held.kill()
+        held.wait()
+        held.start()
+        await first(watch, ContainerStarted)
+        held.kill()
+        assert isinstance(await anext(watch), ProcessEnded)
+        assert isinstance(await anext(watch), ContainerExited)
+
+
+async def test_one_that_runs_when_the_node_starts_is_followed_too(ours: Ours) -> None:
+    seen = await ours.run()
+    async with contextlib.aclosing(ours.engine.watch()) as watch:
+        assert isinstance(await anext(watch), EngineListed)
+        ours.client.containers.get(seen.id).kill()
+        assert await anext(watch) == ProcessEnded(container_id=seen.id)
 
 
 async def first(watch: AsyncIterator[Any], kind: Any) -> Any:

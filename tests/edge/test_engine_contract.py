@@ -29,6 +29,7 @@ from veo_shell.core.events import (
     EngineListed,
     EngineLost,
     HealthChanged,
+    ProcessEnded,
 )
 from veo_shell.core.model import (
     Health,
@@ -257,8 +258,11 @@ async def watching(stage: Stage) -> AsyncIterator[Watch]:
 
 
 async def told(watch: Watch) -> EngineEvent:
+    """Return what the engine tells next; what the kernel does is passed over."""
     async with asyncio.timeout(ANSWER_S):
-        return await anext(watch)
+        while isinstance(event := await anext(watch), ProcessEnded):
+            pass
+        return event
 
 
 async def told_until(
@@ -333,6 +337,17 @@ async def test_the_end_of_a_process_is_told_with_its_code(stage: Stage) -> None:
         again = await stage.engine.start(seen.id)
         assert await told(watch) == ContainerStarted(observed=again)
         assert again.running
+
+
+async def test_the_end_of_a_process_is_told_before_how_it_ended(stage: Stage) -> None:
+    async with watching(stage) as watch, asyncio.timeout(ANSWER_S):
+        seen = await run(stage)
+        await told_until(watch, lambda e: isinstance(e, ContainerStarted))
+        stage.kill(seen.id)
+        assert await anext(watch) == ProcessEnded(container_id=seen.id)
+        assert await anext(watch) == ContainerExited(
+            container_id=seen.id, exit_code=137
+        )
 
 
 async def test_one_that_ends_at_once_is_told_in_order(stage: Stage) -> None:

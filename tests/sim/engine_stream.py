@@ -50,6 +50,11 @@ class Stream:
             self._queue.append(make)
             self._pump_later()
 
+    def tell_now(self, event: ev.ProcessEnded) -> None:
+        """Tell what the kernel does, whatever the engine is at."""
+        if self._is_open:
+            self._feed(event)
+
     def break_off(self) -> None:
         """End with the engine; connect again when that is back."""
         if self._is_open:

@@ -168,7 +168,7 @@ class Care:
             del self.strangers[name]
         elif isinstance(event, ev.HealthChanged):
             self.strangers[name] = attrs.evolve(observed, health=event.health)
-        else:
+        elif isinstance(event, ev.ContainerExited):
             self.strangers[name] = attrs.evolve(
                 observed,
                 running=False,

@@ -44,6 +44,13 @@ class ContainerStarted:
 
 
 @attrs.frozen(kw_only=True)
+class ProcessEnded:
+    """A container's process ended, says the kernel; how, the engine tells after it."""
+
+    container_id: str
+
+
+@attrs.frozen(kw_only=True)
 class ContainerExited:
     """A container's process ended (Docker's event `die`)."""
 
@@ -71,6 +78,7 @@ EngineEvent = (
     EngineListed
     | EngineLost
     | ContainerStarted
+    | ProcessEnded
     | ContainerExited
     | HealthChanged
     | ContainerGone

@@ -26,6 +26,7 @@ from veo_shell.core.events import (
     ContainerStarted,
     EngineFailed,
     HealthChanged,
+    ProcessEnded,
     StartAnswered,
     TimerDue,
 )
@@ -95,6 +96,7 @@ LifeEvent = (
     | ContainerCreated
     | ContainerStarted
     | StartAnswered
+    | ProcessEnded
     | ContainerExited
     | ContainerDiscarded
     | ContainerGone
@@ -134,6 +136,7 @@ class Life:
 
     def to(self, state: State, **changes: Any) -> Life:
         """Return this life with its container in another state."""
+        changes = {"dying": False, **changes}
         container = attrs.evolve(self.container, state=state, **changes)
         return attrs.evolve(self, container=container)
 
@@ -278,6 +281,12 @@ def _running(life: Life, seen: Observed, now: float) -> Step:
     ), []
 
 
+def _process_ended(life: Life, event: LifeEvent, now: float) -> Step:
+    """Have DNS pass over it at once; what follows depends on how it ended."""
+    life = life.to(life.container.state, dying=True)
+    return attrs.evolve(life, changed_s=now), []
+
+
 def _exited(life: Life, event: LifeEvent, now: float) -> Step:
     assert isinstance(event, ContainerExited)
     if life.owed_exits:
@@ -331,6 +340,8 @@ def _vanished(life: Life, event: LifeEvent, now: float) -> Step:
 
 def _health(life: Life, event: LifeEvent, now: float) -> Step:
     assert isinstance(event, HealthChanged)
+    if life.container.dying:
+        return life, []
     bad = event.health is Health.UNHEALTHY
     state = State.UNHEALTHY if bad else State.RUNNING
     return life.to(state, health=event.health), []
@@ -413,7 +424,10 @@ def _found(life: Life, event: LifeEvent, now: float) -> Step:
     if not seen.running:
         return _ended(life, seen.exit_code, seen.oom_killed, now)
     state = State.UNHEALTHY if seen.health is Health.UNHEALTHY else State.RUNNING
-    return life.at(seen).to(state, health=seen.health, ports=seen.ports), []
+    dying = life.container.dying and not event.anew
+    return life.at(seen).to(
+        state, health=seen.health, ports=seen.ports, dying=dying
+    ), []
 
 
 def _adopt(life: Life, event: LifeEvent, now: float) -> Step:
@@ -519,6 +533,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
         for state in (S.RUNNING, S.UNHEALTHY)
         for row, how in {
             (state, ContainerStarted): _ignore,
+            (state, ProcessEnded): _process_ended,
             (state, ContainerExited): _exited,
             (state, ContainerGone): _vanished,
             (state, HealthChanged): _health,
@@ -547,6 +562,12 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
     },
     # What becomes of these the next listing tells.
     **{(s, EngineEnded): _ignore for s in (S.RUNNING, S.UNHEALTHY, S.STOPPING)},
+    # How it ended, the engine has told already, or it does not matter.
+    **{
+        (state, ProcessEnded): _ignore
+        for state in S
+        if state not in (S.PENDING, S.RUNNING, S.UNHEALTHY)
+    },
     (S.STOPPING, ContainerDiscarded): _discarded,
     (S.STOPPING, EngineFailed): _discard_failed,
     (S.STOPPING, TimerDue): _time_to_discard,

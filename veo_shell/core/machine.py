@@ -90,6 +90,7 @@ class Machine:
             ev.EngineListed: care.on_listed,
             ev.EngineLost: care.on_engine_lost,
             ev.ContainerStarted: care.on_started,
+            ev.ProcessEnded: care.on_container,
             ev.ContainerExited: care.on_container,
             ev.HealthChanged: care.on_container,
             ev.ContainerGone: care.on_container,

@@ -199,7 +199,8 @@ class Container:
     `ports` have their real `host_port` once it runs. `address` is where they are, ""
     while its host does not have that address any more. `id` is Docker's, "" until
     created. `restarts` counts the starts after the first. `reason` says in words why
-    the container is in its state where that is not plain.
+    the container is in its state where that is not plain. `dying`: its process ended,
+    and the engine has not told yet how.
     """
 
     name: str
@@ -218,6 +219,7 @@ class Container:
     oom_killed: bool = False
     restarts: int = 0
     reason: str = ""
+    dying: bool = False
 
     @property
     def is_up(self) -> bool:
@@ -231,7 +233,7 @@ class Container:
             Health.NONE,
             Health.HEALTHY,
         )
-        return is_well and not self.is_stranded
+        return is_well and not self.dying and not self.is_stranded
 
     @property
     def is_stranded(self) -> bool:

@@ -15,7 +15,7 @@ from docker import APIClient
 
 from veo_shell import container_builder
 from veo_shell.container_builder import LABEL_CLUSTER, LABEL_NODE
-from veo_shell.core.events import EngineEvent, EngineListed, EngineLost
+from veo_shell.core.events import EngineEvent, EngineLost
 from veo_shell.core.model import Observed
 from veo_shell.edge.docker_client import DockerLine, one_line, wait_briefly
 from veo_shell.edge.docker_events import ACTIONS, EventStream, Session, exit_code
@@ -136,9 +136,9 @@ class DockerEngine:
         is_lost, delay_s = False, RECONNECT_FIRST_S
         while not self._closed.is_set():
             stream = self._subscribe()
+            session = Session(stream, self.list_raw, self._find)
             try:
                 await stream.open()
-                session = Session(stream, self._listed, self._look)
                 while True:
                     event = await session.next()
                     is_lost, delay_s = False, RECONNECT_FIRST_S
@@ -146,6 +146,7 @@ class DockerEngine:
             except EngineError as exc:
                 lost = exc
             finally:
+                session.close()
                 stream.close()
             self._line.forget_version()
             if not is_lost and not self._closed.is_set():
@@ -284,17 +285,6 @@ class DockerEngine:
         self._streams = {old for old in self._streams if not old.ended.done()}
         self._streams.add(stream)
         return stream
-
-    async def _listed(self) -> EngineListed:
-        """List the containers; one that vanishes meanwhile is left out."""
-        listed = await self.list_raw()
-        seen = await asyncio.gather(*(self._look(raw["Id"]) for raw in listed))
-        return EngineListed(containers=tuple(one for one in seen if one is not None))
-
-    async def _look(self, container_id: str) -> Observed | None:
-        """Return what it is; None where it is gone, or its labels are not whole."""
-        raw = await self._find(container_id)
-        return container_builder.observe(raw) if raw else None
 
 
 @contextlib.contextmanager

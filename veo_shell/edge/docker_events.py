@@ -22,13 +22,16 @@ from veo_shell.core.events import (
     EngineEvent,
     EngineListed,
     HealthChanged,
+    ProcessEnded,
 )
 from veo_shell.core.model import Observed
 from veo_shell.edge.docker_client import DockerLine
+from veo_shell.edge.processes import Processes
 from veo_shell.errors import EngineUnreachable
 
 RELIST_S = 30.0
 SUBSCRIBE_TIMEOUT_S = 10
+PROCESS_ENDED = "process ended"  # the kernel tells it, not Docker
 ACTIONS = ["start", "die", "destroy", "health_status", "oom"]
 
 
@@ -68,6 +71,10 @@ class EventStream:
                 return await self.next()
         except TimeoutError:
             return None
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Have an event come next that another one than Docker tells."""
+        self._news.put_nowait(event)
 
     async def next(self) -> dict[str, Any]:
         """Return the next event; raise `EngineUnreachable` when the stream breaks."""
@@ -131,17 +138,22 @@ class EventStream:
 
 
 class Session:
-    """What one subscription tells the core: a listing first, and again at times."""
+    """What one subscription tells the core: a listing first, and again at times.
+
+    `list_all` and `find` ask the engine for its containers, as `GET /containers/json`
+    has them, and for one of them, as `GET /containers/{id}/json` has it.
+    """
 
     def __init__(
         self,
         stream: EventStream,
-        list_all: Callable[[], Awaitable[EngineListed]],
-        look: Callable[[str], Awaitable[Observed | None]],
+        list_all: Callable[[], Awaitable[list[dict[str, Any]]]],
+        find: Callable[[str], Awaitable[dict[str, Any] | None]],
     ) -> None:
         self._stream = stream
         self._list_all = list_all
-        self._look = look
+        self._find = find
+        self._processes = Processes(self._process_ended)
         self._relist_s = 0.0
         self._out_of_memory: set[str] = set()
 
@@ -152,12 +164,37 @@ class Session:
             if event is not None:
                 return event
         self._relist_s = asyncio.get_running_loop().time() + RELIST_S
-        return await self._list_all()
+        return await self._listed()
+
+    def close(self) -> None:
+        """Follow no process any more."""
+        self._processes.close()
+
+    def _process_ended(self, container_id: str) -> None:
+        self._stream.add({"Action": PROCESS_ENDED, "Actor": {"ID": container_id}})
+
+    async def _listed(self) -> EngineListed:
+        """List the containers; one that vanishes meanwhile is left out."""
+        listed = await self._list_all()
+        seen = await asyncio.gather(*(self._look(raw["Id"]) for raw in listed))
+        return EngineListed(containers=tuple(one for one in seen if one is not None))
+
+    async def _look(self, container_id: str) -> Observed | None:
+        """Return what it is; None where it is gone, or its labels are not whole."""
+        raw = await self._find(container_id)
+        if raw is None:
+            return None
+        self._processes.follow(container_id, raw["State"]["Pid"])
+        return container_builder.observe(raw)
 
     async def _event(self, raw: Mapping[str, Any]) -> EngineEvent | None:
         """Translate Docker's event; None where there is nothing to tell."""
         container_id = raw["Actor"]["ID"]
         action, _, detail = raw["Action"].partition(": ")
+        if action == PROCESS_ENDED:
+            # Unless it was started again meanwhile, and that is known already.
+            is_over = not self._processes.follows(container_id)
+            return ProcessEnded(container_id=container_id) if is_over else None
         match action:
             case "start":
                 self._out_of_memory.discard(container_id)

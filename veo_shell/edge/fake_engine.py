@@ -25,6 +25,7 @@ from veo_shell.core.events import (
     EngineListed,
     EngineLost,
     HealthChanged,
+    ProcessEnded,
 )
 from veo_shell.core.model import Health, Observed
 from veo_shell.errors import (
@@ -229,6 +230,7 @@ class FakeEngine:
         container = self.containers[container_id]
         container.running = False
         container.exit_code, container.oom_killed = code, oom_killed
+        self._tell(container, ProcessEnded(container_id=container_id))
         event = ContainerExited(
             container_id=container_id, exit_code=code, oom_killed=oom_killed
         )
