@@ -24,6 +24,7 @@ from tests.fake_cluster import (
 from veo_shell.core.model import OnPartition, Port, Restart, Service, State, Status
 from veo_shell.edge.fake_engine import FakeEngine, Program
 from veo_shell.errors import (
+    EngineError,
     EngineUnreachable,
     ImageError,
     NoSuitableNode,
@@ -442,6 +443,22 @@ async def test_removing_does_not_wait_for_a_node_that_pauses(tmp_path: Path) -> 
         assert len(cluster.engines["dos"].containers) == 1
         await cluster.boot("dos", "uno")
         await nothing_left(cluster)
+
+
+@pytest.mark.parametrize("verb", ["stop", "remove_service"])
+async def test_what_cannot_be_removed_is_told_and_not_waited_for(
+    tmp_path: Path, verb: str
+) -> None:
+    timing = attrs.evolve(FAST, patience_s=1.0)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        sup, engine = cluster["uno"].container_sup, cluster.engines["dos"]
+        added = await sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        for _ in range(60):  # longer than it is waited for
+            engine.fail_next("discard", EngineError("the disk is busy", status=500))
+        told = f"still there, and tried again: {added.name} (the disk is busy)"
+        what = added if verb == "stop" else "web"
+        assert (await getattr(sup, verb)(what)).warning == told
 
 
 # stop

@@ -103,7 +103,8 @@ class ContainerSup:
     async def remove_service(self, name: str | Service) -> Written:
         """Remove all services of a name, or just the one given; tell what they ran.
 
-        Returns when their containers are gone from every node that can be reached.
+        Returns when their containers are gone from every node that can be reached, or
+        once nothing happens any more for a while: then it tells which are still there.
 
         >>> container_sup.remove_service("nginx")
         """
@@ -113,10 +114,12 @@ class ContainerSup:
         copies = [
             (await self._node.deciders.of_service(u, "remove", u))[1] for u in uids
         ]
-        await self._node.until(lambda: self._gone(uids))
+        left = await self._node.quiet(lambda: self._left(uids))
         ended = (attrs.evolve(c, state=State.EXITED, reason="removed") for c in held)
         wanted = name.name if isinstance(name, Service) else name
-        return written(f"{wanted} removed", min(copies), containers=tuple(ended))
+        return written(
+            f"{wanted} removed", min(copies), self._still(left), containers=tuple(ended)
+        )
 
     @write
     async def scale(self, name: str | Service, replicas: int) -> Written:
@@ -150,13 +153,13 @@ class ContainerSup:
         """Stop and remove one container for good; the last one ends its service.
 
         Returns when it is gone, or its node cannot be reached: then it is stopped when
-        that is back.
+        that is back. Or once nothing happens any more for a while: then it tells why.
 
         >>> container_sup.stop(container_sup.cloud_containers()[0])
         """
         found = self._node.container_monitor.state(container)
-        copies = await self._withdraw(found)
-        return written(f"{found.name or found.service} stopped", copies)
+        copies, left = await self._withdraw(found)
+        return written(f"{found.name or found.service} stopped", copies, left)
 
     @read
     async def last_heal(self) -> list[JournalEntry]:
@@ -370,8 +373,8 @@ class ContainerSup:
             generation=generation,
         )
 
-    async def _withdraw(self, container: Container) -> int:
-        """Give up a container's slot; return on how many disks that is."""
+    async def _withdraw(self, container: Container) -> tuple[int, str]:
+        """Give up a container's slot; return on how many disks, and what is left."""
         copies: int
         _, copies = await self._node.deciders.of_service(
             container.uid,
@@ -380,18 +383,23 @@ class ContainerSup:
             container.slot,
             container.generation,
         )
-        await self._node.until(lambda: self._gone([container.uid], container.name))
-        return copies
+        uids, name = [container.uid], container.name
+        left = await self._node.quiet(lambda: self._left(uids, name))
+        return copies, self._still(left)
 
-    def _gone(self, uids: list[str], name: str = "") -> bool | None:
-        """Tell when nothing of these is left on the nodes that can be reached."""
-        machine = self._node.machine
-        left = [
-            c
-            for c in machine.view.containers()
+    def _left(self, uids: list[str], name: str = "") -> tuple[str, ...]:
+        """Return the containers of these that are left on nodes that can be reached."""
+        return tuple(
+            c.name
+            for c in self._node.machine.view.containers()
             if c.uid in uids and name in ("", c.name) and self._is_reached(c.node)
-        ]
-        return None if left else True
+        )
+
+    def _still(self, names: tuple[str, ...]) -> str:
+        """Return why containers that are to end are still there, "" for none."""
+        held = [c for c in self._node.machine.view.containers() if c.name in names]
+        told = [f"{c.name} ({c.reason or c.state.value})" for c in held]
+        return f"still there, and tried again: {', '.join(told)}" if told else ""
 
     def _is_reached(self, node: str) -> bool:
         machine = self._node.machine
