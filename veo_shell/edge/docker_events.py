@@ -26,7 +26,7 @@ from veo_shell.core.events import (
 )
 from veo_shell.core.model import Observed
 from veo_shell.edge.docker_client import DockerLine
-from veo_shell.edge.processes import Processes
+from veo_shell.edge.docker_processes import Processes
 from veo_shell.errors import EngineUnreachable
 
 RELIST_S = 30.0

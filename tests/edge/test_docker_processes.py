@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from veo_shell.edge.processes import Processes
+from veo_shell.edge.docker_processes import Processes
 
 CGROUP = Path("/proc/self/cgroup").read_text().strip()
 """What stands for a container's id: our children are in that cgroup, too."""
