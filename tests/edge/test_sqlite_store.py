@@ -661,16 +661,22 @@ def test_a_log_whose_file_is_gone(path: Path) -> None:
         ("service/u9", b"\xc1"),
         ("service/u9", b"\x80"),
         ("service/u9", "text"),
+        ("service/u9", 7),
+        (b"service/u9", b"\x80"),
+        (b"", b"\x80"),
         ("gadget/u9", b"\x80"),
         ("", b"\x80"),
         ("document/tres@tres", b"\x93\x01\x02\x03"),
     ],
 )
-def test_a_row_that_is_not_veos(path: Path, key: str, body: bytes | str) -> None:
+def test_a_row_that_is_not_veos(
+    path: Path, key: str | bytes, body: bytes | str | int
+) -> None:
     save_some(path)
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute("INSERT INTO held VALUES (?, ?)", (key, body))
     assert refusal(path).startswith("a row that is not VEO's (")
+    assert ": set aside as veo.db.set-aside-" in recover(path, *OWNER)
 
 
 @pytest.mark.parametrize("other", ["service/other", "document/other@other"])
@@ -754,6 +760,29 @@ def test_a_scrambled_file_is_refused_or_loaded_as_it_was(path: Path) -> None:
         refused += isinstance(found, str)
         assert found == as_it_was or str(found).isprintable()
     assert refused > 100
+
+
+def test_one_flipped_bit_is_refused_or_changes_nothing(path: Path) -> None:
+    """Also in what tells the types of a row's values, by which they are read."""
+    save_some(path, 1)
+    whole, as_it_was = path.read_bytes(), loaded(path)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        (page,) = db.execute("PRAGMA page_size").fetchone()
+    last = range(len(whole) - page, len(whole))
+    # The rows are at the end of their page, each behind what tells its types.
+    begin = next(i for i in last if whole[i : i + 9] == b"document/") - 8
+    assert begin > last.start
+    refused = 0
+    for number in range(8 * begin, 8 * (begin + 8)):
+        for file in path.parent.iterdir():
+            file.unlink()
+        flipped = bytearray(whole)
+        flipped[number // 8] ^= 1 << number % 8
+        path.write_bytes(flipped)
+        found = loaded_or_not(path)
+        refused += isinstance(found, str)
+        assert found == as_it_was or str(found).isprintable()
+    assert refused > 30
 
 
 def test_a_scrambled_log_is_refused_or_loses_the_last_save_at_most(path: Path) -> None:

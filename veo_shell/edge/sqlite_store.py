@@ -260,14 +260,17 @@ class State:
         db.execute("DROP TABLE documents")
         db.execute("DROP TABLE records")
 
-    def _read(self, key: str, body: bytes) -> NodeDocument | Record:
+    def _read(self, key: object, body: object) -> NodeDocument | Record:
+        # SQLite keeps a type with each value: one flipped bit makes TEXT a BLOB.
+        if not (isinstance(key, str) and isinstance(body, bytes)):
+            raise self._foreign(f"{key!r:.40}, of another type")
         kind = _KINDS.get(key.partition("/")[0])
         if kind is None:
             raise self._foreign(key)
         try:
             found = msgspec.msgpack.decode(body, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as exc:
-            raise self._foreign(one_line(exc)) from exc  # TypeError: it is no BLOB
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+            raise self._foreign(one_line(exc)) from exc
         own = _DOCUMENT + found.node if isinstance(found, NodeDocument) else found.key
         if own != key:
             raise self._foreign(f"{key} names {own}")
