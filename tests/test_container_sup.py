@@ -308,6 +308,19 @@ async def test_what_still_waits_can_be_given_up(tmp_path: Path) -> None:
         assert sup.cloud_containers() == [other]
 
 
+async def test_what_waits_beside_one_that_runs_can_be_given_up(tmp_path: Path) -> None:
+    """It has no name, and all of the service was waited for."""
+    two = attrs.evolve(WEB, replicas=2, cpus=3.0)
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        sup = cluster["uno"].container_sup
+        running = bare(await sup.add_service(two))
+        (waits,) = [c for c in sup.cloud_containers() if c.state is State.PENDING]
+        async with asyncio.timeout(5):
+            stopped = await sup.stop(waits)
+        assert stopped.what == "web stopped"
+        assert sup.cloud_containers() == [running]
+
+
 async def test_queue_places_at_once_where_a_node_fits(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         sup = cluster["uno"].container_sup
@@ -488,6 +501,28 @@ async def test_stop_of_an_old_record_stops_what_it_became(tmp_path: Path) -> Non
         await eventually(lambda: uno.container_monitor.state(old).restarts == 1)
         await uno.container_sup.stop(old)
         assert left(cluster, "uno") == []
+
+
+async def test_what_is_on_the_move_is_stopped_on_both_nodes(tmp_path: Path) -> None:
+    """Nothing was written, and it was waited for without end."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.node_monitor.drain("uno")
+        old = await uno.container_sup.add_service(WEB)
+        await uno.node_monitor.undrain("uno")
+        slow = SlowEngine("veo", "uno@uno")
+        uno.container_monitor._engine = slow
+        loop = asyncio.get_running_loop()
+        draining = loop.create_task(dos.node_monitor.drain("dos"))
+        await eventually(lambda: State.CREATING in states(dos))
+        stopping = loop.create_task(dos.container_sup.stop(old))
+        await eventually(lambda: states(dos) == [State.CREATING])  # its end waits
+        slow.go_on.set()
+        async with asyncio.timeout(5):
+            assert (await stopping).warning == ""
+            await draining
+        await nothing_left(cluster)
+        assert slow.containers == {}
 
 
 async def test_stop_of_what_is_not_there(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import uuid
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -114,7 +115,9 @@ class ContainerSup:
         copies = [
             (await self._node.deciders.of_service(u, "remove", u))[1] for u in uids
         ]
-        left = await self._node.quiet(lambda: self._left(uids))
+        left = await self._node.quiet(
+            lambda: self._left(c for u in uids for c in view.instances(u))
+        )
         ended = (attrs.evolve(c, state=State.EXITED, reason="removed") for c in held)
         wanted = name.name if isinstance(name, Service) else name
         return written(
@@ -152,8 +155,12 @@ class ContainerSup:
     async def stop(self, container: Container | str) -> Written:
         """Stop and remove one container for good; the last one ends its service.
 
+        Also what takes over from it, while it is moved.
         Returns when it is gone, or its node cannot be reached: then it is stopped when
         that is back. Or once nothing happens any more for a while: then it tells why.
+
+        Raises:
+            ServiceError: another one fills its slot by now.
 
         >>> container_sup.stop(container_sup.cloud_containers()[0])
         """
@@ -383,17 +390,16 @@ class ContainerSup:
             container.slot,
             container.generation,
         )
-        uids, name = [container.uid], container.name
-        left = await self._node.quiet(lambda: self._left(uids, name))
+        view, uid, slot = self._node.machine.view, container.uid, container.slot
+        names = {c.name for c in view.in_slot(uid, slot)}  # two while it is moved
+        left = await self._node.quiet(
+            lambda: self._left(c for c in view.in_slot(uid, slot) if c.name in names)
+        )
         return copies, self._still(left)
 
-    def _left(self, uids: list[str], name: str = "") -> tuple[str, ...]:
-        """Return the containers of these that are left on nodes that can be reached."""
-        return tuple(
-            c.name
-            for c in self._node.machine.view.containers()
-            if c.uid in uids and name in ("", c.name) and self._is_reached(c.node)
-        )
+    def _left(self, containers: Iterable[Container]) -> tuple[str, ...]:
+        """Return which of these are on nodes that can be reached."""
+        return tuple(c.name for c in containers if self._is_reached(c.node))
 
     def _still(self, names: tuple[str, ...]) -> str:
         """Return why containers that are to end are still there, "" for none."""

@@ -52,6 +52,7 @@ from veo_shell.core.wire import (
 from veo_shell.errors import (
     NoSuitableNode,
     PeerUnreachable,
+    ServiceError,
     UnknownNode,
     UnknownService,
 )
@@ -203,7 +204,8 @@ def test_a_stop_that_names_an_old_generation_does_nothing() -> None:
     uno = world["uno@uno"]
     add(uno)
     world.run_until(lambda: ready(world, 1))
-    uno.ask(ev.StopAsked(operation="s", uid="u1", slot=0, generation=7))
+    with pytest.raises(ServiceError, match="it was replaced: veo-uno-web-u1-0-1 fills"):
+        uno.ask(ev.StopAsked(operation="s", uid="u1", slot=0, generation=7))
     world.run(2)
     assert world.running("web") == ["uno@uno"]
 

@@ -13,6 +13,7 @@ from tests.core.samples import (
     TRES,
     UNO,
     WEB,
+    container,
     document,
     reconciler,
     service,
@@ -28,6 +29,7 @@ from veo_shell.core.model import (
     NodeRecord,
     Record,
     Service,
+    SlotRecord,
 )
 from veo_shell.core.operations import OPERATIONS_KEPT, Operations
 from veo_shell.core.outbox import Outbox
@@ -307,7 +309,6 @@ def test_stopping_the_last_one_ends_the_service() -> None:
         pytest.param(stop("s", 7), id="another slot"),
         pytest.param(stop("s", 0, uid="nothing"), id="no service"),
         pytest.param(stop("s", 0, uid="removed"), id="a removed service"),
-        pytest.param(stop("s", 0, generation=9), id="another container"),
         pytest.param(stop("s", 1), id="given up"),
     ],
 )
@@ -321,13 +322,44 @@ def test_stopping_what_is_gone_already_is_fine(event: ev.StopAsked) -> None:
 
 def test_a_container_is_stopped_by_the_generation_it_was_made_in() -> None:
     desk = Desk(service(replicas=2), slot(UNO, generation=8, made=3), slot(DOS, 1))
-    desk.ask(stop("s", 0, generation=8))
+    with pytest.raises(ServiceError):
+        desk.ask(stop("s", 0, generation=8))
     assert desk.replicas() == [2]
     desk.ask(stop("t", 0, generation=3))
     assert desk.replicas() == [1]
     given_up = desk.view.slot("u1", 0)
     assert given_up is not None
     assert (given_up.wanted, given_up.node) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("filled", "by"),
+    [
+        pytest.param(slot(UNO), container(UNO).name, id="it is there"),
+        pytest.param(slot(DOS), f"one on {DOS}", id="it is to come"),
+        pytest.param(slot(None), "one on no node yet", id="it waits"),
+    ],
+)
+def test_what_was_replaced_is_not_stopped_and_that_is_told(
+    filled: SlotRecord, by: str
+) -> None:
+    desk = Desk(service(), filled)
+    desk.view.merge_document(document(UNO, version=2, containers=(container(UNO),)))
+    with pytest.raises(ServiceError) as caught:
+        desk.ask(stop("s", 0, generation=9))
+    assert str(caught.value) == f"it was replaced: {by} fills slot 0 of web now"
+    assert desk.replicas() == [1]
+
+
+def test_while_a_slot_is_handed_over_either_container_can_be_stopped() -> None:
+    for generation in (1, 2):
+        desk = Desk(service(), slot(DOS, generation=2, handover=True))
+        held = (container(UNO),)
+        desk.view.merge_document(document(UNO, version=2, containers=held))
+        with pytest.raises(ServiceError):
+            desk.ask(stop("s", 0, generation=3))
+        desk.ask(stop("t", 0, generation=generation))
+        assert desk.replicas() == []
 
 
 def test_stopping_one_of_more_than_are_wanted_asks_for_none_less_than_none() -> None:

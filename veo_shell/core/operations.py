@@ -157,8 +157,10 @@ class Operations:
         if event.operation in record.operations:
             self._confirm(record)
             return
-        if not slot or slot.container_generation != event.generation:
+        if slot is None:
             return
+        if not self._fills(slot, event.generation):
+            raise ServiceError(self._replaced(slot, record.service))
         if len(slots) == 1:
             self._bury(record, event.operation)
             return
@@ -167,6 +169,16 @@ class Operations:
         fewer = max(record.replicas - 1, 0)
         self._write(self._changed(record, event.operation, replicas=fewer, cause=cause))
         self._write(given_up(slot, cause))
+
+    def _fills(self, slot: SlotRecord, generation: int) -> bool:
+        """Tell whether the container of a generation fills a slot, or hands it over."""
+        held = self._view.in_slot(slot.uid, slot.slot) if slot.handover else []
+        return generation in {slot.container_generation, *(c.generation for c in held)}
+
+    def _replaced(self, slot: SlotRecord, service: Service) -> str:
+        named = self._reconciler.situation.named(slot)
+        by = named.name if named else f"one on {slot.node or 'no node yet'}"
+        return f"it was replaced: {by} fills slot {slot.slot} of {service.name} now"
 
     def _scale(self, event: ev.ScaleAsked) -> int:
         record = self._view.service(event.uid)
