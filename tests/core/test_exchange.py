@@ -679,6 +679,25 @@ def test_a_heartbeat_tells_whom_its_sender_takes_for_dead() -> None:
     assert order.message.gone == (DOS,)
 
 
+def test_a_heartbeat_tells_who_is_heard_and_known_though_others_have_it_for_dead() -> (
+    None
+):
+    node = Dialogue(document(DOS), document(TRES))
+
+    def hears() -> tuple[str, ...]:
+        (order,) = node.play(ev.HeartbeatDue(lag_s=0.0))
+        assert isinstance(order, Publish)
+        assert isinstance(order.message, Heartbeat)
+        return order.message.hears
+
+    node.play(heard(DOS), heard(TRES, gone=(DOS,)))
+    assert hears() == ()  # its document has not come yet
+    node.play(difference(document(DOS)))
+    assert hears() == (DOS,)
+    node.play(heard(DOS, version=2))
+    assert hears() == ()  # what is known of it here is of before
+
+
 def test_the_host_of_a_silent_peer_is_tried() -> None:
     node = Dialogue(document(DOS))
     orders = [c for c in node.tick(1.5) if isinstance(c, TryPort)]

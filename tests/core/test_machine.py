@@ -802,6 +802,43 @@ def test_a_node_heard_by_others_alone_is_alive_and_keeps_its_work() -> None:
     assert peer.evidence == "link broken: tres@tres hears it"
 
 
+def test_a_node_that_was_cut_off_is_alive_as_soon_as_another_one_hears_it() -> None:
+    """Of two links that were broken one is mended; the other one stays broken."""
+    world = three()
+    cut(world, "uno@uno")
+    world.run(6)
+    assert statuses(world["uno@uno"], "tres@tres") is Status.DEAD
+    world.cut = {frozenset({"uno@uno", "tres@tres"})}
+    world.run(5)
+    for one, other in (("uno@uno", "tres@tres"), ("tres@tres", "uno@uno")):
+        peer = world[one].machine.members.peer(other)
+        assert peer is not None
+        assert peer.evidence == "link broken: dos@dos hears it"
+    assert world.running("web") == ["dos@dos"]
+
+
+def test_a_node_that_is_started_again_behind_a_broken_link_is_alive_to_all() -> None:
+    """Two would decide about its services, each against the other, without an end."""
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    uid = uid_of(world, "tres@tres", "uno@uno")
+    ask(world["tres@tres"], ev.AddAsked, uid=uid, service=attrs.evolve(WEB, replicas=3))
+    world.run_until(lambda: ready(world, 3))
+    tres = world["tres@tres"]
+    world.cut = {frozenset({"uno@uno", "tres@tres"})}
+    world.run(3)
+    tres.lose_host()
+    world.run(6)
+    assert statuses(world["uno@uno"], "tres@tres") is Status.DEAD
+    tres.boot()
+    tres.join(world["dos@dos"])
+    world.run(30)
+    assert statuses(world["uno@uno"], "tres@tres") is Status.ALIVE
+    assert sorted(world.running("web")) == ["dos@dos", "tres@tres", "uno@uno"]
+    noted = [len(node.journal) for node in world.nodes.values()]
+    world.run(10)
+    assert [len(node.journal) for node in world.nodes.values()] == noted
+
+
 def test_a_pausing_node_keeps_its_work_for_as_long_as_it_asked() -> None:
     world = three()
     anywhere(world)

@@ -235,6 +235,71 @@ def test_while_another_hears_it_only_the_link_is_broken() -> None:
     assert clocked.members.is_mutual(DOS)
 
 
+def test_one_that_another_says_to_hear_is_dead_no_more() -> None:
+    """Both links to it were broken, and one of them is mended: not that to here."""
+    clocked = Clocked(DOS, TRES)
+    assert clocked.pass_time(3, TRES, silences={DOS: 9.0})[-1] == f"{DOS} dead"
+    assert clocked.pass_time(0.25, TRES, hears=(DOS,)) == [f"{DOS} alive"]
+    assert clocked.evidence() == f"link broken: {TRES} hears it"
+    assert not clocked.members.is_mutual(DOS)
+    assert clocked.pass_time(5, TRES) == []
+    assert clocked.pass_time(0.25, TRES, silences={DOS: 1.5}) == [f"{DOS} suspect"]
+    assert clocked.pass_time(0.25, TRES, silences={DOS: 2.5}) == [f"{DOS} dead"]
+
+
+def test_who_lists_no_silence_of_a_dead_one_does_not_raise_it() -> None:
+    """It was started or suspended just now, or never knew that one."""
+    clocked = Clocked(DOS, TRES)
+    clocked.pass_time(3, TRES, silences={DOS: 9.0})
+    assert clocked.pass_time(3, TRES, CINCO) == []
+    assert clocked.status() is Status.DEAD
+
+
+def test_one_that_left_is_not_back_because_another_still_hears_it() -> None:
+    clocked = Clocked(DOS, TRES)
+    clocked.members.farewell(DOS, f"{DOS}#1", True, 0.0, clocked.now)
+    assert clocked.pass_time(3, TRES, hears=(DOS,)) == []
+
+
+@pytest.mark.parametrize("lost", ["lagged", "paused"])
+def test_whom_one_said_to_hear_before_it_was_lost_is_not_raised_by_that(
+    lost: str,
+) -> None:
+    clocked = Clocked(DOS, TRES)
+    clocked.pass_time(3, TRES, silences={DOS: 9.0})
+    clocked.hear(TRES, hears=(DOS,))
+    if lost == "lagged":
+        clocked.lag(0.75)
+    else:
+        clocked.members.farewell(TRES, f"{TRES}#1", False, 60.0, clocked.now)
+    clocked.pass_time(0.25)
+    assert clocked.status() is Status.DEAD
+
+
+def test_one_that_is_back_by_a_delta_has_not_said_yet_whom_it_hears() -> None:
+    clocked = Clocked(DOS, TRES)
+    clocked.pass_time(3, TRES, silences={DOS: 9.0})
+    clocked.pass_time(0.25, TRES, hears=(DOS,))
+    clocked.pass_time(4)
+    assert clocked.status() is Status.DEAD
+    clocked.members.heard(TRES, f"{TRES}#1", clocked.now)
+    assert clocked.pass_time(0.25) == []
+    assert clocked.pass_time(0.25, TRES, hears=(DOS,)) == [f"{DOS} alive"]
+
+
+def test_it_tells_whom_it_hears_of_those_that_another_takes_for_gone() -> None:
+    clocked = Clocked(DOS, CINCO)
+    assert clocked.members.missed() == {}
+    clocked.hear(TRES, gone=(DOS, "x@x"))
+    assert clocked.members.missed() == {DOS: (1, 1)}
+    clocked.pass_time(1.25, TRES, CINCO, gone=(DOS,))
+    assert clocked.members.missed() == {}  # silent for two heartbeats
+    clocked.hear(DOS)
+    assert clocked.members.missed() == {DOS: (1, 1)}
+    clocked.lag(0.75)
+    assert clocked.members.missed() == {}  # nobody has spoken since
+
+
 def test_dead_only_when_nobody_heard_it() -> None:
     clocked = Clocked(DOS, TRES)
     assert clocked.pass_time(2.5, TRES) == []

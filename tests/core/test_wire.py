@@ -192,6 +192,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         silences=st.dictionaries(words, seconds, max_size=3),
         refused=tuples(words),
         gone=tuples(words),
+        hears=tuples(words),
         strain=naturals,
         **origin,
         **version,
@@ -258,7 +259,8 @@ BEAT = Heartbeat(
     lag_s=0.25,
     silences={"dos@dos": 1.5},
 )
-BODY = attrs.asdict(BEAT) | {"refused": [], "gone": []}  # a tuple is an array
+TUPLES = ("refused", "gone", "hears")
+BODY = attrs.asdict(BEAT) | {name: [] for name in TUPLES}  # a tuple is an array
 
 
 def frame(*parts: object) -> bytes:

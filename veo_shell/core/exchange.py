@@ -122,8 +122,20 @@ class Exchange:
             strain=self._members.strain,
             count=self._beats,
             gone=self._members.gone(),
+            hears=self._hears(),
         )
         self._out.order(Publish(message=heartbeat))
+
+    def _hears(self) -> tuple[str, ...]:
+        """Return whom others have for gone, and this node hears and knows as they are.
+
+        Who believes it compares whole views: this one's is not to be of before.
+        """
+        return tuple(
+            node
+            for node, told in self._members.missed().items()
+            if (head := self._view.head(node)) is not None and told <= pair(head)
+        )
 
     def on_heard(self, event: ev.Heard, now: float) -> None:
         """Take what a peer published; strangers are not listened to.

@@ -87,9 +87,10 @@ class Peer:
     """One peer: the verdict, since when and why, and the evidence for it.
 
     Written by `Membership` alone. `heard_s` is when it last spoke, or when this node
-    began to listen for it. `silences`, `refused` and `gone` are what it said last about
-    whom it does not hear, whose host refuses it, and whom it takes for dead, `digest`
-    and `told` what it said of its view and its own document, (incarnation, version).
+    began to listen for it. `silences`, `refused`, `gone` and `hears` are what it said
+    last about whom it does not hear, whose host refuses it, whom it takes for dead, and
+    whom of those that others take for dead it hears; `digest` and `told` what it said
+    of its view and its own document, (incarnation, version).
     `refused_s` is when its own host refused us last. `witness` still hears it while we
     do not. `entry` is the journal's id of the verdict.
     """
@@ -103,6 +104,7 @@ class Peer:
     silences: Mapping[str, float] = attrs.field(factory=dict)
     refused: Collection[str] = ()
     gone: Collection[str] = ()
+    hears: Collection[str] = ()
     digest: int = 0
     told: tuple[int, int] | None = None
     count: int = 0
@@ -196,6 +198,18 @@ class Membership:
     def gone(self) -> tuple[str, ...]:
         """Return the peers that are dead or left, for those that have just started."""
         return tuple(peer.node for peer in self if peer.status in GONE)
+
+    def missed(self) -> dict[str, tuple[int, int]]:
+        """Return what those told whom this node hears and another one takes for gone.
+
+        Only the other one's link to them may be broken: it believes who hears them.
+        """
+        lost = {node for peer in self if _speaks(peer) for node in peer.gone}
+        return {
+            peer.node: peer.told
+            for peer in self
+            if peer.node in lost and _speaks(peer) and peer.told is not None
+        }
 
     def is_mutual(self, node: str) -> bool:
         """Tell whether a peer is alive, heard directly, and hears this node."""
@@ -319,7 +333,7 @@ class Membership:
         if said is not None:
             peer.silences, peer.refused = said.silences, said.refused
             peer.strain, peer.digest, peer.gone = said.strain, said.digest, said.gone
-            peer.told = said.incarnation, said.version
+            peer.told, peer.hears = (said.incarnation, said.version), said.hears
             peer.count = said.count
         elif was_lost:  # what it said before is of before
             peer.told, peer.digest = None, 0
@@ -390,9 +404,27 @@ class Membership:
                 return self._judge(peer, Status.DEAD, "its pause is over", now)
         elif peer.status is Status.UNKNOWN:
             return self._judge_unheard(peer, silence_s, now)
-        elif peer.status not in GONE:
+        elif peer.status is Status.DEAD:
+            return self._judge_dead(peer, now)
+        elif peer.status is not Status.LEFT:
             return self._judge_silence(peer, silence_s, now)
         return None
+
+    def _judge_dead(self, peer: Peer, now: float) -> Changed | None:
+        """Believe one that says that it hears a dead peer.
+
+        That it lists no silence of it is not enough: one that was just started, or
+        suspended, lists none, and may not know it at all.
+        """
+        for other in self:
+            if peer.node in other.hears and _speaks(other):
+                return self._judge_broken(peer, other.node, now)
+        return None
+
+    def _judge_broken(self, peer: Peer, witness: str, now: float) -> Changed | None:
+        """Take one that another one hears for alive: only the link to it is broken."""
+        peer.witness = witness
+        return self._judge(peer, Status.ALIVE, f"link broken: {witness} hears it", now)
 
     def _judge_unheard(
         self, peer: Peer, silence_s: float, now: float
@@ -400,9 +432,7 @@ class Membership:
         """Judge one after the grace; before that, by one that had time to judge it."""
         if silence_s >= self.timing.boot_grace_s:
             if witness := self._witness(peer.node, now):
-                peer.witness = witness
-                text = f"link broken: {witness} hears it"
-                return self._judge(peer, Status.ALIVE, text, now)
+                return self._judge_broken(peer, witness, now)
             return self._judge(peer, Status.DEAD, "not heard in the grace", now)
         if self._is_dead_silence(peer, silence_s, now) and (
             judge := self._judge_of(peer.node, now)
@@ -431,8 +461,7 @@ class Membership:
             return None
         peer.witness = self._witness(peer.node, now)
         if peer.witness:
-            text = f"link broken: {peer.witness} hears it"
-            return self._judge(peer, Status.ALIVE, text, now)
+            return self._judge_broken(peer, peer.witness, now)
         if self._is_refusing(peer, now):
             return self._judge_refusal(peer, now)
         if not self._is_dead_silence(peer, silence_s, now):
@@ -525,3 +554,8 @@ class Membership:
         if Status.ALIVE in (old, status):
             self.steady_since_s = now
         return Changed(node=peer.node, old=old, new=status, evidence=evidence)
+
+
+def _speaks(peer: Peer) -> bool:
+    """Tell whether a peer's heartbeats arrive now, and not only after a lag of ours."""
+    return peer.status is Status.ALIVE and peer.told is not None

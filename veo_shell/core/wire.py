@@ -83,6 +83,7 @@ class Heartbeat:
     `silences`: peers that the sender does not hear directly, with for how long.
     `refused`: those of them whose hosts refuse a connection to the mesh's port.
     `gone`: those of them that it takes for dead, or that left.
+    `hears`: those that another one has in `gone`, and the sender hears directly.
     `strain`: by how much the sender stretches its time-outs, 0 for not at all.
     `count` grows with every one of a process; of protocol 1 it is 0.
     """
@@ -98,6 +99,7 @@ class Heartbeat:
     strain: Natural = 0
     count: Natural = 0
     gone: tuple[str, ...] = ()
+    hears: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
