@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from veo_shell.core.commands import Introduce
 from veo_shell.core.events import RefusedEntry, Welcomed
-from veo_shell.core.wire import Join, Message, Refused, Welcome
+from veo_shell.core.wire import Join, Me, Message, Refused, Welcome
 from veo_shell.errors import PeerError, PeerUnreachable, Removed, StartError
 
 if TYPE_CHECKING:
@@ -53,6 +53,17 @@ class Joining:
         own = await asyncio.gather(*(self._is_own(*j) for j in self._node.config.joins))
         return all(own)
 
+    async def processes_at(self, host: str, mesh_port: int) -> list[Me]:
+        """Return the nodes that answer at a host's addresses; this one may be among.
+
+        Raises:
+            PeerUnreachable: the host has none.
+        """
+        addresses = await _addresses_of(host)
+        who_is = self._node.peers.who_is
+        found = await asyncio.gather(*(who_is(at, mesh_port) for at in addresses))
+        return [process for process in found if process is not None]
+
     async def join_now(self, host: str, mesh_port: int) -> None:
         """Be taken in by a node that an operator names.
 
@@ -86,23 +97,37 @@ class Joining:
             self._node.spawn(self._rejoin(host, port, most_s), f"join {host}")
 
     async def _is_own(self, host: str, port: int) -> bool:
-        config = self._node.config
         try:
-            found = await _address_of(host), port
+            return not await self._others_at(host, port)
         except PeerUnreachable:
             return False
-        return found == (config.address, config.mesh_port)
+
+    async def _others_at(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host that are not this node's.
+
+        One name may be that of all nodes. A resolver has a host's own address first
+        (RFC 6724), and who is taken in by itself is in no cluster.
+        """
+        config = self._node.config
+        own = config.address, config.mesh_port
+        return [at for at in await _addresses_of(host) if (at, port) != own]
 
     async def _try(self, host: str, port: int) -> str | None:
         """Ask to be taken in; return why that came to nothing, raise if refused.
 
-        The address is looked up each time: DNS may be up, or another, only later.
+        The addresses are looked up each time: DNS may be up, or others, only later.
         """
         try:
-            address = await _address_of(host)
+            others = await self._others_at(host, port)
         except PeerUnreachable as exc:
             return str(exc)
-        return await self._introduce(address, port)
+        reasons = []
+        for address in others:
+            reason = await self._introduce(address, port)
+            if reason is None:
+                return None
+            reasons.append(reason)
+        return "; ".join(reasons) or None
 
     async def _introduce(self, address: str, mesh_port: int) -> str | None:
         """Send a `Join`; return why it was not answered, raise if it was refused."""
@@ -121,9 +146,10 @@ class Joining:
             welcomed = Welcomed(address=address, mesh_port=mesh_port, answer=reply)
             self._node.feed(welcomed)
             return None
-        reason = reply.reason if isinstance(reply, Refused) else "not understood"
+        if not isinstance(reply, Refused):
+            return f"{address}:{mesh_port} gives an answer that is not understood"
         me = self._node.machine.me
-        raise StartError(f"{address}:{mesh_port} refuses {me}: {reason}")
+        raise StartError(f"{address}:{mesh_port} refuses {me}: {reply.reason}")
 
     async def _ask_in(self, address: str, mesh_port: int) -> Message:
         machine = self._node.machine
@@ -151,8 +177,8 @@ class Joining:
                 return
 
 
-async def _address_of(host: str) -> str:
-    """Return the IP address of a host, its IPv4 one if it has both."""
+async def _addresses_of(host: str) -> list[str]:
+    """Return the IP addresses of a host, the IPv4 ones first."""
     try:
         async with asyncio.timeout(LOOK_UP_S):
             found = await _look_up(host)
@@ -160,8 +186,8 @@ async def _address_of(host: str) -> str:
         raise PeerUnreachable(f"no address of {host} in {LOOK_UP_S:g} s") from exc
     except OSError as exc:
         raise PeerUnreachable(f"no address of {host}: {exc.strerror or exc}") from exc
-    best = min(found, key=lambda info: info[0] != socket.AF_INET)
-    return str(best[4][0])
+    found.sort(key=lambda info: info[0] != socket.AF_INET)
+    return list(dict.fromkeys(str(info[4][0]) for info in found))
 
 
 async def _look_up(host: str) -> list[Any]:

@@ -129,12 +129,15 @@ class NodeMonitor:
         """
         what = f"join({scalars.quoted(address)})"
         host, port = split(address, what)
-        found = await self._node.peers.who_is(host, port)
-        machine = self._node.machine
-        if found is not None and found.boot_id == self._node.boot_id:
-            raise UsageError(f"{what}: that is this node, {machine.me}: name another")
-        if found is not None and self._is_heard(found):
-            return written(f"{found.node} at {host}:{port} is a member already", 0)
+        found = await self._node.joining.processes_at(host, port)
+        if {process.boot_id for process in found} == {self._node.boot_id}:
+            me = self._node.machine.me
+            raise UsageError(f"{what}: that is this node, {me}: name another")
+        for process in found:
+            if process.boot_id != self._node.boot_id and self._is_heard(process):
+                return written(
+                    f"{process.node} at {host}:{port} is a member already", 0
+                )
         await self._node.joining.join_now(host, port)
         return written(f"joined {host}:{port}", 0)
 
