@@ -416,13 +416,11 @@ async def test_the_second_port_in_use_leaves_the_first_free(party: Party) -> Non
     await party.start(UNO)
 
 
-async def test_hosts_may_be_asked_by_name(party: Party) -> None:
+async def test_no_name_is_looked_up_for_a_request(party: Party) -> None:
+    """DNS may be silent, and whatever waits for it holds up the end of the node."""
     uno, _ = await party.start(UNO)
-    mesh_port, _ = party.ports
-
-    assert await uno.request("localhost", mesh_port, b"a", PATIENCE_S) == b"echo a"
-    with pytest.raises(PeerUnreachable, match=r"no\.such\.invalid: no address"):
-        await uno.request("no.such.invalid", mesh_port, b"a", PATIENCE_S)
+    with pytest.raises(PeerUnreachable, match="localhost: not an IP address"):
+        await uno.request("localhost", party.ports[0], b"a", PATIENCE_S)
 
 
 async def test_a_peer_without_an_ip_address_is_not_connected(

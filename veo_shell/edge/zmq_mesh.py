@@ -7,7 +7,6 @@ import contextlib
 import errno
 import ipaddress
 import logging
-import socket as sockets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -143,15 +142,15 @@ class ZmqMesh:
     ) -> bytes:
         """Ask the node there and return its reply; raise `PeerUnreachable`."""
         _check_size(frame)
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + timeout_s
-        key = (await _resolve(address, timeout_s), mesh_port)
+        key = (address, mesh_port)
+        if not _is_ip(address):  # libzmq would look a name up, and hold up all others
+            raise PeerUnreachable(f"{address}: not an IP address")
         try:
             line = self._line(*key)
         except zmq.ZMQError as exc:
             raise PeerUnreachable(f"{address}:{mesh_port}: {exc.strerror}") from exc
         try:
-            return await line.ask(frame, deadline - clock())
+            return await line.ask(frame, timeout_s)
         finally:
             if line.is_idle and key not in self._kept and self._lines.get(key) is line:
                 del self._lines[key]
@@ -294,24 +293,6 @@ def _is_ip(address: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-async def _resolve(host: str, timeout_s: float) -> str:
-    """Return the first address of a host.
-
-    Left to libzmq, a slow resolver would hold up the connections to all the others.
-    """
-    if _is_ip(host):
-        return host
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(timeout_s):
-            found = await loop.getaddrinfo(host, None, type=sockets.SOCK_STREAM)
-    except TimeoutError as exc:
-        raise PeerUnreachable(f"{host}: its address is not found in time") from exc
-    except (OSError, UnicodeError) as exc:
-        raise PeerUnreachable(f"{host}: no address is known for it") from exc
-    return str(found[0][4][0])
 
 
 def _reason(exc: zmq.ZMQError) -> str:
