@@ -31,6 +31,7 @@ from veo_shell.core import events as ev
 from veo_shell.core import wire
 from veo_shell.core.model import Restart, State, Status
 from veo_shell.errors import PeerUnreachable, Removed, StartError
+from veo_shell.node import Node
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
@@ -105,7 +106,8 @@ async def test_nodes_that_are_listed_are_joined_without_a_word(
             uno.config = attrs.evolve(uno.config, listed=listed)
             await uno.start()
         assert not caplog.records
-        assert uno.machine.is_settled  # it waits for nobody who may never come
+        # A host that says nothing may be cut off: what runs there may know more.
+        assert not uno.machine.is_settled
         cluster.add("dos")
         await cluster.boot("dos")
         await cluster.joined()
@@ -120,6 +122,39 @@ async def test_a_node_told_to_join_itself_by_name_waits_for_nobody(
         cluster.addresses["itself"] = "localhost"
         uno = await cluster.boot("uno", "itself")
         assert uno.machine.is_settled
+
+
+async def listing(cluster: FakeCluster, *hosts: str) -> Node:
+    """Start uno afresh with hosts in its file; return it."""
+    await cluster.stop("uno")
+    cluster.lose_disk("uno")
+    uno = cluster.make("uno")
+    listed = tuple((host, MESH_PORT) for host in hosts)
+    uno.config = attrs.evolve(uno.config, listed=listed)
+    await uno.start()
+    return uno
+
+
+async def test_a_node_waits_for_nobody_who_cannot_run(tmp_path: Path) -> None:
+    """One file lists all nodes to come, and the first one is started with it too."""
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        cluster.network.open_port("127.0.0.8", 80)  # it refuses the mesh's port
+        uno = await listing(cluster, "localhost", "no.such.invalid", "127.0.0.8")
+        assert uno.machine.is_settled
+
+
+async def test_a_node_waits_for_what_a_listed_one_knows(tmp_path: Path) -> None:
+    """Until then it decides nothing, and denies nothing in DNS."""
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        mesh = cluster.network.join("127.0.0.77", MESH_PORT, PUB_PORT)
+
+        async def silent(frame: bytes) -> bytes | None:
+            return None
+
+        await mesh.start(lambda frame: None, silent)
+        uno = await listing(cluster, "localhost", "127.0.0.77")
+        assert not uno.machine.is_settled
+        await mesh.stop()
 
 
 ONE_NAME = """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from veo_shell.core.commands import Introduce
 from veo_shell.core.events import RefusedEntry, Welcomed
+from veo_shell.core.model import Knock
 from veo_shell.core.wire import Join, Me, Message, Refused, Welcome
 from veo_shell.errors import PeerError, PeerUnreachable, Removed, StartError
 
@@ -24,6 +25,11 @@ NAME_TRIES = 8
 LOOK_UP_S = 2.0
 PATIENCE = 30
 """Times the usual pause: the longest one between two tries of a node that is listed."""
+NO_SUCH_HOST = (socket.EAI_NONAME, socket.EAI_NODATA)
+
+
+class NoSuchHost(PeerUnreachable):
+    """DNS is up, and has no address of that host."""
 
 
 class Joining:
@@ -48,10 +54,16 @@ class Joining:
     async def is_alone(self) -> bool:
         """Tell whether there is nobody to join but this node itself.
 
-        One list of nodes may serve for all of them.
+        One list of nodes may serve for all of them, and for those to come: whose host
+        has no address, or refuses the mesh's port, does not run. One whose host is
+        silent may.
         """
-        own = await asyncio.gather(*(self._is_own(*j) for j in self._node.config.joins))
-        return all(own)
+        config = self._node.config
+        absent = await asyncio.gather(
+            *(self._is_own(*joined) for joined in config.joins),
+            *(self._is_absent(*listed) for listed in config.listed),
+        )
+        return all(absent)
 
     async def processes_at(self, host: str, mesh_port: int) -> list[Me]:
         """Return the nodes that answer at a host's addresses; this one may be among.
@@ -101,6 +113,14 @@ class Joining:
             return not await self._others_at(host, port)
         except PeerUnreachable:
             return False
+
+    async def _is_absent(self, host: str, port: int) -> bool:
+        try:
+            others = await self._others_at(host, port)
+        except PeerUnreachable as exc:
+            return isinstance(exc, NoSuchHost)
+        knocks = (self._node.peers.knock(address, port) for address in others)
+        return all(found is Knock.REFUSED for found in await asyncio.gather(*knocks))
 
     async def _others_at(self, host: str, port: int) -> list[str]:
         """Return the addresses of a host that are not this node's.
@@ -185,7 +205,9 @@ async def _addresses_of(host: str) -> list[str]:
     except TimeoutError as exc:
         raise PeerUnreachable(f"no address of {host} in {LOOK_UP_S:g} s") from exc
     except OSError as exc:
-        raise PeerUnreachable(f"no address of {host}: {exc.strerror or exc}") from exc
+        known = isinstance(exc, socket.gaierror) and exc.errno in NO_SUCH_HOST
+        kind = NoSuchHost if known else PeerUnreachable
+        raise kind(f"no address of {host}: {exc.strerror or exc}") from exc
     found.sort(key=lambda info: info[0] != socket.AF_INET)
     return list(dict.fromkeys(str(info[4][0]) for info in found))
 

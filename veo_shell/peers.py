@@ -28,7 +28,7 @@ from veo_shell.core.events import (
     Recognized,
     Tried,
 )
-from veo_shell.core.model import JournalEntry, Status
+from veo_shell.core.model import JournalEntry, Knock, Status
 from veo_shell.core.protocols import Mesh
 from veo_shell.core.verbs import pack, pack_error, unpack, unpack_error
 from veo_shell.core.wire import (
@@ -177,6 +177,10 @@ class Peers:
         reply = await self._try(address, mesh_port, Who(), WHO_S)
         return reply if isinstance(reply, Me) else None
 
+    async def knock(self, address: str, port: int) -> Knock:
+        """Tell what a TCP connection to a host's port comes to."""
+        return await self._mesh.knock(address, port, KNOCK_S)
+
     def _hear(self, frame: bytes) -> None:
         message = decode(frame)
         if isinstance(message, Noted):
@@ -275,7 +279,7 @@ class Peers:
         self._node.feed(Recognized(node=order.node, boot_id=boot_id))
 
     async def _knock(self, order: TryPort) -> None:
-        knock = await self._mesh.knock(order.address, order.port, KNOCK_S)
+        knock = await self.knock(order.address, order.port)
         self._node.feed(Tried(node=order.node, container=order.container, knock=knock))
 
     async def _pull(self, order: AskDifference) -> None:
