@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -261,6 +262,69 @@ async def test_one_whose_node_is_lost_while_it_is_being_added_waits(
         assert pending.state is State.PENDING
         assert pending.reason.endswith("; uno@uno: not one of the hosts dos@dos")
         assert uno.container_sup.services() == [ON_DOS]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param({"restart": Restart.NEVER}, id="restart: never"),
+        pytest.param({"on_partition": OnPartition.KEEP}, id="on_partition: keep"),
+    ],
+)
+async def test_what_stays_on_a_node_that_is_lost_while_it_is_being_added_waits(
+    tmp_path: Path, kept: dict[str, Any]
+) -> None:
+    """It is started nowhere else: its adding waited for ever."""
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno, (told,) = cluster["uno"], [f"{k}: {v.value}" for k, v in kept.items()]
+        cluster["dos"].container_monitor._engine = SlowEngine("veo", "dos@dos")
+        adding = asyncio.get_running_loop().create_task(
+            uno.container_sup.add_service(attrs.evolve(ON_DOS, **kept))
+        )
+        await eventually(lambda: states(uno) == [State.CREATING])
+        await cluster.kill("dos")
+        async with asyncio.timeout(10):
+            pending = await adding
+        assert pending.state is State.PENDING
+        assert pending.reason == f"dos@dos is lost, {told}"
+        assert uno.container_sup.cloud_containers() == [bare(pending)]
+
+
+async def test_what_is_still_under_way_is_told_and_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    """As an engine that hangs, or pulls a large image."""
+    timing = attrs.evolve(FAST, patience_s=1.0)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        sup, slow = cluster["uno"].container_sup, SlowEngine("veo", "dos@dos")
+        cluster["dos"].container_monitor._engine = slow
+        async with asyncio.timeout(10):
+            added = await sup.add_service(ON_DOS)
+            assert added.state is State.CREATING
+            assert added.warning == (
+                "still under way: web slot 0 begins on dos@dos (creating)"
+            )
+            two = await sup.add_service(attrs.evolve(WEB, name="two", replicas=2))
+        assert (two.node, two.state) == ("uno@uno", State.RUNNING)
+        assert two.warning.startswith("still under way: two slot ")
+        slow.go_on.set()
+        await cluster.ready(3)  # it went on
+
+
+async def test_what_is_not_heard_of_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    timing = attrs.evolve(FAST, patience_s=1.0)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        uid = cluster.uid_for("dos")
+        uno.container_sup._uid_of = lambda service: uid  # type: ignore[method-assign]
+        line = (cluster.addresses["dos"], MESH_PORT, PUB_PORT)
+        uno.peers._mesh.disconnect(*line)  # requests pass, publications are lost
+        added = await uno.container_sup.add_service(ON_DOS)
+        assert added.state is State.PENDING
+        told = "web slot 0 begins on dos@dos"
+        assert (added.reason, added.warning) == (told, f"still under way: {told}")
+        uno.peers._mesh.connect(*line)
+        await eventually(lambda: dos.machine.answerable())
 
 
 class SlowEngine(FakeEngine):

@@ -15,7 +15,6 @@ from veo_shell.core.model import (
     Accepted,
     Added,
     Container,
-    Identity,
     JournalEntry,
     Loss,
     OnPartition,
@@ -26,7 +25,7 @@ from veo_shell.core.model import (
     Status,
     Written,
 )
-from veo_shell.core.progress import scaling
+from veo_shell.core.progress import BEGINNING, begins, scaling
 from veo_shell.core.protocols import Engine
 from veo_shell.core.scalars import REPLICAS_MOST, shown
 from veo_shell.core.situation import has_ended, is_named
@@ -51,6 +50,20 @@ SAME_HEAL_S = 60.0
 """Decisions about duplicates that are no further apart belong to one heal."""
 
 
+FAILING = frozenset({State.BACKOFF, State.FAILED})
+KNOWN = FAILING | {State.RUNNING, State.UNHEALTHY, State.EXITED}
+"""What a container that is added comes to."""
+
+
+@attrs.frozen
+class _Outcome:
+    """What became of a slot: its container, why that failed, what is under way yet."""
+
+    container: Container
+    failed: str = ""
+    under_way: str = ""
+
+
 class ContainerSup:
     """The operator's hand on the cluster's containers."""
 
@@ -64,6 +77,8 @@ class ContainerSup:
 
         Of several replicas the first, once all have begun; one that does not start is
         tried again. Adding what stands already adds one instance.
+        Or once nothing happens any more for a while, as while a large image is pulled:
+        then it tells what is still under way.
         With `queue` a service that fits nowhere is accepted and waits as `pending`.
         Ctrl-C ends the waiting alone: the service stays accepted until it is removed.
 
@@ -85,20 +100,22 @@ class ContainerSup:
         accepted, copies = await self._node.deciders.of_service(
             uid, "add", uid, service, queue
         )
-        outcomes = await self._node.until(lambda: self._outcomes(accepted, service))
-        failed = [(why, container) for why, container in outcomes if why is not None]
+        await self._node.quiet(
+            lambda: tuple(
+                o.under_way for o in self._outcomes(accepted, service) if o.under_way
+            )
+        )
+        outcomes = self._outcomes(accepted, service)
+        failed = [outcome for outcome in outcomes if outcome.failed]
         if len(failed) < len(outcomes):
-            good = [container for why, container in outcomes if why is None]
-            left = [f"{container.name}: {why}" for why, container in failed]
-            waits = [c for c in good if c.state is State.PENDING]
-            if waits and len(good) > len(waits):
-                left.append(_wait_for_room(len(waits)))
-            first = min(good, key=lambda c: c.state is State.PENDING)
-            return _added(first, copies, "; ".join(left))
-        for _, container in failed:
-            await self._withdraw(container)
-        why, container = failed[0]
-        raise StartFailed(f"{service.name} on {container.node}: {why}")
+            good = [outcome.container for outcome in outcomes if not outcome.failed]
+            return _added(
+                min(good, key=_far_from_running), copies, _left_to_do(outcomes)
+            )
+        for outcome in failed:
+            await self._withdraw(outcome.container)
+        node = failed[0].container.node
+        raise StartFailed(f"{service.name} on {node}: {failed[0].failed}")
 
     @write
     async def remove_service(self, name: str | Service) -> Written:
@@ -146,7 +163,7 @@ class ContainerSup:
         instances = tuple(self._node.machine.view.instances(uid))
         pending = sum(1 for c in self._waiting() if c.uid == uid)
         left = [_wait_for_room(pending)] if pending else []
-        left += [f"still under way: {', '.join(under_way)}"] if under_way else []
+        left += [_still_under_way(under_way)] if under_way else []
         wanted = name.name if isinstance(name, Service) else name
         what = f"{wanted}: {replicas} instance{'' if replicas == 1 else 's'}"
         return written(what, copies, "; ".join(left), instances)
@@ -332,53 +349,32 @@ class ContainerSup:
                 return record.uid
         return uuid.uuid4().hex
 
-    def _outcomes(
-        self, accepted: list[Accepted], service: Service
-    ) -> list[tuple[str | None, Container]] | None:
-        """Return `_outcome` of every slot once all are known."""
-        outcomes = [self._outcome(slot, service) for slot in accepted]
-        known = [outcome for outcome in outcomes if outcome is not None]
-        return known if len(known) == len(outcomes) else None
+    def _outcomes(self, accepted: list[Accepted], service: Service) -> list[_Outcome]:
+        """Return what has become of every slot; raise if one is to be no more."""
+        return [self._outcome(slot, service) for slot in accepted]
 
-    def _outcome(
-        self, accepted: Accepted, service: Service
-    ) -> tuple[str | None, Container] | None:
-        """Return (why it failed or None, the container) once that is known."""
-        view = self._node.machine.view
-        record = view.service(accepted.uid)
+    def _outcome(self, accepted: Accepted, service: Service) -> _Outcome:
+        machine = self._node.machine
+        record = machine.view.service(accepted.uid)
         if record is not None and record.service is None:
             raise ServiceError(f"{service.name} was removed while it was being added")
-        slot = view.slot(accepted.uid, accepted.slot)
+        slot = machine.view.slot(accepted.uid, accepted.slot)
         if slot is None:
-            return None
+            text = f"{service.name} slot {accepted.slot} is not known here yet"
+            return _Outcome(_pending(accepted, service, text), under_way=text)
         if not slot.wanted:
             raise ServiceError(f"{service.name} was stopped while it was being added")
-        if slot.node is None:
-            refusals = self._refusals(service, accepted.uid)
-            return None, _pending(accepted, service, refusals)
-        generation = slot.container_generation
-        name = self._identity(accepted, service, slot.node, generation)
-        container = view.container(slot.node, name.container_name)
-        if container is None:
-            return None
-        if container.state in (State.RUNNING, State.UNHEALTHY, State.EXITED):
-            return None, container
-        if container.state in (State.BACKOFF, State.FAILED):
-            never_ran = container.exit_code is None
-            return (container.reason if never_ran else None), container
-        return None
-
-    def _identity(
-        self, accepted: Accepted, service: Service, node: str, generation: int
-    ) -> Identity:
-        return Identity(
-            cluster=self._node.config.cluster,
-            node=node,
-            service=service.name,
-            uid=accepted.uid,
-            slot=accepted.slot,
-            generation=generation,
-        )
+        named = machine.situation.named(slot)
+        if named is not None and named.state in KNOWN:
+            has_run = named.state not in FAILING or named.exit_code is not None
+            return _Outcome(named, failed="" if has_run else named.reason)
+        why = self._why_waiting(service, slot)
+        if slot.node is None or (
+            why and not machine.situation.must_move(slot, service)
+        ):
+            return _Outcome(_pending(slot, service, why))
+        text = begins(machine.situation, slot, service)
+        return _Outcome(named or _pending(slot, service, why or text), under_way=text)
 
     async def _withdraw(self, container: Container) -> tuple[int, str]:
         """Give up a container's slot; return on how many disks, and what is left."""
@@ -431,6 +427,27 @@ def _policy(service: Service) -> str:
 
 def _wait_for_room(count: int) -> str:
     return f"{count} {'waits' if count == 1 else 'wait'} for a node that fits"
+
+
+def _still_under_way(what: Iterable[str]) -> str:
+    return f"still under way: {', '.join(what)}"
+
+
+def _left_to_do(outcomes: list[_Outcome]) -> str:
+    """Return what is told of the instances that do not run yet."""
+    left = [f"{o.container.name}: {o.failed}" for o in outcomes if o.failed]
+    waits = sum(
+        o.container.state is State.PENDING and not o.under_way for o in outcomes
+    )
+    if 0 < waits < len(outcomes) - len(left):
+        left.append(_wait_for_room(waits))
+    if under_way := [o.under_way for o in outcomes if o.under_way]:
+        left.append(_still_under_way(under_way))
+    return "; ".join(left)
+
+
+def _far_from_running(container: Container) -> tuple[bool, bool]:
+    return container.state in BEGINNING, container.state is State.PENDING
 
 
 def _pending(slot: Accepted | SlotRecord, service: Service, reason: str) -> Container:

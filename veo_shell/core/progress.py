@@ -62,7 +62,7 @@ def moving(situation: Situation, uid: str, number: int) -> tuple[str, ...]:
     if slot is None or service is None or not slot.wanted:
         return ()
     if slot.handover:
-        return (_begins(situation, slot, service),)
+        return (begins(situation, slot, service),)
     held = situation.view.in_slot(uid, number)
     ending = (c for c in held if not is_named(slot, c))
     return tuple(f"{c.name} stops" for c in ending if situation.is_reached(c.node))
@@ -80,7 +80,7 @@ def scaling(situation: Situation, uid: str, replicas: int) -> tuple[str, ...]:
     numbers = {slot.slot for slot in wanted}
     named = {slot.key: situation.named(slot) for slot in wanted if slot.node}
     begin = [
-        _begins(situation, slot, service)
+        begins(situation, slot, service)
         for slot in wanted
         if slot.node and _is_beginning(named[slot.key])
     ]
@@ -141,7 +141,7 @@ def _leaving(situation: Situation, node: str) -> list[str]:
         assert record.service is not None
         for slot in view.slots(record.uid):
             if slot.handover and slot.node != node and _is_from(situation, slot, node):
-                found.append(_begins(situation, slot, record.service))
+                found.append(begins(situation, slot, record.service))
     for container in view.containers(node):
         held = view.slot(container.uid, container.slot)
         is_to = held is not None and container.name in held.ends
@@ -155,7 +155,8 @@ def _is_from(situation: Situation, slot: SlotRecord, node: str) -> bool:
     return slot.drained_from == node or any(c.node == node for c in held)
 
 
-def _begins(situation: Situation, slot: SlotRecord, service: Service) -> str:
+def begins(situation: Situation, slot: SlotRecord, service: Service) -> str:
+    """Return what is told of a slot until what is to fill it runs."""
     named = situation.named(slot)
     said = f" ({named.state.value} {named.reason}".rstrip() + ")" if named else ""
     return f"{_label(slot, service)} begins on {slot.node}{said}"
