@@ -190,6 +190,16 @@ STORY = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("at_s", "shown"),
+    [(9.0, "09.000"), (9.02, "09.020"), (9.9994, "09.999"), (9.9996, "10.000")],
+)
+def test_a_moment_is_shown_to_the_millisecond(at_s: float, shown: str) -> None:
+    moment = attrs.evolve(STORY[0], at_s=1_700_000_000 - 20 + at_s)
+    (_, row) = lines([moment])
+    assert row[1].endswith(f":{shown}")
+
+
 TITLE, SHOWN_TITLE = "\x1b]0;mine\x07", "\\x1b]0;mine\\x07"
 """What a terminal takes for an order to change its title."""
 

@@ -58,7 +58,8 @@ def _cell(name: str, value: Any) -> str:
     if name.endswith("_ns"):
         return f"{value / 1e9:g}s"
     if name == "at_s":
-        return f"{_clock(value)}.{value % 1 * 1000:03.0f}"
+        whole_s, ms = divmod(round(value * 1000), 1000)
+        return f"{_clock(whole_s)}.{ms:03d}"
     if name.endswith("_s"):
         return _age(value)
     return " ".join(_word(value).splitlines())
