@@ -917,17 +917,20 @@ async def test_scaling_what_cannot_be(tmp_path: Path) -> None:
             assert str(caught.value) == f"replicas: {number} is not from 0 to 1000"
         with pytest.raises(UnknownService, match="no service is called 'web'"):
             await sup.scale("web", 1)
-        other = attrs.evolve(ON_UNO, args=("x",))
-        await sup.add_service(ON_UNO)
-        await sup.add_service(other)
+        other = attrs.evolve(ON_UNO, image="nginx:1.27", replicas=2)
+        added = [await sup.add_service(service) for service in (ON_UNO, other)]
         with pytest.raises(UsageError) as caught:
             await sup.scale("web", 2)
-        assert str(caught.value) == (
+        said, _, listed = str(caught.value).rpartition(": ")
+        assert said == (
             "2 services are called 'web': give the one to scale, as "
             "container_sup.services() has it"
         )
-        assert len((await sup.scale(other, 2)).containers) == 2
-        assert len(sup.list_containers()) == 3
+        first, second = (a.uid[:6] for a in added)
+        assert f"nginx:latest ({first}, replicas 1)" in listed
+        assert f"nginx:1.27 ({second}, replicas 2)" in listed
+        assert len((await sup.scale(other, 3)).containers) == 3
+        assert len(sup.list_containers()) == 4
 
 
 async def test_removed_while_it_was_being_scaled(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ class ContainerSup:
         if len(uids) > 1:
             raise UsageError(
                 f"{len(uids)} services are called {name!r}: give the one to scale, as "
-                "container_sup.services() has it"
+                f"container_sup.services() has it: {self._variants(uids)}"
             )
         [uid] = uids
         _, copies = await self._node.deciders.of_service(uid, "scale", uid, replicas)
@@ -342,6 +342,14 @@ class ContainerSup:
         if not uids:
             raise UnknownService(self._unknown(wanted, spec))
         return uids
+
+    def _variants(self, uids: list[str]) -> str:
+        records = [r for r in self._node.machine.view.services() if r.uid in uids]
+        return ", ".join(
+            f"{r.service.image} ({r.uid[:6]}, replicas {r.replicas})"
+            for r in records
+            if r.service
+        )
 
     def _uid_of(self, service: Service) -> str:
         for record in self._node.machine.view.named(service.name):
