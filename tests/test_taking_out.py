@@ -120,11 +120,30 @@ async def test_rebalance_tells_what_could_not_move(tmp_path: Path) -> None:
         await cluster.boot("dos", "uno")
         await cluster.joined()
         moved = await uno.node_monitor.rebalance()
-        assert (moved.what, moved.warning) == (
-            "nothing to move",
-            f"dos@dos: {NO_IMAGE}",
-        )
+        assert (moved.what, moved.copies) == ("1 begun, 0 moved", 2)
+        assert moved.warning == f"dos@dos: {NO_IMAGE}"
         assert await cluster.ready(4) == before
+
+
+async def test_rebalance_tells_what_it_began(tmp_path: Path) -> None:
+    """It said that there was nothing to move, on no disk."""
+    slow = SlowEngine("veo", "dos@dos")
+    async with fake_cluster(
+        tmp_path, timing=IMPATIENT, engines={"dos": slow}
+    ) as cluster:
+        uno = cluster["uno"]
+        await uno.node_monitor.drain("dos")
+        for name in ("a", "b"):
+            await uno.container_sup.add_service(
+                attrs.evolve(WEB, name=name, replicas=4)
+            )
+        await cluster.ready(8)
+        await uno.node_monitor.undrain("dos")
+        slow.gate.clear()
+        moved = await uno.node_monitor.rebalance()
+        assert (moved.what, moved.copies) == ("2 begun, 0 moved", 2)
+        assert moved.warning.count("begins on dos@dos (creating)") == 2
+        slow.gate.set()
 
 
 # What takes long

@@ -219,7 +219,7 @@ class NodeMonitor:
 
         >>> node_monitor.rebalance()
         """
-        moved, copies = 0, 2
+        begun, moved, copies = 0, 0, 2
         avoid: set[tuple[str, str]] = set()
         left: list[str] = []
         machine = self._node.machine
@@ -230,7 +230,7 @@ class NodeMonitor:
             )
             if not done:
                 break
-            copies = min(copies, kept)
+            begun, copies = begun + 1, min(copies, kept)
             pending = await self._node.quiet(
                 functools.partial(moving, machine.situation, slot.uid, slot.slot)
             )
@@ -242,8 +242,9 @@ class NodeMonitor:
                 left += [f"{s.node}: {s.reason}" for s in now.stuck]
             else:
                 moved += 1
-        what = f"{moved} moved" if moved else "nothing to move"
-        return written(what, copies if moved else 0, "; ".join(left))
+        what = f"{moved} moved" if begun else "nothing to move"
+        what = f"{begun} begun, {what}" if moved < begun else what
+        return written(what, copies if begun else 0, "; ".join(left))
 
     @write
     async def leave(self) -> Written:
