@@ -25,7 +25,7 @@ from veo_shell.core.outbox import TEXT_MOST_BYTES
 from veo_shell.edge.clock import SystemClock
 from veo_shell.edge.sqlite_store import SqliteStore
 from veo_shell.errors import AmbiguousNode, StoreError, UnknownService, UsageError
-from veo_shell.journal import KEPT, PAGE, _in_chains
+from veo_shell.journal import KEPT, PAGE
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
@@ -61,7 +61,14 @@ async def test_why_tells_from_the_operators_word_to_what_runs(tmp_path: Path) ->
         ]
         for name in ("uno", "dos", "tres"):
             why = cluster[name].journal.why
-            for about in ("web", container, container.name, container.uid, ON_DOS):
+            for about in (
+                "web",
+                container,
+                container.name,
+                container.id,
+                container.uid,
+                ON_DOS,
+            ):
                 chain = await why(about)
                 assert texts(chain) == story
                 assert_each_follows_from_one_above(chain)
@@ -141,6 +148,103 @@ async def test_why_a_node_is_what_it_is(tmp_path: Path) -> None:
                 "dos@dos: role edge, by an operator",
                 "dos@dos is drained, by an operator",
             ]
+
+
+async def test_why_a_node_that_has_what_crashes_again_and_again(
+    tmp_path: Path,
+) -> None:
+    """What became of its containers took all the room, and was not told either."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        container = await uno.container_sup.add_service(ON_DOS)
+        await cluster.ready(1)
+        await crash(cluster, container, PAGE + 30)
+        assert texts(await uno.journal.why("dos")) == [
+            "dos@dos: alive, heartbeats arrive"
+        ]
+
+
+async def crash(cluster: FakeCluster, container: Container, times: int) -> None:
+    """Have the journals tell of so many steps of a container."""
+    (*_, last) = await cluster["uno"].journal.why(container)
+    steps = []
+    for number in range(times):
+        last = attrs.evolve(
+            last,
+            id=f"{container.node}/x/{number}",
+            text=f"step {number}",
+            at_s=last.at_s + 1e-4,
+            cause=last.id,
+        )
+        steps.append(last)
+    for name in ("uno", "dos"):
+        cluster[name].journal.take(steps)
+        await cluster[name].journal.flushed()
+
+
+async def test_why_what_crashes_again_and_again_is_there(tmp_path: Path) -> None:
+    """Who added it and what placed it there are far back."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        await uno.container_sup.add_service(attrs.evolve(WEB, replicas=2))
+        crashes, calm = await cluster.ready(2)
+        await crash(cluster, crashes, PAGE + 30)
+        for name in ("uno", "dos"):
+            chain = await cluster[name].journal.why("web")
+            assert_each_follows_from_one_above(chain)
+            added, *rest = texts(chain)
+            assert added == "web: added by an operator"
+            of_it = [e for e in chain if e.slot == crashes.slot]
+            placed, left_out, *steps = of_it
+            assert placed.text == f"web: slot {crashes.slot} placed on {crashes.node}"
+            assert (left_out.kind, left_out.cause) == ("left out", placed.id)
+            first = PAGE + 30 - len(steps)
+            # Its creating, starting and running too.
+            assert left_out.text == f"steps left out: {first + 3}"
+            assert texts(steps) == [f"step {n}" for n in range(first, PAGE + 30)]
+            assert f"{calm.name}: running" in rest
+            assert texts(await cluster[name].journal.why(crashes))[0] == added
+
+
+async def test_where_what_came_before_is_not_kept_that_is_told(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        uno = cluster["uno"]
+        container = await uno.container_sup.add_service(WEB)
+        (*_, last) = await uno.journal.why("web")
+        later = attrs.evolve(last, id="uno@uno/x/2", text="now", cause="uno@uno/x/1")
+        uno.journal.take([attrs.evolve(later, at_s=last.at_s + 1)])
+        story = texts(await uno.journal.why("web"))
+        assert story[1:] == [
+            "web: slot 0 placed on uno@uno",
+            "steps left out: 3",
+            "now",
+        ]
+        # Nor what was decided.
+        uno.journal.take(
+            [attrs.evolve(later, id="uno@uno/x/3", uid="u2", text="?", at_s=9e9)]
+        )
+        assert texts(await uno.journal.why(container.name))[-1] == "?"
+
+
+async def test_why_a_node_is_what_it_is_to_the_one_that_is_asked(
+    tmp_path: Path,
+) -> None:
+    """It was what it is to the one that said so last."""
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+        told = "tres@tres: alive, heartbeats arrive"
+        verdict = JournalEntry(
+            id="dos@dos/x/1",
+            node="dos@dos",
+            kind="verdict",
+            text="tres@tres: dead",
+            about="tres@tres",
+        )
+        cluster["dos"].journal.note(Note(entry=verdict))
+        await cluster["dos"].journal.flushed()
+        assert told in texts(await cluster["uno"].journal.why("tres"))
+        for name, seen in (("uno", told), ("dos", "tres@tres: dead")):
+            assert seen in texts(await cluster[name].journal.why("tres"))
+            assert len(await cluster[name].journal.why("tres")) == 1
 
 
 async def test_a_service_called_as_a_node_is_that(tmp_path: Path) -> None:
@@ -417,40 +521,3 @@ async def test_a_disk_that_hangs_costs_no_memory_without_end(tmp_path: Path) -> 
         entry = JournalEntry(id="a", node="uno@uno", kind="x", text="")
         journal.take([entry] * (KEPT + 5))
         assert len(journal._unwritten) == KEPT
-
-
-# The order
-
-
-def entry(number: int, at_s: float, cause: int | None = None) -> JournalEntry:
-    return JournalEntry(
-        id=f"n/b/{number}",
-        node="n",
-        kind="x",
-        text=str(number),
-        at_s=at_s,
-        cause="" if cause is None else f"n/b/{cause}",
-    )
-
-
-def test_each_stands_below_its_cause_whatever_the_clocks_say() -> None:
-    chain = [
-        entry(1, 50.0),
-        entry(2, 10.0, 1),  # by a node whose clock is behind
-        entry(3, 60.0, 2),
-        entry(4, 55.0, 1),
-        entry(5, 5.0),
-        entry(10, 5.0),  # written at once, in the order of their numbers
-        entry(6, 70.0, 99),  # its cause is forgotten
-    ]
-    told = [int(e.text) for e in _in_chains(reversed(chain))]
-    assert told == [5, 10, 1, 2, 3, 4, 6]
-
-
-def test_what_ended_last_is_told_last() -> None:
-    chain = [entry(1, 1.0), entry(2, 2.0), entry(3, 3.0, 1)]
-    assert [int(e.text) for e in _in_chains(chain)] == [2, 1, 3]
-
-
-def test_a_circle_of_causes_harms_nobody() -> None:
-    assert _in_chains([entry(1, 1.0, 2), entry(2, 2.0, 1)]) == []

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from veo_shell.core.chains import (
+    Entries,
+    first_cause,
+    in_chains,
+    in_order,
+    moment,
+    once,
+)
 from veo_shell.core.commands import Note
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import Container, JournalEntry, NodeInfo, Service, Status
@@ -40,7 +47,6 @@ DEEPEST = 50
 PEER_S = 1.0
 LOG_INTERVAL_S = 60.0
 
-Entries = list[JournalEntry]
 Verb = Callable[..., Coroutine[Any, Any, Entries]]
 
 
@@ -66,19 +72,22 @@ class Journal:
 
         >>> why("nginx")
         """
-        found, subject = await self._about(_subject(about))
+        found, subject = await self._about(self._named_by_id(_subject(about)))
         ends = self._ends(found, subject)
         if not ends:
             said = f"the journal has nothing about '{shown(subject)}'"
             raise UnknownService(said)
-        chain = {entry.id: entry for entry in ends}
-        for _ in range(DEEPEST):
-            missing = {e.cause for e in chain.values() if e.cause} - chain.keys()
-            causes = await self._with_ids(sorted(missing)) if missing else []
-            if not causes:
-                break
-            chain.update((entry.id, entry) for entry in causes)
-        return _in_chains(chain.values())
+        chain = await self._with_causes(ends)
+        broken = [e for e in chain.values() if e.uid and e.cause not in {"", *chain}]
+        if broken:
+            chain |= await self._with_causes(
+                await self._with_ids(
+                    sorted({i for e in broken for i in self._why_there(e)})
+                )
+            )
+        for entry in broken:
+            await self._bridge(entry, chain)
+        return in_chains(chain.values())
 
     @read
     async def history(self, last: int = 50) -> list[JournalEntry]:
@@ -94,25 +103,19 @@ class Journal:
         own, *told = await asyncio.gather(
             self._store.entries(last=last), *(self._last_of(n, last) for n in living)
         )
-        return _in_order(_once(own, *told))[-last:]
+        return in_order(once(own, *told))[-last:]
 
     @read
     async def latest(self, subject: str, last: int, skip: int = 0) -> Entries:
-        """Return this node's own last entries about something, a page at most.
+        """Return this node's own last entries, a page at most.
 
-        With "" about anything, and those before the newest `skip`.
+        Those before the newest `skip`; of a subject, the last of each thing about it.
         """
-        await self.flushed()
         last = min(last, PAGE)
-        if not subject:
-            return await self._store.entries(last=last, skip=skip)
-        return _in_order(
-            _once(
-                await self._store.entries(last=last, service=subject),
-                await self._store.entries(last=last, container=subject),
-                await self._store.entries(last=last, about=subject),
-            )
-        )[-last:]
+        if subject:
+            return (await self._last_about(subject))[-last:]
+        await self.flushed()
+        return await self._store.entries(last=last, skip=skip)
 
     @read
     async def named(self, ids: list[str]) -> Entries:
@@ -128,7 +131,7 @@ class Journal:
 
     async def heals(self) -> Entries:
         """Return how duplicates were ended lately, the oldest first."""
-        return _in_order(await self._everywhere(self.of_kind, "heal"))
+        return in_order(await self._everywhere(self.of_kind, "heal"))
 
     def note(self, order: Note) -> None:
         """Log an entry, write it to disk and tell the peers, with the others of now."""
@@ -203,9 +206,61 @@ class Journal:
             logger.warning("the journal is written again%s", more)
             self._lost, self._silent_until_s = 0, 0.0
 
+    async def _last_about(self, subject: str) -> Entries:
+        """Return the last own entries about each slot, or kind, of a subject."""
+        await self.flushed()
+        found = once(
+            await self._store.entries(last=KEPT, service=subject),
+            await self._store.entries(last=KEPT, container=subject),
+            await self._store.entries(last=KEPT, about=subject),
+        )
+        return self._ends(found, subject)
+
+    def _named_by_id(self, subject: str) -> str:
+        """Return the name of a container that is there, by Docker's id too."""
+        held = self._node.machine.view.containers()
+        return next((c.name for c in held if c.id == subject), subject)
+
+    async def _with_causes(self, ends: Entries) -> dict[str, JournalEntry]:
+        """Return entries, and what they follow from so many steps back, by id."""
+        chain = {entry.id: entry for entry in ends}
+        for _ in range(DEEPEST):
+            missing = {e.cause for e in chain.values() if e.cause} - chain.keys()
+            causes = await self._with_ids(sorted(missing)) if missing else []
+            if not causes:
+                break
+            chain.update((entry.id, entry) for entry in causes)
+        return chain
+
+    def _why_there(self, entry: JournalEntry) -> list[str]:
+        """Return the ids of the decisions about an entry's slot, and its service."""
+        view = self._node.machine.view
+        records = view.slot(entry.uid, entry.slot), view.service(entry.uid)
+        return [record.cause for record in records if record and record.cause]
+
+    async def _bridge(
+        self, entry: JournalEntry, chain: dict[str, JournalEntry]
+    ) -> None:
+        """Have an entry whose causes go too far back follow from what was decided."""
+        known = [i for i in self._why_there(entry) if i in chain]
+        decided = [i for i in known if first_cause(i, chain) != entry.cause]
+        if not decided:
+            return
+        begin, end = moment(chain[decided[0]]), moment(entry)
+        held = await self._store.entries(last=KEPT, service=entry.uid)
+        between = [e for e in held if e.slot == entry.slot and begin < moment(e) < end]
+        left_out = sum(e.id not in chain for e in between)
+        chain[entry.cause] = attrs.evolve(
+            entry,
+            id=entry.cause,
+            kind="left out",
+            text=f"steps left out: {left_out or 'some'}",
+            cause=decided[0],
+        )
+
     async def _about(self, subject: str) -> tuple[Entries, str]:
-        """Return all about a subject, and its name; of a node's, a part is enough."""
-        if found := await self._everywhere(self.latest, subject, PAGE):
+        """Return the last of a subject, and its name; of a node's, a part will do."""
+        if found := await self._told_about(subject):
             return found, subject
         try:
             node = self._node.node_monitor.named(subject, removed=True)
@@ -213,10 +268,18 @@ class Journal:
             raise
         except UnknownNode:
             return [], subject
-        return await self._everywhere(self.latest, node, PAGE), node
+        return await self._told_about(node), node
+
+    async def _told_about(self, subject: str) -> Entries:
+        asked = (self._of(n, "latest", subject, PAGE) for n in self._living())
+        own, *told = await asyncio.gather(self._last_about(subject), *asked)
+        return once(own, *told)
 
     def _ends(self, entries: Entries, subject: str) -> Entries:
-        """Return the last about each slot, each container that is there, the node."""
+        """Return the last about each slot, each container that is there, the node.
+
+        Of the verdicts on that, this node's own, if it has one.
+        """
         machine = self._node.machine
         present = {
             c.name
@@ -224,13 +287,17 @@ class Journal:
             if machine.members.status(c.node) not in GONE
         }
         ends: dict[tuple[str, int, str], JournalEntry] = {}
-        for entry in _in_order(entries):
+
+        def place(entry: JournalEntry) -> tuple[bool, tuple[float, str, int]]:
+            return entry.kind == "verdict" and entry.node == machine.me, moment(entry)
+
+        for entry in sorted(entries, key=place):
             if not entry.uid:
                 ends[entry.about, -1, entry.kind] = entry
             elif subject in (entry.service, entry.uid, entry.container):
                 container = entry.container if entry.container in present else ""
                 ends[entry.uid, entry.slot, container] = entry
-        return list(ends.values())
+        return in_order(ends.values())
 
     async def _with_ids(self, ids: list[str]) -> Entries:
         """Return the entries with these ids; others are asked for what is not here."""
@@ -242,7 +309,7 @@ class Journal:
         """Ask this node and all that live, and put together what they know."""
         asked = (self._of(node, verb.__name__, *args) for node in self._living())
         own, *told = await asyncio.gather(verb(*args), *asked)
-        return _once(own, *told)
+        return once(own, *told)
 
     def _living(self) -> list[str]:
         members = self._node.machine.members
@@ -288,40 +355,3 @@ def _subject(about: object) -> str:
         case str() if about:
             return about
     raise UsageError("why() takes a service, a container or a node, or its name")
-
-
-def _once(*told: Entries) -> Entries:
-    """Return the entries of several, each once."""
-    return list({entry.id: entry for entries in told for entry in entries}.values())
-
-
-def _in_order(entries: Iterable[JournalEntry]) -> Entries:
-    return sorted(entries, key=_moment)
-
-
-def _moment(entry: JournalEntry) -> tuple[float, str, int]:
-    origin, _, number = entry.id.rpartition("/")
-    return entry.at_s, origin, int(number) if number.isdigit() else 0
-
-
-def _in_chains(entries: Iterable[JournalEntry]) -> Entries:
-    """Order entries so that each stands below its cause, whatever the clocks say.
-
-    Of chains that have nothing in common, what ended last comes last.
-    """
-    ordered = _in_order(entries)
-    known = {entry.id for entry in ordered}
-    followers = defaultdict(list)
-    for entry in ordered:
-        followers[entry.cause if entry.cause in known else ""].append(entry)
-    chains = [_chain(first, followers) for first in followers[""]]
-    chains.sort(key=lambda chain: max(map(_moment, chain)))
-    return [entry for chain in chains for entry in chain]
-
-
-def _chain(first: JournalEntry, followers: dict[str, Entries]) -> Entries:
-    chain, left = [], [first]
-    while left:
-        chain.append(entry := left.pop())
-        left += reversed(followers.get(entry.id, ()))
-    return chain

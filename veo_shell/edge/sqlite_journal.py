@@ -128,7 +128,9 @@ class Journal:
             for entry in entries:
                 counts[entry.uid] += _insert(db, entry)
             for uid in {entry.uid for entry in entries} - {""}:
-                _trim(db, counts, "uid = ?", [uid], counts[uid] - MOST_OF_SERVICE)
+                # What became of containers first: the decisions tell why they run.
+                for which in ("uid = ? AND container != ''", "uid = ?"):
+                    _trim(db, counts, which, [uid], counts[uid] - MOST_OF_SERVICE)
             _trim(db, counts, "TRUE", [], counts.total() - MOST)
         self._counts = +counts
 
@@ -158,7 +160,7 @@ def _condition(wanted: Wanted) -> tuple[str, list[Any]]:
         (f"id IN ({places})", ids),
         ("(service = ? OR uid = ?)", [wanted.service] * 2),
         ("container = ?", [wanted.container]),
-        ("about = ?", [wanted.about]),
+        ("about = ? AND uid = ''", [wanted.about]),  # not what a node has of services
         ("kind = ?", [wanted.kind]),
     ]
     given = [(text, values) for text, values in conditions if any(values)]

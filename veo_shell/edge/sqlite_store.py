@@ -113,7 +113,8 @@ class SqliteStore:
 
         That is the order in which this node learned of them. `ids`: any of these.
         `service`: by its name or uid. `container`: by its name in full. `about`: a
-        node; an entry that is about no service, container or node is about its writer.
+        node, not its part in a service; an entry that is about no service, container or
+        node is about its writer.
         `skip`: those before the newest so many.
         """
         wanted = Wanted(
