@@ -362,6 +362,30 @@ async def test_what_a_node_noted_is_told_by_the_others_when_it_is_gone(
         assert states(cluster["uno"]) == [State.PENDING]
 
 
+@pytest.mark.parametrize("how", ["it leaves", "it removes itself", "it is removed"])
+async def test_what_a_node_that_left_decided_last_is_told_by_the_others(
+    tmp_path: Path, how: str
+) -> None:
+    """They heard first that it left, and listened no more."""
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.container_sup.add_service(attrs.evolve(WEB, replicas=3))
+        await cluster.ready(3)
+        before = await uno.journal.latest("", PAGE)
+        if how == "it leaves":
+            await uno.node_monitor.leave()
+        else:
+            asked = uno if how == "it removes itself" else dos
+            await asked.node_monitor.remove_node("uno")
+        await asyncio.wait_for(asyncio.shield(uno.failed), 10)
+        await uno.journal.flushed()
+        last = await uno.journal.latest("", PAGE)
+        await cluster.stop("uno")
+        known = [*before, *await dos.journal.history(KEPT)]
+        untold = [e.text for e in last if e.kind != "container" and e not in known]
+        assert untold == []
+
+
 async def test_a_node_that_heard_nothing_of_it_asks_the_others(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         container = await cluster["uno"].container_sup.add_service(WEB)

@@ -139,7 +139,7 @@ class Journal:
         logger.info("%s: %s", entry.node, entry.text)
         self._unpublished.append(entry)
         if len(self._unpublished) == 1:
-            asyncio.get_running_loop().call_soon(self._publish)
+            asyncio.get_running_loop().call_soon(self.publish)
         self.take((entry,))
 
     def take(self, entries: Iterable[JournalEntry]) -> None:
@@ -155,7 +155,8 @@ class Journal:
         while self._writing is not None:
             await asyncio.shield(self._writing)
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Tell the peers of what was noted."""
         entries, self._unpublished = tuple(self._unpublished), []
         if self._node.machine.protocol > 1:
             for begin in range(0, len(entries), PAGE):

@@ -130,7 +130,7 @@ class Node:
             cmd.DiscardContainer: self.container_monitor.discard,
             cmd.After: self.container_monitor.after,
             cmd.Save: self.container_storage.save,
-            cmd.Publish: self.peers.publish,
+            cmd.Publish: self._publish,
             cmd.Connect: self.peers.connect,
             cmd.Disconnect: self.peers.disconnect,
             cmd.Introduce: self.joining.introduce,
@@ -343,7 +343,7 @@ class Node:
             logger.error("%s ended", task.get_name(), exc_info=error)
 
     def _perform(self, commands: list[cmd.Command]) -> None:
-        for command in commands:
+        for command in sorted(commands, key=_is_no_note):
             try:
                 self._performers[type(command)](command)
             except Exception:  # the orders after it are not to be lost with it
@@ -353,6 +353,11 @@ class Node:
         self.dns_registry.refresh()
         for happened, future, _ in list(self._waiting):
             self._look(happened, future)
+
+    def _publish(self, order: cmd.Publish) -> None:
+        """Tell the peers; first why: who hears that this node left listens no more."""
+        self.journal.publish()
+        self.peers.publish(order)
 
     def _look(self, happened: Callable[[], Any], future: asyncio.Future[Any]) -> None:
         if future.done():
@@ -387,6 +392,10 @@ class Node:
         """End the run of this node, which has left, unless a verb is to be answered."""
         if not self._answering and not self.failed.done():
             self.failed.set_result(None)
+
+
+def _is_no_note(command: cmd.Command) -> bool:
+    return not isinstance(command, cmd.Note)
 
 
 def _other_than(
