@@ -758,6 +758,24 @@ def test_a_node_that_was_removed_joins_afresh(nodes: Nodes) -> None:
     assert dos.start("--join", uno.address).err == ""  # as any other again
 
 
+def test_the_first_node_comes_back_to_those_it_knew(nodes: Nodes) -> None:
+    """It was started with nobody to join, and would be a second cluster."""
+    uno, dos = nodes("uno"), nodes("dos")
+    uno.up()
+    dos.up("--join", uno.address)
+    eventually(lambda: statuses(uno).get("dos@dos") == "alive")
+    assert uno.veo("stop", "--leave", "--run-dir", str(uno.run_dir)).status == 0
+    said = uno.start()
+    assert said.status == 0
+    whom, aside = said.err.splitlines()
+    assert (
+        whom == f"veo: warning: uno@uno: joins those that it knew: {dos.address}:8087"
+    )
+    assert "veo.db is set aside as veo.db.set-aside-2" in aside
+    both = {"uno@uno": "alive", "dos@dos": "alive"}
+    eventually(lambda: statuses(uno) == statuses(dos) == both)
+
+
 def test_a_cookie_is_changed_without_an_end(nodes: Nodes) -> None:
     uno, dos = nodes("uno"), nodes("dos")
     files = {}

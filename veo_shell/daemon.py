@@ -98,10 +98,25 @@ def _run_on(state: Path, options: Options, config: NodeConfig) -> None:
     try:
         _run_loop(_serve(options, config, state))
     except Removed as exc:
+        again = attrs.evolve(_joining_again(config, state), removed=exc.disk_id)
         aside = sqlite_file.set_aside(state)
         logger.warning("%s: %s is set aside as %s", exc, state.name, aside.name)
-        again = attrs.evolve(config, removed=exc.disk_id)
         _run_loop(_serve(options, again, state))
+
+
+def _joining_again(config: NodeConfig, state: Path) -> NodeConfig:
+    """Have a node that left ask those it knew, unless it is told whom to join.
+
+    The one that was first has nobody to join, and would be a cluster of its own.
+    """
+    from veo_shell.edge.sqlite_store import others_in
+
+    known = others_in(state, config.cluster, config.name)
+    if config.joins or not known:
+        return config
+    where = ", ".join(f"{host}:{port}" for host, port in known)
+    logger.warning("%s: joins those that it knew: %s", config.name, where)
+    return attrs.evolve(config, listed=tuple(dict.fromkeys((*config.listed, *known))))
 
 
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:

@@ -34,7 +34,13 @@ from veo_shell.core.model import (
     SlotRecord,
 )
 from veo_shell.core.protocols import Held
-from veo_shell.edge.sqlite_store import ADVICE, APPLICATION_ID, SqliteStore, recover
+from veo_shell.edge.sqlite_store import (
+    ADVICE,
+    APPLICATION_ID,
+    SqliteStore,
+    others_in,
+    recover,
+)
 from veo_shell.errors import StoreError
 
 DOCUMENT = NodeDocument(
@@ -815,6 +821,36 @@ def test_a_store_that_could_not_be_opened_closes(path: Path) -> None:
 
 async def test_a_store_that_was_not_loaded_closes(path: Path) -> None:
     await SqliteStore(path, *OWNER).close()
+
+
+# Whom a node knew
+
+
+def test_whom_a_file_knows_are_the_others_that_were_not_removed(path: Path) -> None:
+    others = [
+        attrs.evolve(
+            DOCUMENT, node=f"{name}@{name}", address=f"127.0.0.{n}", disk_id=name
+        )
+        for n, name in enumerate(("uno", "dos", "tres", "cuatro"), 1)
+    ]
+    node = NodeRecord(node="", revision=1, writer="uno@uno")
+    records = [
+        attrs.evolve(node, node="tres@tres", removed="tres"),
+        attrs.evolve(node, node="cuatro@cuatro", removed="it is back with another"),
+    ]
+    asyncio.run(save_all(path, others, records))
+    known = [("127.0.0.2", 8087), ("127.0.0.4", 8087)]
+    assert sorted(others_in(path, *OWNER)) == known
+    path.write_bytes(b"garbage" * 999)
+    assert others_in(path, *OWNER) == []
+
+
+async def save_all(
+    path: Path, documents: list[NodeDocument], records: list[NodeRecord]
+) -> None:
+    """Save these."""
+    async with opened(path) as store:
+        await store.save(documents, records)
 
 
 # Recovery

@@ -154,6 +154,21 @@ def recover(path: Path, cluster: str, node: str) -> str:
     return f"{why}: set aside as {set_aside(path).name}"
 
 
+def others_in(path: Path, cluster: str, node: str) -> list[tuple[str, int]]:
+    """Return where a state file has the meshes of other nodes; none if it is spoilt."""
+    state = State(path, cluster, node)
+    try:
+        held = state.load()
+    except StoreError:
+        return []
+    finally:
+        state.close()
+    records = [record for record in held.records if isinstance(record, NodeRecord)]
+    removed = {record.removed for record in records}
+    others = [one for one in held.documents if one.node != node]
+    return [(o.address, o.mesh_port) for o in others if o.disk_id not in removed]
+
+
 class State:
     """The documents and records of a file; for one thread."""
 
