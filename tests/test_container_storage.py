@@ -14,6 +14,7 @@ from veo_shell.core.commands import Save
 from veo_shell.core.model import NodeDocument, NodeRecord, Record
 from veo_shell.edge.sqlite_store import SqliteStore
 from veo_shell.errors import StoreError, UnknownContainer, UnknownNode, VerbFailed
+from veo_shell.node import Node
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
@@ -327,6 +328,35 @@ async def test_a_disk_that_hangs_is_not_waited_for_without_end(
             "uno@uno gave no answer in time: it may be done, or not"
         )
         store.may_write.set()
+
+
+async def test_a_disk_that_hangs_is_told_and_keeps_no_peer_waiting(
+    tmp_path: Path,
+) -> None:
+    """Its node answers few requests at once: it was deaf after so many writes."""
+    timing = attrs.evolve(FAST, copy_s=0.3)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        store = await broken_disk(cluster, "dos")
+        await cluster.joined()
+        uno, dos = cluster["uno"], cluster["dos"]
+        await dos.container_storage.flushed()
+        store.may_write.clear()
+        assert (await uno.node_monitor.assign_role("dos@dos", "edge")).copies == 1
+        told = "; it writes nothing: the disk does not answer"
+        await eventually(lambda: evidence(uno, "dos@dos").endswith(told))
+        await eventually(lambda: not cluster.meshes["dos"]._tasks)
+        store.may_write.set()
+        await eventually(lambda: not dos.container_storage._is_failing)
+        assert "node/dos@dos" in await cluster.saved("dos")
+        (error,) = cluster.errors
+        assert error == "the disk does not answer; what is to be written waits for it"
+        cluster.errors.clear()
+
+
+def evidence(node: Node, of: str) -> str:
+    """Return by what a node judges another."""
+    (row,) = [row for row in node.node_monitor.nodes() if row.node == of]
+    return row.evidence
 
 
 async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:

@@ -114,6 +114,14 @@ class ContainerStorage:
         self._is_failing = True
         self._node.feed(SaveFailed(reason=reason))
 
+    def _tell_hanging(self) -> None:
+        """The same of a disk that neither takes what is written nor says why."""
+        reason = "the disk does not answer"
+        if not self._is_failing:
+            logger.error("%s; what is to be written waits for it", reason)
+        self._is_failing = True
+        self._node.feed(SaveFailed(reason=reason))
+
     async def _write_batch(self) -> int:
         """Write what waits; it stays in line until it is on disk. Return its ticket.
 
@@ -121,7 +129,12 @@ class ContainerStorage:
         """
         batch = _together(self._pending)
         self._pending = [batch]
-        await self._store.save(batch.documents, batch.records, batch.dropped)
+        loop, limit_s = asyncio.get_running_loop(), self._node.config.timing.copy_s
+        late = loop.call_later(limit_s, self._tell_hanging)
+        try:
+            await self._store.save(batch.documents, batch.records, batch.dropped)
+        finally:
+            late.cancel()
         del self._pending[0]
         return batch.ticket
 

@@ -209,7 +209,11 @@ class Peers:
         asked = Asked(operation=operation, message=message)
         answer = await self._node.ask(asked, operation)
         if isinstance(message, Keep):  # nothing else promises anything of the disk
-            await self._node.container_storage.flushed()
+            try:
+                async with asyncio.timeout(REQUEST_S):  # so long the asker waits
+                    await self._node.container_storage.flushed()
+            except TimeoutError:  # few may wait here: a disk that hangs would take all
+                return None
         return encode(answer.value, OLDEST)
 
     async def _serve(self, call: Call) -> bytes:
