@@ -339,6 +339,8 @@ def test_check(place: LocalNode) -> None:
     said = place.veo("check", "nope.yml")
     assert said.status == 1
     assert said.err == "nope.yml: cannot be read: No such file or directory\n"
+    said = place.veo("check", "no\x1b[31m.yml")
+    assert said.err == "no\\x1b[31m.yml: cannot be read: No such file or directory\n"
     (place.folder / "bad.yml").write_text(
         'services:\n  web:\n    image: x\n    restrt: no\n    ports: ["80x"]\n'
     )

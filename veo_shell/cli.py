@@ -447,8 +447,9 @@ def _session_argv(words: list[str]) -> list[str]:
 
 def _check(arguments: argparse.Namespace) -> int:
     from veo_shell import settings
+    from veo_shell.core.printable import printable
 
     problems = settings.check(arguments.file)
     for line in problems:
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{printable(line)}\n")
     return FAILED if problems else FINE

@@ -209,6 +209,11 @@ def test_a_missing_file_is_wrong_usage(session: Session) -> None:
     assert done.stderr == "veo: cannot read missing.py: No such file or directory\n"
 
 
+def test_what_a_file_is_called_cannot_steer_the_terminal(session: Session) -> None:
+    done = session(r"run_file(run_dir, 'no\x1b[31m.py')")
+    assert done.stderr == "veo: cannot read no\\x1b[31m.py: No such file or directory\n"
+
+
 @pytest.mark.parametrize(
     "code",
     [

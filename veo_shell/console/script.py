@@ -251,9 +251,10 @@ def _traceback(error: BaseException, source: str | bytes, filename: str) -> str:
         lines = traceback.format_exception_only(error)
     else:
         lines = traceback.format_exception(type(error), error, trace)
-    return failure.printed("".join(lines).rstrip())
+    return "".join(lines).rstrip()
 
 
 def _fail(line: str, status: int) -> int:
-    sys.stderr.write(f"{line}\n")
+    """Say on stderr what is wrong, whatever a file is called; return the status."""
+    sys.stderr.write(f"{failure.printed(line)}\n")
     return status
