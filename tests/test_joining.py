@@ -434,8 +434,11 @@ async def test_a_node_that_was_removed_while_away_has_to_begin_afresh(
         await cluster.ready(1)
         await removed_while_away(cluster)
         assert states(uno) == [State.PENDING]
-        with pytest.raises(Removed, match="dos@dos left the cluster, or was removed"):
+        removed = "dos@dos left the cluster, or was removed"
+        with pytest.raises(Removed, match=removed) as caught:
             await life_of("dos", *joins, cluster=cluster)
+        # By this it is known, once it is back, that what it runs is of before.
+        assert caught.value.disk_id == cluster["dos"].machine.own.disk_id != ""
         await cluster.stop("dos")
         cluster.lose_disk("dos")  # the daemon sets it aside
         await cluster.boot("dos", "uno")

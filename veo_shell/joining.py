@@ -156,7 +156,10 @@ class Joining:
             reply = await self._ask_in(address, mesh_port)
             while isinstance(reply, Refused) and tries < NAME_TRIES:
                 if reply.removed:
-                    raise Removed(f"{address}:{mesh_port}: {reply.reason}")
+                    raise Removed(
+                        f"{address}:{mesh_port}: {reply.reason}",
+                        disk_id=self._node.machine.own.disk_id,
+                    )
                 tries += 1
                 await asyncio.sleep(self._timing.name_retry_s)
                 reply = await self._ask_in(address, mesh_port)
