@@ -96,7 +96,6 @@ class Node:
         self._host = host
         self.machine = self._new_machine("", alone=False)
         self.is_leaving = False
-        self._has_said_farewell = False
         self._is_ending = False
         self._answering = 0
         self._has_left = False
@@ -204,8 +203,8 @@ class Node:
 
     async def stop(self) -> None:
         """Pause: say so to the peers and end; the containers keep running."""
-        if not self._has_said_farewell:
-            await self.peers.say_farewell(left=self.is_leaving)
+        # Once more by one that leaves: what it published last has gone out by then.
+        await self.peers.say_farewell(left=self.is_leaving)
         self._perform(self.machine.pause(self.clock.now()))
         self._is_ending = True
         await self.peers.close()
@@ -224,7 +223,6 @@ class Node:
         self.is_leaving = True
         self.feed(Leaving())  # first: whom the peers take for gone decides no more
         await self.peers.say_farewell(left=True)
-        self._has_said_farewell = True
 
     def feed(self, event: Event) -> bool:
         """Tell the core of an event and perform what it orders; nothing at the end.

@@ -671,7 +671,7 @@ def test_what_fills_the_slot_elsewhere_ends_first(
 
 @pytest.mark.parametrize(
     ("status", "after_s"),
-    [(Status.LEFT, 0.25), (Status.DEAD, 3.0), (Status.PAUSED, None)],
+    [(Status.LEFT, 15.0), (Status.DEAD, 3.0), (Status.PAUSED, None)],
     ids=lambda value: str(value),
 )
 def test_what_a_lost_node_ran_is_taken_for_ended_when_it_had_the_time(

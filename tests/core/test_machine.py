@@ -859,11 +859,7 @@ def test_a_node_that_leaves_stops_its_own_and_they_run_elsewhere_at_once() -> No
     world = three()
     anywhere(world)
     dos = world["dos@dos"]
-    dos.feed(ev.Leaving())
-    own = dos.machine.own
-    goodbye = Farewell(node=own.node, boot_id=own.boot_id, left=True, for_s=0.0)
-    for name in ("uno@uno", "tres@tres"):
-        world[name].ask(ev.Asked(operation=f"f-{name}", message=goodbye))
+    leaves(world, "dos@dos")
     world.run(1)
     assert dos.ended == "dos@dos has left the cluster"
     assert dos.engine.containers == {}
@@ -871,6 +867,74 @@ def test_a_node_that_leaves_stops_its_own_and_they_run_elsewhere_at_once() -> No
     world.run(2)
     voters = world["uno@uno"].machine.view.voters()
     assert voters == ["tres@tres", "uno@uno"]
+
+
+def leaves(world: World, name: str) -> None:
+    """Have a node leave and say so to the others."""
+    node = world[name]
+    node.feed(ev.Leaving())
+    own = node.machine.own
+    goodbye = Farewell(node=own.node, boot_id=own.boot_id, left=True, for_s=0.0)
+    for other in world.nodes.values():
+        if other.name != name and other.up:
+            other.ask(ev.Asked(operation=f"f-{other.name}", message=goodbye))
+
+
+def most_in_one_slot(world: World, for_s: float) -> int:
+    """Return how many containers of one service ran at once."""
+    most = 0
+    for _ in range(round(for_s / 0.1)):
+        world.run(0.1)
+        most = max(most, len(world.running("web")))
+    return most
+
+
+@pytest.mark.parametrize("says_so", [True, False], ids=["heard", "not heard"])
+def test_a_majority_service_starts_elsewhere_when_the_leaving_node_has_stopped_it(
+    says_so: bool,
+) -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    most = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
+    leaver = add(world["uno@uno"], most).node
+    assert leaver is not None
+    world.run(3)
+    assert world.running("web") == [leaver]
+    world[leaver].stop_s = 8.0  # as one does that ignores SIGTERM
+    if says_so:
+        leaves(world, leaver)
+    else:
+        world[leaver].feed(ev.Leaving())
+    assert most_in_one_slot(world, 20) == 1
+    assert world[leaver].ended
+    assert len(world.running("web")) == 1
+    assert leaver not in world.running("web")
+    for other in set(world.nodes) - {leaver}:
+        view = world[other].machine.view
+        assert view.voters() == sorted(set(world.nodes) - {leaver})
+
+
+def test_what_is_to_be_available_does_not_wait_for_a_leaving_node_to_stop_it() -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    leaver = add(world["uno@uno"]).node
+    assert leaver is not None
+    world.run(3)
+    world[leaver].stop_s = 8.0
+    leaves(world, leaver)
+    assert most_in_one_slot(world, 2) == 2
+
+
+def test_of_two_nodes_a_majority_service_runs_on_while_the_other_one_stops() -> None:
+    world = World("uno@uno", "dos@dos")
+    most = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY, hosts=("uno@uno",))
+    add(world["uno@uno"], most)
+    add(world["uno@uno"], attrs.evolve(WEB, name="x", hosts=("dos@dos",)), "x")
+    world.run_until(lambda: ready(world, 2))
+    world["dos@dos"].stop_s = 8.0
+    leaves(world, "dos@dos")
+    for _ in range(100):
+        world.run(0.1)
+        assert world.running("web") == ["uno@uno"]
+    assert world["dos@dos"].ended
 
 
 @pytest.mark.parametrize("left", [True, False], ids=["leaves", "pauses"])
@@ -1364,14 +1428,29 @@ def test_a_leaving_node_ends_when_its_containers_are_gone() -> None:
 def test_a_leaving_node_lets_itself_go() -> None:
     """So that those know it who do not hear it say so, and itself when it is back."""
     node = Dialogue(DOS)
+    node.list()
     commands = node.play(ev.Leaving())
     messages = [c.message for c in commands if isinstance(c, Publish)]
     (delta,) = [message for message in messages if isinstance(message, Delta)]
     assert [record.removed for record in delta.records.nodes] == [UNO.disk_id]
     (saved,) = (r for c in commands if isinstance(c, Save) for r in c.records)
     assert (saved.key, saved.revision) == ("node/uno@uno", 1)
-    again = node.play(ev.Leaving())
-    assert not any(isinstance(c, Save) for c in again)
+
+
+def test_a_leaving_node_is_shown_until_it_has_stopped_its_containers() -> None:
+    node = Dialogue(DOS)
+    node.pull(records=(service(), slot("uno@uno")))
+    seen = observed("uno@uno")
+    node.list(seen)
+    node.play(ev.Leaving())
+    (held,) = node.machine.view.containers("uno@uno")
+    assert held.state is State.STOPPING
+    commands = node.play(ev.ContainerDiscarded(name=seen.name))
+    (publish,) = [c for c in commands if isinstance(c, Publish)]
+    assert isinstance(publish.message, Delta)
+    assert publish.message.gone == (seen.name,)
+    (record,) = publish.message.records.nodes
+    assert record.removed == UNO.disk_id
 
 
 def test_a_leaving_node_answers_who_joins_by_it() -> None:

@@ -573,7 +573,6 @@ def test_half_of_the_voters_is_no_majority() -> None:
 def test_more_than_half_of_the_voters_is_one() -> None:
     clocked = Clocked(DOS, TRES)
     clocked.pass_time(5, TRES)
-    clocked.members.farewell(DOS, f"{DOS}#1", True, 0.0, clocked.now)
     assert sees(clocked, ME, DOS, TRES) == (True, False)
     assert sees(clocked, ME, DOS, TRES, "x@x") == (False, True)
 
@@ -664,11 +663,27 @@ def test_who_agrees_is_counted_with_this_node() -> None:
     clocked = Clocked()
     clocked.hear(DOS, digest=7)
     clocked.hear(TRES, digest=8)
-    everybody = [ME, DOS, TRES, "x@x"]
-    assert clocked.members.agreeing(everybody, 7) == 2
-    assert clocked.members.agreeing([DOS, TRES], 8) == 1
+    members = clocked.members
+    assert members.agree([], 7)
+    assert members.agree([ME, DOS, TRES], 7)
+    assert not members.agree([ME, DOS, TRES, "x@x"], 7)
+    assert not members.agree([DOS, TRES], 8)
     clocked.pass_time(1.5, TRES, digest=8)
-    assert clocked.members.agreeing(everybody, 7) == 1  # silent since
+    assert not members.agree([ME, DOS, TRES], 7)  # silent since
+
+
+def test_one_that_said_that_it_leaves_counts_no_more() -> None:
+    """It is a voter until it has stopped; who stays is not to stop with it."""
+    clocked = Clocked()
+    clocked.hear(DOS, digest=7)
+    clocked.pass_time(5, DOS, digest=7)
+    clocked.members.farewell(DOS, f"{DOS}#1", True, 60.0, clocked.now)
+    assert sees(clocked, ME, DOS) == (True, False)
+    assert clocked.members.agree([ME, DOS], 7)
+    clocked.members.farewell(DOS, f"{DOS}#1", False, 60.0, clocked.now)
+    clocked.pass_time(5)
+    assert sees(clocked, ME, DOS) == (False, True)
+    assert not clocked.members.agree([ME, DOS], 7)
 
 
 @pytest.mark.parametrize("speaking", [(), (TRES,)], ids=["dead", "link broken"])
@@ -681,10 +696,10 @@ def test_what_a_peer_said_before_it_was_lost_is_not_what_it_says_now(
     clocked.pass_time(3, *speaking)
     clocked.members.heard(DOS, f"{DOS}#1", clocked.now)
     assert clocked.status() is Status.ALIVE
-    assert clocked.members.agreeing([DOS], 7) == 0
+    assert not clocked.members.agree([DOS], 7)
     assert not clocked.is_current(DOS, (1, 1), 7)
     clocked.hear(DOS, digest=7)
-    assert clocked.members.agreeing([DOS], 7) == 1
+    assert clocked.members.agree([DOS], 7)
     assert clocked.is_current(DOS, (1, 1), 7)
 
 

@@ -820,6 +820,28 @@ def test_one_that_left_counts_no_more(me: str) -> None:
     assert desk.view.is_removed(document(leaving))
 
 
+def test_one_that_left_is_shown_while_it_stops_what_ran_there() -> None:
+    leaving = next(n for n in NODES if coordinator(f"node/{n}", {*NODES} - {n}) == UNO)
+    desk = Desk(web(), at(leaving), runs(leaving, state=State.STOPPING))
+    desk.lose(leaving, Status.LEFT)
+    (placed,) = desk.look()
+    assert placed.node != leaving  # at once
+    desk.decide(5)
+    assert desk.view.head(leaving) is not None
+    desk.publish(leaving, containers=())
+    desk.look()
+    assert desk.view.head(leaving) is None
+
+
+def test_one_that_left_and_fell_silent_is_let_go_when_it_had_the_time_to_stop() -> None:
+    desk = Desk(runs(DOS, state=State.STOPPING))
+    desk.lose(DOS, Status.LEFT)
+    desk.decide(14)
+    assert desk.view.head(DOS) is not None
+    desk.decide(2)
+    assert desk.view.head(DOS) is None
+
+
 def test_one_that_is_back_already_is_not_let_go() -> None:
     """Its new process is known from the others; it was not heard here yet."""
     desk = Desk(decision(DOS, votes=False))

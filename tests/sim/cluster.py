@@ -83,6 +83,7 @@ class SimNode:
         self.engine = SimEngine()
         self.disk = SimDisk(id=f"disk of {name}")
         self.up = self.is_powered = False
+        self.stop_s = 0.1  # so long a container takes to end
         self.answers: dict[str, Any] = {}
         self.copies: dict[str, int] = {}
         self.journal: list[JournalEntry] = []
@@ -238,7 +239,7 @@ class SimNode:
             self.engine.containers.pop(order.name, None)
             return ev.ContainerDiscarded(name=order.name)
 
-        self._later(0.1, work)
+        self._later(self.stop_s, work)
 
     def _do_after(self, order: cmd.After) -> None:
         self._later(order.delay_s, lambda: ev.TimerDue(name=order.name))

@@ -114,7 +114,9 @@ class SlotWatch:
                 f"{process.name} wrote {record.key} before it saw another's view"
             )
         if isinstance(record, NodeRecord) and not record.votes:
-            if process.machine.members.status(record.node) is not Status.LEFT:
+            is_own = process.is_leaving and record.node == process.name
+            status = process.machine.members.status(record.node)
+            if not is_own and status is not Status.LEFT:
                 raise Violation(f"{process.name} ends the vote of {record.node}")
             return  # who coordinates may not have heard that it left
         about = record.key if isinstance(record, NodeRecord) else record.uid

@@ -189,8 +189,8 @@ class Care:
         if not self._members.sees_majority(voters, now):
             self._may_start_majority = False
         elif not self._may_start_majority:
-            agreeing = self._members.agreeing(voters, self._view.digest)
-            self._may_start_majority = agreeing > len(voters) / 2 or not voters
+            digest = self._view.digest
+            self._may_start_majority = self._members.agree(voters, digest)
 
     # What the table says
 
@@ -298,17 +298,22 @@ class Care:
     def _runs_elsewhere(self, slot: SlotRecord, now: float) -> bool:
         """Tell whether the slot is still filled by another: of majority services."""
         return any(
-            c.state not in (State.EXITED, State.FAILED, State.BACKOFF)
-            and not self._is_over(c.node, now)
+            c.may_run and not self._is_over(c.node, now)
             for c in self._view.in_slot(slot.uid, slot.slot)
         )
 
     def _is_over(self, node: str, now: float) -> bool:
-        """Tell whether a node has surely ended what wants a majority."""
+        """Tell whether a node has surely ended what wants a majority.
+
+        One that is dead has the time to notice that it is alone, one that leaves to
+        stop what it shows.
+        """
         status = self._members.status(node)
-        if status is Status.DEAD:  # it has the time to notice that it is alone
-            return self._members.lost_for_s(node, now) >= self._timing.majority_s
-        return status in GONE
+        if status not in GONE:
+            return False
+        is_dead = status is Status.DEAD
+        needs_s = self._timing.majority_s if is_dead else self._timing.leaving_s
+        return self._members.lost_for_s(node, now) >= needs_s
 
     def _identity(self, slot: SlotRecord, service: Service) -> Identity:
         return Identity(

@@ -82,6 +82,7 @@ class Machine:
         self._looked_s = now
         self._may_judge = False
         self._has_ended = False
+        self._leaves = ""
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[[Any, float], None]]:
@@ -305,19 +306,22 @@ class Machine:
 
     def _on_leaving(self, event: ev.Leaving, now: float) -> None:
         text = f"{self.me} leaves the cluster"
-        cause = self._out.note("leaves", text, about=self.me)
+        self._leaves = self._out.note("leaves", text, about=self.me)
         self._care.is_leaving = True
-        if not self.view.is_removed(self.own):
-            self.reconciler.voters.let_go(self.own, cause)
 
     def _end_if_left(self) -> None:
-        """End this process once it is to leave and nothing of it runs any more."""
+        """End this process once it is to leave and nothing of it runs any more.
+
+        Then alone it lets itself go: what the others do not see they do not wait for.
+        """
         if self._has_ended:
             return
         if self.view.is_removed(self.own):
             self._care.is_leaving = True
         if self._care.is_leaving and (self._care.is_empty or self._care.engine_lost):
             self._has_ended = True
+            if not self.view.is_removed(self.own):
+                self.reconciler.voters.let_go(self.own, self._leaves)
             if self._care.engine_lost:
                 text = "its engine is away: what runs there is left to itself"
                 self._out.note("leaves", text, about=self.me)

@@ -81,6 +81,11 @@ class Timing:
     name_retry_s: float = 0.5
     """Between two tries to join where the name's old process may be ending just now."""
 
+    @property
+    def leaving_s(self) -> float:
+        """Return after how long a node that leaves has stopped what ran there."""
+        return self.drain_s + self.stop_timeout_s + self.majority_s
+
 
 @attrs.define(kw_only=True)
 class Peer:
@@ -229,7 +234,8 @@ class Membership:
         Both ways: one that hears everybody and is heard by nobody is alone. No strain
         stretches it: the other side counts on it.
         """
-        return self._are_most([self._mutual_age_s(node, now) for node in voters])
+        ages = [self._mutual_age_s(node, now) for node in self._staying(voters)]
+        return self._are_most(ages)
 
     def has_lost_majority(self, voters: Collection[str], now: float) -> bool:
         """Tell whether this node has seen no majority for the time of a death.
@@ -240,18 +246,19 @@ class Membership:
         if now - self._born_s < self._mutual_s:
             return False
         ages = []
-        for node in voters:
+        for node in self._staying(voters):
             peer = self._peers.get(node)
             is_new = peer is not None and peer.status is Status.UNKNOWN
             age_s = now - peer.heard_s if peer is not None and is_new else None
             ages.append(self._mutual_age_s(node, now) if age_s is None else age_s)
         return not self._are_most(ages)
 
-    def agreeing(self, nodes: Collection[str], digest: int) -> int:
-        """Return how many of these nodes, this one too, said last to hold this view."""
-        peers = (self._peers.get(node) for node in nodes if self.is_mutual(node))
+    def agree(self, voters: Collection[str], digest: int) -> bool:
+        """Tell whether more than half of these said last to hold this view."""
+        staying = self._staying(voters)
+        peers = (self._peers.get(node) for node in staying if self.is_mutual(node))
         others = sum(1 for peer in peers if peer is not None and peer.digest == digest)
-        return others + (self._me in nodes)
+        return not staying or others + (self._me in staying) > len(staying) / 2
 
     def is_current(
         self, node: str, pair: tuple[int, int], digest: int, since_s: float, now: float
@@ -521,6 +528,10 @@ class Membership:
         if peer.status is Status.UNKNOWN or peer.status in GONE:
             return max(silence_s, self.timing.dead_s)
         return silence_s
+
+    def _staying(self, voters: Collection[str]) -> list[str]:
+        """Leave out who said that it leaves: it counts no more, while it stops."""
+        return [node for node in voters if self.status(node) is not Status.LEFT]
 
     def _are_most(self, ages_s: list[float]) -> bool:
         """Tell whether more than half of these are younger than a death."""

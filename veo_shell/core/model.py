@@ -227,6 +227,11 @@ class Container:
         return self.state in (State.RUNNING, State.UNHEALTHY)
 
     @property
+    def may_run(self) -> bool:
+        """Tell whether it has a process, or is on its way up or down."""
+        return self.state not in (State.EXITED, State.FAILED, State.BACKOFF)
+
+    @property
     def is_ready(self) -> bool:
         """Tell whether it may be answered by DNS: reached and not known unhealthy."""
         is_well = self.state is State.RUNNING and self.health in (

@@ -52,18 +52,19 @@ class Voters:
     def _has_left(self, head: NodeDocument) -> bool:
         """Tell whether this node is to write that another one left.
 
+        It writes that itself once nothing runs there any more; until then it is shown.
         Who decides about that one may not have heard it say so: then any other writes
         it. Not of a process that came after the one that said so.
         """
-        return (
-            self._verdicts.status(head.node) is Status.LEFT
-            and self._verdicts.boot(head.node) == head.boot_id
-            and (
-                self._decides(head.node)
-                or self._verdicts.lost_for_s(head.node, self._situation.now)
-                >= SETTLED_S
-            )
-        )
+        node, verdicts = head.node, self._verdicts
+        if verdicts.status(node) is not Status.LEFT:
+            return False
+        for_s = verdicts.lost_for_s(node, self._situation.now)
+        runs = any(c.may_run for c in self._view.containers(node))
+        if runs and for_s < verdicts.timing.leaving_s:
+            return False
+        is_due = self._decides(node) or for_s >= SETTLED_S
+        return is_due and verdicts.boot(node) == head.boot_id
 
     def _decides(self, node: str) -> bool:
         return self._situation.coordinator(f"node/{node}") == self._situation.me
