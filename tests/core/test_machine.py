@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from tests.core.samples import container, document, heard, observed, service, slot
-from tests.sim.cluster import SimNode, World
+from tests.sim.cluster import SimDisk, SimNode, World
 from veo_shell.core import events as ev
 from veo_shell.core.commands import (
     Answer,
@@ -1017,6 +1017,41 @@ def test_a_write_is_on_two_disks_when_it_is_answered() -> None:
     world.run(5)
     uno.ask(ev.RoleAssigned(operation="s", node="dos@dos", role="y"))
     assert uno.copies["s"] == 1
+
+
+@pytest.mark.parametrize("says_so", [True, False], ids=["left", "lost"])
+def test_a_job_is_not_run_again_where_its_node_is_back_without_it(
+    says_so: bool,
+) -> None:
+    world = three(spec=attrs.evolve(WEB, restart=Restart.NEVER))
+    dos = world["dos@dos"]
+    if says_so:
+        leaves(world, "dos@dos")
+    else:
+        dos.lose_host()
+        dos.engine.containers.clear()
+    world.run(5)
+    dos.disk = SimDisk(id="another")
+    dos.boot()
+    dos.join(world["uno@uno"])
+    world.run(20)
+    assert world["uno@uno"].machine.members.status("dos@dos") is Status.ALIVE
+    assert world.running("web") == []
+
+
+def test_a_job_that_was_never_begun_is_where_its_node_is_back() -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    dos = world["dos@dos"]
+    dos.engine.broken = "no such image"
+    add(world["uno@uno"], attrs.evolve(WEB, restart=Restart.NEVER, hosts=("dos@dos",)))
+    dos.lose_host()
+    world.run(5)
+    dos.engine.broken = ""
+    dos.disk = SimDisk(id="another")
+    dos.boot()
+    dos.join(world["uno@uno"])
+    world.run(5)
+    assert world.running("web") == ["dos@dos"]
 
 
 def test_what_a_node_left_with_does_not_hold_up_tombstones_nor_come_back() -> None:

@@ -100,7 +100,9 @@ def test_where_a_third_one_runs_a_majority_service_is_healed_first() -> None:
     ],
 )
 def test_what_stays_on_a_drained_node(spec: Service, held: Container) -> None:
-    desk = Desk(web(spec), at(DOS, done=held.state is State.EXITED), held)
+    desk = Desk(
+        web(spec), at(DOS, done=held.state is State.EXITED or spec is ONCE), held
+    )
     desk.write(decision(DOS, drained=True))
     assert desk.decide(5) == []
 
@@ -142,7 +144,7 @@ def test_on_a_drained_node_it_is_filled_elsewhere_if_it_can_be() -> None:
     ],
 )
 def test_what_is_not_filled_anew(spec: Service, held: Container) -> None:
-    assert Desk(web(spec), at(DOS), held).decide(5) == []
+    assert Desk(web(spec), at(DOS, done=spec is ONCE), held).decide(5) == []
 
 
 def test_a_drained_node_that_is_lost_is_failed_over_instead() -> None:
@@ -185,6 +187,18 @@ def test_a_job_that_is_done_is_not_run_again_when_its_node_is_removed(
     assert desk.decide(5) == []
 
 
+@pytest.mark.parametrize(("made", "done"), [("", False), ("id1", True)])
+def test_a_job_is_done_once_its_container_was_made(made: str, done: bool) -> None:
+    """It is not to be begun again where its node is back without it."""
+    desk = Desk(web(ONCE), at(DOS), runs(DOS, state=State.STARTING, id=made))
+    desk.decide(2)
+    record = desk.view.slot(U1, 0)
+    assert record is not None
+    assert record.done is done
+    desk.run()
+    assert desk.decide(5) == []
+
+
 def test_one_that_runs_again_is_not_done() -> None:
     """Its engine had ended it."""
     desk = Desk(web(), at(DOS), runs(DOS, state=State.EXITED))
@@ -205,8 +219,9 @@ def test_a_move_to_a_node_that_is_lost_meanwhile_is_taken_back(
     """Nothing has moved yet, so what may not be moved runs on where it did."""
     desk = Desk(web(spec), at(TRES, generation=2, handover=True), runs(DOS))
     desk.lose(TRES, status)
-    (record,) = desk.decide(3)
+    record, *later = desk.decide(3)
     assert (record.node, record.made, record.handover) == (DOS, 1, False)
+    assert [r.done for r in later] == ([True] if spec is ONCE else [])
 
 
 def test_a_new_one_that_has_done_its_job_takes_over_too() -> None:

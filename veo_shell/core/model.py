@@ -420,8 +420,8 @@ class SlotRecord:
     `handover`: the container named takes over as soon as it is ready; if because a
     node is drained, that is `drained_from`. `stuck`: where it could not be moved to.
     `wanted` False: the slot was given up (stopped, scaled away); its number may be
-    filled again. `done`: its container has ended for good, and the slot is not filled
-    again.
+    filled again. `done`: its container has ended for good, or is a job's and was made;
+    the slot is not filled again.
     `operation` is the one that asked for it last: asked again of another coordinator,
     it is answered from here. `cause` is the journal's id of the decision.
     """

@@ -16,6 +16,7 @@ import attrs
 from veo_shell.core.due import Due
 from veo_shell.core.model import (
     Container,
+    Restart,
     Service,
     ServiceRecord,
     SlotRecord,
@@ -161,7 +162,7 @@ class Reconciler:
             if not slot.wanted:
                 continue
             if (rested_s := self._slots.rested_at_s(slot)) <= self.situation.now:
-                self._slot(self._with_its_end(slot), service)
+                self._slot(self._with_its_end(slot, service), service)
             else:
                 self._due.add(uid, rested_s)
         self.moves.relocate(record, service)
@@ -236,12 +237,16 @@ class Reconciler:
         )
         self._slots.write(given_up(slot, entry))
 
-    def _with_its_end(self, slot: SlotRecord) -> SlotRecord:
-        """Note that its container has ended for good: its node may be removed."""
+    def _with_its_end(self, slot: SlotRecord, service: Service) -> SlotRecord:
+        """Note that it is not to be filled again: its node may be removed, or lost.
+
+        Its container has ended for good, or is a job's, which is begun once.
+        """
         named = self.situation.named(slot)
         if named is None or not self.situation.is_reached(named.node):
             return slot
-        if slot.done is has_ended(named):
+        is_begun_job = service.restart is Restart.NEVER and bool(named.id)
+        if slot.done is (is_begun_job or has_ended(named)):
             return slot
         return self._slots.write(attrs.evolve(slot, done=not slot.done))
 
