@@ -224,6 +224,21 @@ def test_a_move_to_a_node_that_is_lost_meanwhile_is_taken_back(
     assert [r.done for r in later] == ([True] if spec is ONCE else [])
 
 
+def test_a_move_whose_old_instance_is_lost_does_not_hold_up_the_others() -> None:
+    """What it moved to fails on; nothing is left that it could be taken back to."""
+    old, other = runs(TRES), runs(UNO, 1)
+    new = runs(DOS, generation=2, state=State.BACKOFF, reason="exit code 1")
+    moving = at(DOS, generation=2, handover=True, drained_from=TRES)
+    desk = Desk(web(replicas=2), moving, at(UNO, 1), old, new, other)
+    desk.write(decision(TRES, drained=True, cause="c1"))
+    desk.lose(TRES)
+    ended, *_ = desk.decide(1)
+    assert (ended.slot, ended.handover, ended.node) == (0, False, DOS)
+    desk.write(decision(UNO, drained=True, cause="c2"))
+    (moved,) = desk.decide(1)
+    assert (moved.slot, moved.node, moved.drained_from) == (1, DOS, UNO)
+
+
 def test_a_new_one_that_has_done_its_job_takes_over_too() -> None:
     moving = at(TRES, generation=2, handover=True)
     done = ready(TRES, generation=2, state=State.EXITED)

@@ -392,6 +392,12 @@ def test_a_slot_is_moved_and_a_repetition_does_not_move_it_again() -> None:
     assert moved is not None
     assert (moved.node, moved.handover, moved.operation) == (DOS, True, "m")
     assert desk.ask(move("m", DOS)) is True
+    assert desk.ask(move("n", TRES)) is False  # it is on the move
+    assert desk.copied == 0
+    moving = desk.view.slot("u1", 0)
+    assert moving is not None
+    over = attrs.evolve(moving, handover=False, revision=desk.view.revision + 1)
+    desk.view.merge_record(over)
     assert desk.ask(move("n", TRES)) is True
     assert desk.ask(move("n", DOS)) is True  # it was moved: where is not looked at
     again = desk.view.slot("u1", 0)

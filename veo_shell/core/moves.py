@@ -7,8 +7,9 @@ the tries double. Getting an image, and health checks that have not decided yet,
 take longer: `begin_s`. Then the slot goes to the next node that fits, and back to the
 container that runs if there is none; its record tells where it could not go and why.
 That is not tried again by itself: each try costs a majority service its only instance.
-Another `drain` tries again, and so does a node that has just come. What is filled anew
-where it is, as nothing reaches it, has nothing to go back to, and is tried on and on.
+Another `drain` tries all nodes again; one that has just come is tried, too. What is
+filled anew where it is, as nothing reaches it, has nothing to go back to: it is tried
+on and on there, that of a majority service on the next node.
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class Moves:
         move = self._move(slot, named)
         is_rescue = bool(others) and all(c.node == slot.node for c in others)
         in_slot = self._view.in_slot(slot.uid, slot.slot)
-        is_alone = not any(c != named for c in in_slot)
+        is_lost = self._situation.is_lost
+        is_alone = not any(c != named and not is_lost(c.node) for c in in_slot)
         if named is not None and (
             (is_rescue and has_ended(named))
             or self._has_taken_over(move, named, is_alone=is_alone)

@@ -203,6 +203,8 @@ class Operations:
         if slot.operation == event.operation or slot.node == event.node:
             self._confirm(slot)
             return True
+        if slot.handover:  # its old instance runs still, on a third node
+            return False
         text = f"slot {slot.slot} moves to {event.node}: the nodes are rebalanced"
         cause = self._note("rebalanced", text, service, event.uid, slot.slot)
         moved = self._reconciler.moves.begin(slot, event.node, cause, event.operation)
