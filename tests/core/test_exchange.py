@@ -33,7 +33,14 @@ from veo_shell.core.commands import (
 )
 from veo_shell.core.machine import Machine
 from veo_shell.core.membership import Timing
-from veo_shell.core.model import Knock, NodeDocument, NodeRecord, Record, Status
+from veo_shell.core.model import (
+    Knock,
+    NodeDocument,
+    NodeRecord,
+    Record,
+    ServiceRecord,
+    Status,
+)
 from veo_shell.core.wire import (
     MAX_FRAME_BYTES,
     Ack,
@@ -466,12 +473,38 @@ def test_of_a_record_that_is_outranked_the_one_that_stands_is_kept() -> None:
     assert saved(node.play(ev.Asked(operation="k", message=keep))) == [newer]
 
 
-def test_what_may_not_be_kept_is_acknowledged_as_gone() -> None:
+@pytest.mark.parametrize("record", [service(), slot(DOS)], ids=["service", "slot"])
+def test_nothing_is_kept_of_a_service_that_is_removed(record: Record) -> None:
     node = Dialogue(document(DOS))
     node.play(difference(records=(service(spec=None),)))
-    keep = Keep(node=DOS, boot_id=f"{DOS}#1", records=Records.of([slot(DOS)]))
-    assert node.ask(keep) == Ack()
+    keep = Keep(node=DOS, boot_id=f"{DOS}#1", records=Records.of([record]))
+    assert node.ask(keep) == Refused(reason=f"{record.key}: its service was removed")
+    assert node.machine.view.spec("u1") is None
     assert node.machine.view.slots("u1") == []
+
+
+def test_a_service_that_is_forgotten_and_known_again_is_removed_again() -> None:
+    """It runs on where nobody knew that it was removed, and all would differ on it."""
+    node = Dialogue(document(DOS))
+    node.machine.view.forget("u1")
+    keep = Keep(node=DOS, boot_id=f"{DOS}#1", records=Records.of([service()]))
+    commands = node.play(ev.Asked(operation="k", message=keep))
+    (told,) = [c.message for c in commands if isinstance(c, Publish)]
+    assert isinstance(told, Delta)
+    (tombstone,) = told.records
+    assert isinstance(tombstone, ServiceRecord)
+    assert (tombstone.uid, tombstone.service) == ("u1", None)
+    assert saved(commands) == [tombstone]
+    refusal = Refused(reason="service/u1: its service was removed")
+    assert commands[-1] == Answer(operation="k", value=refusal)
+
+
+def test_the_tombstone_of_a_forgotten_service_is_nothing_new() -> None:
+    node = Dialogue(document(DOS))
+    node.machine.view.forget("u1")
+    records = Records.of([service(spec=None)])
+    assert node.ask(Keep(node=DOS, boot_id=f"{DOS}#1", records=records)) == Ack()
+    assert node.machine.view.service("u1") is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,16 @@ import itertools
 
 import pytest
 
-from tests.core.samples import DOS, NODES, TRES, UNO, document, service, slot
+from tests.core.samples import (
+    DOS,
+    NODES,
+    TRES,
+    UNO,
+    container,
+    document,
+    service,
+    slot,
+)
 from veo_shell.core import events as ev
 from veo_shell.core import graves as graves_module
 from veo_shell.core.commands import AskCopy, Command, Publish
@@ -160,6 +169,32 @@ def test_one_that_does_not_confirm_is_asked_again_later() -> None:
     assert node.tick(SLACK_S + 1) == []
     node.kept(again)
     assert node.tick(SLACK_S) == [forget(node.uid)]
+
+
+def test_a_round_ends_without_result_where_one_that_confirmed_is_lost() -> None:
+    node = Dialogue(DOS, TRES)
+    for question in node.questions():
+        node.kept(question)
+    node.speaking = {DOS}
+    node.members.farewell(TRES, "b1", False, GRAVE_S, node.now)
+    assert node.tick(SLACK_S) == []
+    node.speaking = {DOS, TRES}
+    node.members.forget(TRES)
+    again = node.tick(GRAVE_S)
+    assert [q.peer for q in again if isinstance(q, AskCopy)] == [DOS, TRES]
+    assert node.view.service(node.uid) is not None
+
+
+def test_a_round_ends_without_result_where_something_is_left_after_all() -> None:
+    """A member that had just started has listed its containers only now."""
+    node = Dialogue(DOS)
+    (question,) = node.questions()
+    node.kept(question)
+    left = container(DOS, uid=node.uid)
+    node.view.merge_document(document(DOS, version=2, containers=(left,)))
+    assert node.tick(GRAVE_S + SLACK_S) == []
+    node.view.merge_document(document(DOS, version=3))
+    assert len(node.tick(GRAVE_S)) == 1
 
 
 def test_an_answer_that_never_comes_ends_the_round_in_the_end() -> None:

@@ -528,6 +528,14 @@ def test_a_tombstone_that_is_forgotten_is_gone_and_its_service_stays_so() -> Non
     assert view.revision == 9  # what is written next is above all that was seen
 
 
+def test_a_forgotten_service_may_be_remembered() -> None:
+    view = View()
+    assert not view.remember("a")
+    view.forget("a")
+    assert view.remember("a")
+    assert view.merge_record(service("a", 3, UNO, None))
+
+
 def test_what_stands_is_not_forgotten() -> None:
     view = view_of(standing("a"))
     assert not view.forget("a")

@@ -19,10 +19,11 @@ from veo_shell.core.commands import (
 )
 from veo_shell.core.identity import Names
 from veo_shell.core.membership import Changed, Membership
-from veo_shell.core.model import NodeDocument, Record, Status
+from veo_shell.core.model import NodeDocument, Record, ServiceRecord, Status
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.pen import Pen
 from veo_shell.core.pulls import Pulls
-from veo_shell.core.view import Merged, View, pair
+from veo_shell.core.view import Merged, View, is_tombstone, pair
 from veo_shell.core.wire import (
     PROTOCOL,
     Ack,
@@ -49,6 +50,7 @@ class Exchange:
         own: NodeDocument,
         view: View,
         members: Membership,
+        pen: Pen,
         out: Outbox,
         *,
         alone: bool,
@@ -58,6 +60,7 @@ class Exchange:
         self.settled = alone
         self._view = view
         self._members = members
+        self._pen = pen
         self._out = out
         self._names = Names(self, members, out)
         self._peers: dict[str, Connect] = {}
@@ -200,11 +203,23 @@ class Exchange:
 
     def merge(self, record: Record) -> None:
         """Take a peer's record that outranks what stands here, and save it."""
+        if isinstance(record, ServiceRecord) and record.service is not None:
+            self._bury_forgotten(record, record.service.name)
         old = self._view.record(record.key)
         if self._view.merge_record(record):
             self._out.learn(record)
             if old is not None:
                 self._note_override(old, record)
+
+    def _bury_forgotten(self, record: ServiceRecord, name: str) -> None:
+        """Remove a service once more that others know again, or still, by then.
+
+        Were it only refused here, they would run it on, and no two views agree.
+        """
+        if self._view.remember(record.uid):
+            text = f"{name}: removed again: it was before, and a node still knew it"
+            cause = self._out.note("removed", text, service=name, uid=record.uid)
+            self._pen.write(attrs.evolve(record, service=None, cause=cause))
 
     def let_in(self, join: Join, now: float) -> Welcome | Refused:
         """Take a newcomer in, unless it left with that state, or was removed."""
@@ -258,15 +273,24 @@ class Exchange:
         return page
 
     def _keep(self, keep: Keep) -> Ack | Refused:
-        """Put a member's records on disk; one that was removed holds stale ones."""
+        """Put a member's records on disk; one that was removed holds stale ones.
+
+        What is about a service that is removed is not kept, and not said to be.
+        """
         peer = self._members.peer(keep.node)
         if peer is None or peer.boot_id != keep.boot_id:
             return Refused(reason=f"{keep.node} is not a member that is known here")
+        buried = []
         for record in keep.records:
             self.merge(record)
             standing = self._view.record(record.key)
             if standing is not None:  # it may be in memory alone
                 self._out.learn(standing)
+            is_gone = standing is None or is_tombstone(standing)
+            if is_gone and not is_tombstone(record):
+                buried.append(record.key)
+        if buried:
+            return Refused(reason=f"{', '.join(buried)}: its service was removed")
         return Ack()
 
     def _is_late(self, message: Heartbeat | Delta) -> bool:

@@ -150,7 +150,8 @@ class Graves:
         members = {head.node for head in self._view.nodes} - {self._out.node}
         # After a lag of our own, what was sent before may still be in our sockets.
         lagged = self._members.lagged_s >= current.begun_s
-        if lagged or members != current.members or now - current.begun_s > 2 * grave_s:
+        late = lagged or now - current.begun_s > 2 * grave_s
+        if late or members != current.members or self._is_in_doubt(current):
             self._give_up(current, now)
         elif now - current.confirmed_s >= SLACK_S:
             self._round = None
@@ -159,6 +160,10 @@ class Graves:
             )
             self._out.order(Publish(message=message))
             self.on_forget(current.uids)
+
+    def _is_in_doubt(self, current: _Round) -> bool:
+        """Tell whether something may be left of what is asked about, after all."""
+        return not self._all_alive() or any(map(self._view.instances, current.uids))
 
     def _give_up(self, current: _Round, now: float) -> None:
         """Try again after a while, with what is due then."""

@@ -64,7 +64,7 @@ class Machine:
         self._out = out = Outbox(node=self.me, boot=boot)
         pen = Pen(f"{self.me}/{boot}", self.view, out)
         self._exchange = Exchange(
-            document, self.view, self.members, out, alone=alone, now=now
+            document, self.view, self.members, pen, out, alone=alone, now=now
         )
         self._care = Care(
             self.me, document.address, cluster, self.view, self.members, out

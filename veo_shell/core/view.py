@@ -304,6 +304,12 @@ class View:
             del self._services[uid]
         return True
 
+    def remember(self, uid: str) -> bool:
+        """Refuse no more what comes of a forgotten service; tell whether it was one."""
+        was_forgotten = uid in self._forgotten
+        self._forgotten.pop(uid, None)
+        return was_forgotten
+
     def forget_node(self, node: str) -> None:
         """Drop the document of a node that is no member any more."""
         head = self._heads.pop(node, None)

@@ -1,0 +1,60 @@
+"""A removed service stays removed, whatever comes back of it: whole clusters."""
+
+from __future__ import annotations
+
+import attrs
+
+from tests.core.test_machine import WEB, add, remove
+from tests.sim.cluster import SimDisk, SimNode, World
+from veo_shell.core import events as ev
+from veo_shell.core.model import Restart
+
+FORGOTTEN_S = 60.0
+"""So long a tombstone stands, and some more."""
+ALWAYS = attrs.evolve(WEB, hosts=("tres@tres",), restart=Restart.ALWAYS)
+
+
+def tres_is_away() -> World:
+    """Return a cluster whose third node ran the only service, and lost its power."""
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    add(world["uno@uno"], ALWAYS)
+    world.run(3)
+    world["tres@tres"].lose_host()
+    world.run(6)
+    return world
+
+
+def remove_node(world: World, node: str) -> None:
+    event = ev.RemoveNodeAsked(operation=f"r{next(world.ids)}", node=node)
+    world["uno@uno"].ask(event)
+
+
+def tombstones(node: SimNode) -> int:
+    return len(list(node.machine.view.tombstones()))
+
+
+def assert_all_is_gone(world: World) -> None:
+    """Nothing runs, and all nodes agree on that."""
+    assert world.running("web") == []
+    nodes = [node for node in world.nodes.values() if node.up]
+    assert [list(node.machine.view.services()) for node in nodes] == [[]] * len(nodes)
+    assert len({node.machine.view.digest for node in nodes}) == 1
+
+
+def test_what_a_node_recalls_though_it_was_removed_ends_when_they_meet() -> None:
+    """Alone, with a new disk, it cannot know: nobody tells it that it was removed."""
+    world = tres_is_away()
+    uno, tres = world["uno@uno"], world["tres@tres"]
+    remove_node(world, tres.name)
+    remove(uno)
+    world.run(FORGOTTEN_S)
+    assert tombstones(uno) == 0
+    world.cut = {frozenset({tres.name, other}) for other in ("uno@uno", "dos@dos")}
+    tres.disk = SimDisk(id="another")
+    tres.boot()
+    world.run(20)
+    assert len(list(tres.machine.view.services())) == 1
+    world.cut = set()
+    tres.join(uno)
+    world.run(5)
+    assert_all_is_gone(world)
