@@ -7,7 +7,7 @@ import attrs
 from tests.core.test_machine import WEB, add, remove
 from tests.sim.cluster import SimDisk, SimNode, World
 from veo_shell.core import events as ev
-from veo_shell.core.model import Restart
+from veo_shell.core.model import OnPartition, Restart
 
 FORGOTTEN_S = 60.0
 """So long a tombstone stands, and some more."""
@@ -58,3 +58,45 @@ def test_what_a_node_recalls_though_it_was_removed_ends_when_they_meet() -> None
     tres.join(uno)
     world.run(5)
     assert_all_is_gone(world)
+
+
+def test_it_is_not_forgotten_before_every_node_knows_what_it_runs() -> None:
+    """One came back with its container, and its engine was slow to list that."""
+    world = tres_is_away()
+    uno, tres = world["uno@uno"], world["tres@tres"]
+    remove(uno)
+    world.run(FORGOTTEN_S)
+    assert tombstones(uno) == 1
+    tres.boot(lists=False)
+    tres.join(uno)
+    world.run(FORGOTTEN_S)
+    assert tombstones(uno) == tombstones(tres) == 1
+    tres.kill()
+    world.run(1)
+    tres.boot()
+    tres.join(uno)
+    world.run(FORGOTTEN_S)
+    assert_all_is_gone(world)
+    assert [tombstones(node) for node in world.nodes.values()] == [0, 0, 0]
+
+
+def test_a_majority_service_does_not_move_from_where_nobody_knows_if_it_runs() -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    most = attrs.evolve(ALWAYS, hosts=(), on_partition=OnPartition.MAJORITY)
+    add(world["uno@uno"], most)
+    world.run(3)
+    at = world[world.running("web")[0]]
+    other = next(node for node in world.nodes.values() if node is not at)
+    at.kill()
+    world.run(0.5)
+    at.boot(lists=False)
+    at.join(other)
+    world.run(2)
+    other.ask(ev.DrainAsked(operation="d", node=at.name, drained=True))
+    world.run(5)
+    assert world.running("web") == [at.name]
+    at.list_engine()
+    for _ in range(100):
+        world.run(0.1)
+        assert len(world.running("web")) <= 1
+    assert world.running("web") not in ([], [at.name])

@@ -24,6 +24,7 @@ from veo_shell.core.commands import (
 from veo_shell.core.machine import Machine
 from veo_shell.core.membership import Timing
 from veo_shell.core.model import (
+    NOT_LISTED,
     Accepted,
     Container,
     Health,
@@ -1236,6 +1237,17 @@ def test_every_delta_is_a_version_of_its_own() -> None:
     assert head.version == before + 1
 
 
+def test_it_says_of_its_containers_that_they_are_not_listed_until_they_are() -> None:
+    node = Dialogue()
+    assert node.machine.own.engine_lost == NOT_LISTED
+    node.tick(1)
+    assert node.machine.own.engine_lost == NOT_LISTED
+    commands = node.list()
+    (delta,) = [c.message for c in commands if isinstance(c, Publish)]
+    assert isinstance(delta, Delta)
+    assert delta.engine_lost == node.machine.own.engine_lost == ""
+
+
 def test_that_the_engine_is_lost_is_told_to_all() -> None:
     node = Dialogue()
     node.list()
@@ -1323,7 +1335,9 @@ def test_it_speaks_what_all_members_understand() -> None:
 
 
 def test_it_ranks_the_nodes_for_whoever_asks() -> None:
-    rows = Dialogue(DOS).machine.candidates(WEB)
+    node = Dialogue(DOS)
+    node.list()
+    rows = node.machine.candidates(WEB)
     assert sorted(c.node for c in rows if c.fits) == ["dos@dos", "uno@uno"]
 
 

@@ -28,6 +28,7 @@ from tests.core.samples import (
     document,
 )
 from veo_shell.core.model import (
+    NOT_LISTED,
     Container,
     Health,
     OnPartition,
@@ -294,6 +295,18 @@ def drained_of_one(spec: Service = WEB) -> Desk:
     desk = Desk(web(spec), at(DOS), runs(DOS))
     desk.write(decision(DOS, drained=True, cause="x/y/9"))
     return desk
+
+
+@pytest.mark.parametrize("spec", [WEB, MOST], ids=["available", "majority"])
+def test_nothing_moves_from_where_it_is_not_known_what_runs(spec: Service) -> None:
+    """It would run twice: its old instance is in no slot, and nobody would end it."""
+    desk = drained_of_one(spec)
+    desk.publish(DOS, containers=(), engine_lost=NOT_LISTED)
+    assert desk.decide(20) == []
+    desk.publish(DOS, containers=(runs(DOS),), engine_lost="")
+    (moved,) = desk.decide(2)
+    assert moved.handover
+    assert moved.node != DOS
 
 
 def fails(desk: Desk, record: SlotRecord, old: Container | None, **how: Any) -> None:

@@ -36,6 +36,7 @@ from tests.core.samples import (
 )
 from veo_shell.core.membership import Membership, Timing
 from veo_shell.core.model import (
+    NOT_LISTED,
     Container,
     Health,
     Knock,
@@ -259,6 +260,17 @@ def test_an_engine_that_is_back_in_time_keeps_its_work() -> None:
     assert desk.decide(1) == []
     desk.publish(TRES, engine_lost="gone again")
     assert desk.decide(9.5) == []
+
+
+def test_a_node_that_has_not_listed_its_containers_keeps_its_work() -> None:
+    """They most likely run on: its daemon was started again, and the engine is slow."""
+    desk = Desk(web(), at(TRES), runs(TRES))
+    desk.publish(TRES, containers=(), engine_lost=NOT_LISTED)
+    assert desk.decide(60) == []
+    desk.publish(TRES, engine_lost="it does not answer")
+    assert desk.decide(9.5) == []
+    (record,) = desk.decide(1)
+    assert record.node in (UNO, DOS)
 
 
 def test_where_fewer_than_half_are_seen_nothing_is_decided_that_wants_more() -> None:

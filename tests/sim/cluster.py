@@ -94,8 +94,8 @@ class SimNode:
         self.heard: set[str] = set()
         self.boot(alone)
 
-    def boot(self, alone: bool = False) -> None:
-        """Start the process: state from disk, containers from the engine."""
+    def boot(self, alone: bool = False, *, lists: bool = True) -> None:
+        """Start the process: state from disk, containers as the engine `lists` them."""
         self.boots += 1
         self.up = self.is_powered = True
         self.heard = set()
@@ -118,7 +118,8 @@ class SimNode:
         documents = list(self.disk.documents.values())
         records = list(self.disk.records.values())
         self._perform(self.machine.restore(documents, records, self.world.now))
-        self.list_engine()
+        if lists:
+            self.list_engine()
         self._every(0.5, lambda: ev.HeartbeatDue())
         self._every(0.25, lambda: ev.Ticked())
 
@@ -248,7 +249,7 @@ class SimNode:
         frame = encode(order.message)
         self.published += isinstance(order.message, Delta)
         for other in self.world.nodes.values():
-            if self.name in other.heard and self.world.linked(self, other):
+            if self.address in other.heard and self.world.linked(self, other):
                 other._later(
                     self.world.delay_s,
                     lambda: ev.Heard(message=decode(frame)),  # type: ignore[arg-type]
@@ -268,10 +269,10 @@ class SimNode:
         self._later(0.001, lambda: ev.Saved(ticket=order.ticket))
 
     def _do_connect(self, order: cmd.Connect) -> None:
-        self.heard.add(order.node)
+        self.heard.add(order.address)
 
     def _do_disconnect(self, order: cmd.Disconnect) -> None:
-        self.heard.discard(order.node)
+        self.heard.discard(order.address)
 
     def _do_introduce(self, order: cmd.Introduce) -> None:
         self._after(self.world.delay_s, lambda: self._introduce(order))

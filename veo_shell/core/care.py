@@ -21,6 +21,7 @@ from veo_shell.core.lifecycle import (
 )
 from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import (
+    NOT_LISTED,
     Container,
     Health,
     Identity,
@@ -89,6 +90,11 @@ class Care:
     def knows_its_own(self) -> bool:
         """Tell whether the engine was asked what it holds, or does not answer."""
         return self._listed or bool(self.engine_lost)
+
+    @property
+    def engine_trouble(self) -> str:
+        """Return why what this node says of its containers is not to be relied on."""
+        return self.engine_lost or ("" if self._listed else NOT_LISTED)
 
     @property
     def is_empty(self) -> bool:

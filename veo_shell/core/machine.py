@@ -21,6 +21,7 @@ from veo_shell.core.exchange import Exchange
 from veo_shell.core.graves import Graves
 from veo_shell.core.membership import AWAY, GONE, Membership, Timing
 from veo_shell.core.model import (
+    NOT_LISTED,
     Candidate,
     Container,
     NodeDocument,
@@ -54,6 +55,7 @@ class Machine:
         alone: bool,
     ) -> None:
         """Begin with an own document; `alone`: there is nobody to join."""
+        document = attrs.evolve(document, engine_lost=NOT_LISTED)
         self.me = document.node
         self.cluster = cluster
         self.view = View()
@@ -361,7 +363,7 @@ class Machine:
 
     def _state_changed(self) -> bool:
         said = self.own.engine_lost, self.own.disk_trouble
-        return said != (self._care.engine_lost, self._copies.disk_trouble)
+        return said != (self._care.engine_trouble, self._copies.disk_trouble)
 
     def _delta(self) -> Delta:
         """Return what changed since the last delta, as a new version of the document.
@@ -370,7 +372,7 @@ class Machine:
         """
         base, out = self.own, self._out
         own = self._exchange.next_version(
-            self._care.engine_lost, self._copies.disk_trouble
+            self._care.engine_trouble, self._copies.disk_trouble
         )
         out.documents.add(self.me)
         delta = Delta(

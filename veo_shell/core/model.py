@@ -337,6 +337,10 @@ class Room:
     disk_bytes: int = 0
 
 
+NOT_LISTED = "it has not listed its containers yet"
+"""`engine_lost` of a node that has just started. What ran there most likely runs on."""
+
+
 @attrs.frozen(kw_only=True)
 class NodeDocument:
     """Everything a node publishes about itself. The node is its only writer.

@@ -64,11 +64,16 @@ class Moves:
         operation: str = "",
         drained_from: str = "",
     ) -> SlotRecord | None:
-        """Have a slot filled on another node, and then no more on its own."""
+        """Have a slot filled on another node, and then no more on its own.
+
+        Not while its node does not tell what runs there: two would.
+        """
         service = self._view.spec(slot.uid)
         assert service is not None
         ranked = {c.node: c for c in self._places.candidates(service, slot.uid)}
         if node not in ranked or not ranked[node].fits or slot.node is None:
+            return None
+        if not self._situation.is_reached(slot.node):
             return None
         text = f"slot {slot.slot} moves from {slot.node} to {node}"
         entry = self._slots.note("moved", text, service, slot.uid, slot.slot, cause)

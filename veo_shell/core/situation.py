@@ -7,6 +7,7 @@ from typing import Protocol
 
 from veo_shell.core.membership import Timing
 from veo_shell.core.model import (
+    NOT_LISTED,
     Container,
     NodeDocument,
     OnPartition,
@@ -246,7 +247,9 @@ class Situation:
 
     def note_engines(self) -> None:
         """Note since when nodes have been without their engine."""
-        lost = {h.node for h in self.view.nodes if h.engine_lost}
+        lost = {
+            h.node for h in self.view.nodes if h.engine_lost not in ("", NOT_LISTED)
+        }
         known = self._engine_lost_s
         self._engine_lost_s = {node: known.get(node, self.now) for node in sorted(lost)}
 
