@@ -199,7 +199,7 @@ class Node:
         """Tell whether a record says that this node left, with this state, for good."""
         if not isinstance(record, NodeRecord) or record.node != self.config.name:
             return False
-        return record.removed == disk_id
+        return record.bars(disk_id)
 
     async def stop(self) -> None:
         """Pause: say so to the peers and end; the containers keep running."""

@@ -60,6 +60,30 @@ def test_what_a_node_recalls_though_it_was_removed_ends_when_they_meet() -> None
     assert_all_is_gone(world)
 
 
+def test_a_disk_that_was_removed_is_barred_though_another_was_after_it() -> None:
+    world = tres_is_away()
+    uno, tres = world["uno@uno"], world["tres@tres"]
+    first, held = tres.disk, dict(tres.engine.containers)
+    remove_node(world, tres.name)
+    remove(uno)
+    tres.disk = SimDisk(id="second")
+    tres.engine.containers.clear()
+    tres.boot()
+    tres.join(uno)
+    world.run(FORGOTTEN_S)
+    assert tombstones(uno) == 0
+    tres.feed(ev.Leaving())
+    world.run(5)
+    assert tres.ended
+    tres.disk = first
+    tres.engine.containers.update(held)
+    tres.boot()
+    tres.join(uno)
+    assert tres.reports[-1] == f"refused: {tres.name} left the cluster, or was removed"
+    world.run(5)
+    assert list(uno.machine.view.services()) == []
+
+
 def test_it_is_not_forgotten_before_every_node_knows_what_it_runs() -> None:
     """One came back with its container, and its engine was slow to list that."""
     world = tres_is_away()

@@ -497,6 +497,29 @@ def test_a_removed_node_is_forgotten_and_another_disk_of_that_name_is_not() -> N
     assert view.head(DOS) is not None
 
 
+def test_no_state_that_was_removed_comes_back_whatever_came_after_it() -> None:
+    view = View()
+    record = decision(DOS, 1, removed="disk 1", removed_before=("disk 0",))
+    view.merge_record(record)
+    later = attrs.evolve(record, revision=2, **record.removing("disk 2"))
+    assert later.removed_before == ("disk 0", "disk 1")
+    assert view.merge_record(later)
+    for number in range(3):
+        assert not view.merge_document(document(DOS, disk_id=f"disk {number}"))
+    assert view.merge_document(document(DOS, disk_id="disk 3"))
+
+
+def test_only_so_many_removals_of_a_node_are_kept() -> None:
+    record = NodeRecord(node=DOS, revision=1, writer="x")
+    for number in range(20):
+        record = attrs.evolve(record, **record.removing(f"disk {number}"))
+    again = attrs.evolve(record, **record.removing("disk 19"))
+    assert again == record
+    barred = [number for number in range(20) if record.bars(f"disk {number}")]
+    assert barred == list(range(3, 20))
+    assert not record.bars("")
+
+
 def test_a_node_of_protocol_1_is_removed_by_its_boot() -> None:
     old = document(DOS, disk_id="", protocol=1)
     view = view_of(decision(DOS, 1, removed=old.boot_id))

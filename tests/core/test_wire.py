@@ -163,6 +163,7 @@ node_records = st.builds(
     role=st.none() | words,
     drained=st.booleans(),
     removed=words,
+    removed_before=tuples(words),
     votes=st.booleans(),
     **written,
 )

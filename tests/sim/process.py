@@ -126,7 +126,7 @@ class Process(Loop):
         """Load what its disk holds, hear of its engine, join, and speak."""
         disk = self.host.disk
         held = disk.records.get(f"node/{self.name}")
-        if isinstance(held, NodeRecord) and held.removed == disk.id:
+        if isinstance(held, NodeRecord) and held.bars(disk.id):
             self.host.begin_afresh(self)
             return
         documents, records = list(disk.documents.values()), list(disk.records.values())

@@ -419,7 +419,7 @@ class Exchange:
 
     def _is_out(self, node: str) -> bool:
         record = self._view.node_record(node)
-        return record is not None and record.removed == self._met[node]
+        return record is not None and record.bars(self._met[node])
 
     def _bid_farewell(self, message: Farewell, now: float) -> Ack:
         if message.node in self._peers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import attrs
 
@@ -337,6 +338,8 @@ class Room:
     disk_bytes: int = 0
 
 
+REMOVALS_KEPT = 16
+
 NOT_LISTED = "it has not listed its containers yet"
 """`engine_lost` of a node that has just started. What ran there most likely runs on."""
 
@@ -463,6 +466,7 @@ class NodeRecord:
 
     `removed` is the disk id of the state that must not come back, because the node left
     with it or an operator removed it; a node of that name joins with a fresh one.
+    `removed_before` are those of earlier such states: hosts may be told by turns.
     `votes`: it counts where a majority is asked for.
     `operations` are the last that changed it: asked again, they are not done again.
     """
@@ -473,6 +477,7 @@ class NodeRecord:
     role: str | None = None
     drained: bool = False
     removed: str = ""
+    removed_before: tuple[str, ...] = ()
     votes: bool = False
     operations: tuple[str, ...] = ()
     cause: str = ""
@@ -481,6 +486,25 @@ class NodeRecord:
     def key(self) -> str:
         """Return the record's key in the table."""
         return f"node/{self.node}"
+
+    def bars(self, identity: str) -> bool:
+        """Tell whether the node is not to come back with this state."""
+        return bool(identity) and identity in (self.removed, *self.removed_before)
+
+    def removing(self, identity: str) -> dict[str, Any]:
+        """Return what changes as the node leaves, or is removed, with this state.
+
+        It counts no more: nobody else can take it for one that it sees.
+        """
+        before = (*self.removed_before, self.removed)
+        return {
+            "removed": identity,
+            "removed_before": tuple(b for b in before if b not in ("", identity))[
+                -REMOVALS_KEPT:
+            ],
+            "votes": False,
+            "drained": False,
+        }
 
 
 Record = ServiceRecord | SlotRecord | NodeRecord

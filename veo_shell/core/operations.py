@@ -229,14 +229,8 @@ class Operations:
             self._confirm(old)
             return
         text = f"{event.node} removed from the cluster by an operator"
-        self._change_node(
-            event,
-            "node removed",
-            text,
-            removed=head.identity if head else "",
-            votes=False,
-            drained=False,
-        )
+        gone = self._node_record(event.node).removing(head.identity if head else "")
+        self._change_node(event, "node removed", text, **gone)
 
     def _change_node(
         self,
@@ -246,9 +240,7 @@ class Operations:
         **changes: Any,
     ) -> None:
         node = event.node
-        old = self._view.node_record(node) or NodeRecord(
-            node=node, revision=0, writer=""
-        )
+        old = self._node_record(node)
         if event.operation in old.operations:  # also of one that joined afresh since
             self._confirm(old)
             return
@@ -256,6 +248,10 @@ class Operations:
             raise UnknownNode(f"no node is called {node}")
         cause = self._out.note(kind, text, about=node)
         self._write(self._changed(old, event.operation, **changes, cause=cause))
+
+    def _node_record(self, node: str) -> NodeRecord:
+        known = self._view.node_record(node)
+        return known or NodeRecord(node=node, revision=0, writer="")
 
     # Writing
 

@@ -204,7 +204,7 @@ class View:
     def is_removed(self, document: NodeDocument) -> bool:
         """Tell whether a node left, or was removed, with the state that it now has."""
         record = self._nodes.get(document.node)
-        return record is not None and record.removed == document.identity
+        return record is not None and record.bars(document.identity)
 
     def voters(self) -> list[str]:
         """Return the nodes that count where a majority is asked for."""

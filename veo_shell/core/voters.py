@@ -43,10 +43,9 @@ class Voters:
     def let_go(self, head: NodeDocument, cause: str) -> None:
         """Write that a node is no member any more, with the state that it had.
 
-        It counts no more: nobody else can take it for one that it sees. Nor does
-        anything wait for it: where it comes back it is to begin with an empty table.
+        Nothing waits for it: where it comes back it is to begin with an empty table.
         """
-        gone = {"votes": False, "drained": False, "removed": head.identity}
+        gone = self._record(head.node).removing(head.identity)
         self._write(head.node, **gone, cause=cause)
 
     def _has_left(self, head: NodeDocument) -> bool:
@@ -70,7 +69,8 @@ class Voters:
         return self._situation.coordinator(f"node/{node}") == self._situation.me
 
     def _write(self, node: str, **changes: Any) -> None:
-        old = self._view.node_record(node) or NodeRecord(
-            node=node, revision=0, writer=""
-        )
-        self._pen.write(attrs.evolve(old, **changes))
+        self._pen.write(attrs.evolve(self._record(node), **changes))
+
+    def _record(self, node: str) -> NodeRecord:
+        known = self._view.node_record(node)
+        return known or NodeRecord(node=node, revision=0, writer="")
