@@ -268,6 +268,15 @@ def test_the_identity_is_read_from_the_labels() -> None:
     assert identity_of(LABELS | {"other": "label"}) == IDENTITY
 
 
+def test_the_disk_that_a_container_was_made_on_is_written_and_read() -> None:
+    labels = build(WEB, identity=attrs.evolve(IDENTITY, disk="d1"))["Labels"]
+    assert labels["veo.disk"] == "d1"
+    found = identity_of(labels)
+    assert found is not None
+    assert found.disk == "d1"
+    assert found == IDENTITY  # it fills the same slot
+
+
 @pytest.mark.parametrize("name", LABELS)
 def test_labels_that_lack_one_are_not_ours(name: str) -> None:
     assert identity_of({k: v for k, v in LABELS.items() if k != name}) is None

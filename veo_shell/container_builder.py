@@ -34,6 +34,7 @@ LABEL_SERVICE = "veo.service"
 LABEL_UID = "veo.uid"
 LABEL_SLOT = "veo.slot"
 LABEL_GENERATION = "veo.generation"
+LABEL_DISK = "veo.disk"
 LABEL_PORTS = "veo.ports"
 LABEL_SPEC = "veo.spec"
 
@@ -83,6 +84,7 @@ def identity_of(labels: Mapping[str, str]) -> Identity | None:
         uid=uid,
         slot=int(slot),
         generation=int(generation),
+        disk=labels.get(LABEL_DISK, ""),
     )
 
 
@@ -181,7 +183,8 @@ def _labels(service: Service, identity: Identity | None) -> dict[str, str]:
     # Docker knows ports by number only: their names are kept here.
     ports = ",".join(f"{_quoted(port.name)}:{_key(port)}" for port in service.ports)
     ours[LABEL_SPEC] = _spec_label(service)
-    return labels | ours | ({LABEL_PORTS: ports} if ports else {})
+    some = {LABEL_PORTS: ports, LABEL_DISK: identity.disk}
+    return labels | ours | {name: text for name, text in some.items() if text}
 
 
 def _spec_label(service: Service) -> str:

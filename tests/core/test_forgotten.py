@@ -84,6 +84,33 @@ def test_a_disk_that_was_removed_is_barred_though_another_was_after_it() -> None
     assert list(uno.machine.view.services()) == []
 
 
+def test_what_a_node_made_since_it_came_back_is_known_again() -> None:
+    """It left once, long ago; now all disks with a record of the service are lost."""
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    uno, dos, tres = world.nodes.values()
+    tres.feed(ev.Leaving())
+    world.run(3)
+    tres.disk = SimDisk(id="second")
+    tres.boot()
+    tres.join(uno)
+    world.run(5)
+    uno.lose_host()
+    dos.lose_host()
+    world.run(6)
+    add(tres, ALWAYS)
+    world.run(3)
+    tres.kill()
+    tres.disk = SimDisk(id="third")
+    uno.boot()
+    dos.boot()
+    dos.join(uno)
+    tres.boot()
+    tres.join(uno)
+    world.run(30)
+    assert world.running("web") == [tres.name]
+    assert len(list(uno.machine.view.services())) == 1
+
+
 def test_it_is_not_forgotten_before_every_node_knows_what_it_runs() -> None:
     """One came back with its container, and its engine was slow to list that."""
     world = tres_is_away()

@@ -19,6 +19,17 @@ from veo_shell.core.pen import Pen
 from veo_shell.core.view import View
 
 SEEN = observed(UNO, service=WEB)
+REMOVED = NodeRecord(
+    node=UNO,
+    revision=9,
+    writer="x",
+    removed="an earlier disk",
+    removed_before=("one before that",),
+)
+
+
+def made_on(disk: str) -> Observed:
+    return attrs.evolve(SEEN, identity=attrs.evolve(SEEN.identity, disk=disk))
 
 
 class Dialogue:
@@ -106,14 +117,21 @@ def test_what_does_not_tell_its_service_is_left_alone_and_told_once() -> None:
     assert list(node.care.strangers) == [SEEN.name]
 
 
-def test_what_is_left_on_a_node_that_was_removed_is_ended() -> None:
-    removed = NodeRecord(node=UNO, revision=9, writer="x", removed="an earlier disk")
-    node = Dialogue(SEEN, records=(removed,))
+@pytest.mark.parametrize("disk", ["", "an earlier disk", "one before that"])
+def test_what_is_left_on_a_node_that_was_removed_is_ended(disk: str) -> None:
+    node = Dialogue(made_on(disk), records=(REMOVED,))
     commands = node.judge()
     assert ended(commands) == [SEEN.name]
     why = f"{SEEN.name}: stopped: it is of before {UNO} was removed"
     assert texts(commands)[0] == why
     assert node.services == []
+
+
+def test_what_was_made_since_a_node_was_removed_is_known_again() -> None:
+    """It came back with a fresh disk, and lost that one."""
+    node = Dialogue(made_on("a later disk"), records=(REMOVED,))
+    assert ended(node.judge()) == []
+    assert [record.service for record in node.services] == [WEB]
 
 
 def test_what_was_removed_and_forgotten_does_not_come_back() -> None:

@@ -64,11 +64,13 @@ class Care:
         view: View,
         members: Membership,
         out: Outbox,
+        disk_id: str = "",
     ) -> None:
         self.lives: dict[str, Life] = {}
         self._node = node
         self._address = address
         self._cluster = cluster
+        self._disk_id = disk_id
         self._timing = members.timing
         self._view = view
         self._members = members
@@ -329,6 +331,7 @@ class Care:
             uid=slot.uid,
             slot=slot.slot,
             generation=slot.container_generation,
+            disk=self._disk_id,
         )
 
     # Lives

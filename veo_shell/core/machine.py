@@ -69,7 +69,13 @@ class Machine:
             document, self.view, self.members, pen, out, alone=alone, now=now
         )
         self._care = Care(
-            self.me, document.address, cluster, self.view, self.members, out
+            self.me,
+            document.address,
+            cluster,
+            self.view,
+            self.members,
+            out,
+            disk_id=document.disk_id,
         )
         self._orphans = Orphans(self.me, self.view, self._care, pen, out)
         self._copies = Copies(self.view, self.members, out)

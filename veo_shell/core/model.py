@@ -177,7 +177,10 @@ class Service:
 
 @attrs.frozen(kw_only=True)
 class Identity:
-    """Which slot of which service a container fills; written on it as labels."""
+    """Which slot of which service a container fills; written on it as labels.
+
+    `disk` is that of its node as it was made, "" where that is not known.
+    """
 
     cluster: str
     node: str
@@ -185,6 +188,7 @@ class Identity:
     uid: str
     slot: int
     generation: int
+    disk: str = attrs.field(default="", eq=False)
 
     @property
     def container_name(self) -> str:

@@ -38,16 +38,14 @@ class Orphans:
     def judge(self, now: float) -> None:
         """End, recall or leave alone every stranger.
 
-        A node that an operator removed begins with nothing: what is left there is of
+        A node that left or was removed begins with nothing: what is left there is of
         before, and its service may have been removed since, and forgotten.
         """
-        record = self._view.node_record(self._node)
-        was_removed = record is not None and bool(record.removed)
         for name, observed in sorted(self._care.strangers.items()):
             if name not in self._care.strangers:
                 continue  # adopted with another one
             spec = observed.service
-            if was_removed:
+            if self._is_of_before(observed):
                 self._end(name, f"it is of before {self._node} was removed", now)
             elif spec is None or not _is_to_run(observed, spec):
                 self._leave_alone(name, observed)
@@ -55,6 +53,14 @@ class Orphans:
                 self._care.adopt_known(now)
             else:
                 self._end(name, "its service was removed", now)
+
+    def _is_of_before(self, observed: Observed) -> bool:
+        """Tell whether it was made before this node left, or was removed."""
+        record = self._view.node_record(self._node)
+        if record is None or not record.removed:
+            return False
+        disk = observed.identity.disk
+        return record.bars(disk) or not disk  # of a VEO that did not label it
 
     def _recall(self, name: str, observed: Observed, spec: Service) -> bool:
         """Make a service known again; as many instances are wanted as there are."""
