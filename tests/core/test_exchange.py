@@ -674,6 +674,42 @@ def test_a_farewell_is_believed_and_late_frames_do_not_undo_it(
     assert node.status() is status
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_a_farewell_of_a_process_that_is_no_more_is_answered_and_forgotten(
+    left: bool,
+) -> None:
+    """It was long on its way, or came twice."""
+    node = Dialogue(document(DOS))
+    late = Farewell(node=DOS, boot_id=f"{DOS}#0", left=left, for_s=60.0)
+    assert node.ask(late) == Ack()
+    assert node.status() is Status.ALIVE
+
+
+def test_a_farewell_of_a_process_that_only_its_document_tells_of_is_believed() -> None:
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS, boot_id=f"{DOS}#2", incarnation=2)))
+    node.ask(Farewell(node=DOS, boot_id=f"{DOS}#2", left=True, for_s=0.0))
+    assert node.status() is Status.LEFT
+
+
+@pytest.mark.parametrize(
+    ("left", "status"), [(False, Status.PAUSED), (True, Status.LEFT)]
+)
+def test_a_document_of_a_later_process_ends_the_farewell_of_the_one_before(
+    left: bool, status: Status
+) -> None:
+    """It may be heard by others alone, so that its own frames never would."""
+    node = Dialogue(document(DOS), document(TRES))
+    node.ask(Farewell(node=DOS, boot_id=f"{DOS}#1", left=left, for_s=60.0))
+    node.play(difference(document(DOS, version=2)))
+    assert node.status() is status
+    node.play(difference(document(DOS, boot_id=f"{DOS}#2", incarnation=2)))
+    assert node.status() is Status.UNKNOWN
+    late = Farewell(node=DOS, boot_id=f"{DOS}#1", left=left, for_s=60.0)
+    assert node.ask(late) == Ack()
+    assert node.status() is Status.UNKNOWN
+
+
 def test_the_farewell_of_a_stranger_is_answered_and_forgotten() -> None:
     node = Dialogue(document(DOS))
     farewell = Farewell(node="x@x", boot_id="x", left=True, for_s=60.0)

@@ -840,6 +840,26 @@ def test_a_node_that_is_started_again_behind_a_broken_link_is_alive_to_all() -> 
     assert [len(node.journal) for node in world.nodes.values()] == noted
 
 
+def test_a_node_that_left_and_joins_behind_a_broken_link_is_alive_to_all() -> None:
+    world = three()
+    anywhere(world)
+    world.cut = {frozenset({"uno@uno", "tres@tres"})}
+    world.run(3)
+    tres = world["tres@tres"]
+    tres.feed(ev.Leaving())
+    world.run(3)
+    assert tres.ended
+    assert statuses(world["uno@uno"], "tres@tres") is Status.LEFT
+    tres.disk = SimDisk(id="another")
+    tres.boot()
+    tres.join(world["dos@dos"])
+    world.run(3)
+    assert statuses(world["uno@uno"], "tres@tres") is Status.UNKNOWN
+    world.run(15)
+    assert statuses(world["uno@uno"], "tres@tres") is Status.ALIVE
+    assert len(world.running("web")) == 1
+
+
 def test_a_pausing_node_keeps_its_work_for_as_long_as_it_asked() -> None:
     world = three()
     anywhere(world)

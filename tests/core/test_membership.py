@@ -472,6 +472,27 @@ def test_a_leaving_peer_is_gone_at_once() -> None:
     assert clocked.members.to_try(clocked.now) == []
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_a_farewell_is_of_one_process_and_the_next_one_is_unknown_until_heard(
+    left: bool,
+) -> None:
+    clocked = Clocked(DOS, TRES)
+    members = clocked.members
+    clocked.pass_time(1, TRES)
+    assert members.succeed("x@x", "x@x#2", clocked.now) is None
+    assert members.succeed(DOS, f"{DOS}#2", clocked.now) is None  # no farewell
+    members.farewell(DOS, f"{DOS}#1", left, 60.0, clocked.now)
+    assert members.succeed(DOS, f"{DOS}#1", clocked.now) is None
+    assert members.succeed(DOS, f"{DOS}#2", clocked.now) is not None
+    assert clocked.status() is Status.UNKNOWN
+    assert (
+        clocked.evidence() == "another process of it was started, and is not heard yet"
+    )
+    assert clocked.pass_time(14.75, TRES) == []
+    assert clocked.pass_time(0.25, TRES) == [f"{DOS} alive"]
+    assert clocked.evidence() == f"link broken: {TRES} hears it"
+
+
 # This node's own loop
 
 

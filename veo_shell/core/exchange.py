@@ -343,6 +343,7 @@ class Exchange:
             self._names.on_own(document)
         elif self._view.merge_document(document):
             self._out.documents.add(document.node)
+            self._tell(self._members.succeed(document.node, document.boot_id, now))
             self._meet(document, now)
 
     def _note_override(self, old: Record, new: Record) -> None:
@@ -422,7 +423,10 @@ class Exchange:
         return record is not None and record.bars(self._met[node])
 
     def _bid_farewell(self, message: Farewell, now: float) -> Ack:
-        if message.node in self._peers:
+        """Believe a farewell, but no late one of a process before the present one."""
+        known = self._members.peer(message.node), self._view.head(message.node)
+        boots = {process.boot_id for process in known if process is not None}
+        if message.node in self._peers and message.boot_id in boots:
             self._tell(
                 self._members.farewell(
                     message.node, message.boot_id, message.left, message.for_s, now

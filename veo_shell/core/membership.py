@@ -360,6 +360,22 @@ class Membership:
             peer, Status.PAUSED, f"it said that it pauses for {for_s:g} s", now
         )
 
+    def succeed(self, node: str, boot_id: str, now: float) -> Changed | None:
+        """Note that a later process of a peer is known: its farewell binds it no more.
+
+        It is unknown until heard: the link to it may be broken.
+        """
+        peer = self._peers.get(node)
+        said_farewell = peer is not None and peer.status in (
+            Status.PAUSED,
+            Status.LEFT,
+        )
+        if peer is None or not said_farewell or peer.boot_id == boot_id:
+            return None
+        peer.boot_id, peer.heard_s, peer.told = "", now, None
+        text = "another process of it was started, and is not heard yet"
+        return self._judge(peer, Status.UNKNOWN, text, now)
+
     def tried(self, node: str, knock: Knock, now: float) -> None:
         """Note how the host of a silent peer answered on the mesh's port."""
         peer = self._peers.get(node)
