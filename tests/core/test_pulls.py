@@ -156,6 +156,33 @@ def test_every_peer_is_asked_for_services_in_doubt_their_tombstones_too() -> Non
     assert not desk.pulls.hear_out({"u1", "u2"}, desk.now)
 
 
+def test_one_that_others_hear_for_this_node_has_nothing_to_say() -> None:
+    """It cannot be asked: to wait for it would be to wait for ever."""
+    desk = Desk()
+    for _ in range(8):
+        desk.now += 0.25
+        desk.members.heard(DOS, f"{DOS}#1", desk.now, beat(DOS))
+        desk.members.tick(desk.now)
+    assert desk.members.alive() == [DOS, TRES, UNO]
+    assert not desk.pulls.hear_out({"u1"}, desk.now)
+    desk.pulls.answered(DOS, answer(), desk.now)
+    assert desk.pulls.hear_out({"u1"}, desk.now)
+    assert desk.who() == [DOS]
+
+
+def test_what_is_in_doubt_no_more_is_not_asked_for() -> None:
+    desk = Desk()
+    desk.pulls.hear_out({"u1"}, desk.now)
+    for peer in (DOS, TRES):
+        desk.pulls.answered(peer, answer(), desk.now)
+    assert desk.pulls.hear_out((), desk.now)
+    desk.asked()
+    desk.pulls.ask(DOS, desk.now)
+    [(_, pull)] = desk.asked()
+    assert pull == desk.view.pull(2)
+    assert not desk.pulls.hear_out({"u1"}, desk.now)  # what is in doubt anew is
+
+
 def test_an_answer_to_an_earlier_question_is_none_about_new_doubts() -> None:
     desk = Desk()
     desk.pulls.ask(DOS, desk.now)

@@ -277,10 +277,10 @@ class Machine:
 
     def _on_tick(self, event: ev.Ticked, now: float) -> None:
         self._exchange.on_tick(event, now)
-        if uids := self._orphans.doubted:
-            has_asked = self._exchange.pulls.hear_out(uids, now)
-            grown_up = now - self._born_s >= self.members.timing.boot_grace_s
-            self._may_judge = grown_up and has_asked
+        uids = self._orphans.doubted
+        has_asked = self._exchange.pulls.hear_out(uids, now)
+        grown_up = now - self._born_s >= self.members.timing.boot_grace_s
+        self._may_judge = bool(uids) and grown_up and has_asked
         self._copies.on_tick(now)
         self._graves.on_tick(now)
         self._doors.on_tick(now)

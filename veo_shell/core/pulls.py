@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import attrs
 
 from veo_shell.core.commands import AskDifference, Connect
-from veo_shell.core.membership import Membership
+from veo_shell.core.membership import Membership, Peer
 from veo_shell.core.model import Status
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.view import View
@@ -64,15 +64,16 @@ class Pulls:
         self._digests.pop(node, None)
 
     def hear_out(self, uids: Iterable[str], now: float) -> bool:
-        """Ask all that live for what they know of these services; tell if they said.
+        """Ask all that are heard what they know of these services; tell if they said.
 
-        The digests tell nothing of services that were removed.
+        The digests tell nothing of services that were removed. None of them: there is
+        no doubt any more.
         """
         doubted = frozenset(uids)
         if not doubted <= self._doubted:
             self._heard_out.clear()
         self._doubted = doubted
-        left = [n for n in self._members.alive() if n in self._peers and self._owes(n)]
+        left = [peer.node for peer in self._members if self._is_to_say(peer)]
         for node in left:
             self.ask(node, now)
         return not left
@@ -113,6 +114,14 @@ class Pulls:
             alive = self._members.status(peer) is Status.ALIVE
             if alive and (digest != self._view.digest or self._owes(peer)):
                 self.ask(peer, now)
+
+    def _is_to_say(self, peer: Peer) -> bool:
+        """Tell whether an answer is to be had from a peer, and was not given.
+
+        One that others hear cannot be asked; they know what it does.
+        """
+        is_heard = peer.status is Status.ALIVE and not peer.witness
+        return is_heard and peer.node in self._peers and self._owes(peer.node)
 
     def _owes(self, peer: str) -> bool:
         return bool(self._doubted) and peer not in self._heard_out
