@@ -1332,6 +1332,25 @@ def test_what_its_own_containers_changed_is_looked_at_with_the_next_event() -> N
     assert took_s <= Timing().steady_s + 0.75
 
 
+def test_what_its_own_containers_changed_is_not_lost_by_a_heartbeat() -> None:
+    """One that says what is known is decided nothing on."""
+    world = World("uno@uno", "dos@dos")
+    add(world["uno@uno"], attrs.evolve(WEB, hosts=("uno@uno",)))
+    world.run_until(lambda: ready(world, 1))
+    world.run(2)
+    uno, dos = world["uno@uno"], world["dos@dos"].machine
+    uno.exit(only(uno), 1)
+    assert uno.machine.view.touched == {"u1"}
+    head = dos.own
+    quiet = heard(
+        "dos@dos", boot_id=head.boot_id, version=head.version, count=999, digest=0
+    )
+    uno.feed(quiet)
+    assert uno.machine.view.touched == {"u1"}
+    uno.feed(ev.Ticked())
+    assert uno.machine.view.touched == set()
+
+
 def test_it_knows_its_own_containers_when_the_engine_was_listed() -> None:
     node = Dialogue()
     assert not node.machine.knows_its_own

@@ -223,6 +223,11 @@ class Machine:
         return self._flush()
 
     def _decide(self, now: float) -> None:
+        """Act on all that changed.
+
+        What this node's own containers changed is merged later, as it is published: so
+        that is looked at with the next event that is decided on.
+        """
         if self.is_settled and not self._care.is_leaving:
             self.reconciler.decide(now)
         self._care.follow_table(self.is_settled, now)
@@ -231,6 +236,7 @@ class Machine:
             self._orphans.judge(now)
             self._may_judge = False
         self._end_if_left()
+        self.view.settle()
 
     def answerable(self) -> list[Container]:
         """Return the containers that DNS may answer for.
@@ -338,12 +344,8 @@ class Machine:
     # What is handed out
 
     def _flush(self) -> list[Command]:
-        """Hand the commands over; what changed is published before all else.
-
-        What this node's own containers changed is looked at with the next event.
-        """
+        """Hand the commands over; what changed is published before all else."""
         out, view = self._out, self.view
-        view.settle()
         first: list[Command] = []
         if out.is_own_news or self._state_changed():
             first.append(Publish(message=self._delta()))
