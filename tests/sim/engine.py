@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from tests.sim.clock import Clock
+from tests.sim.strangers import ANOTHER, Strangers
 from veo_shell.core import commands as cmd
 from veo_shell.core import events as ev
 from veo_shell.core.model import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tests.sim.engine_stream import Stream
     from tests.sim.process import Process
 
+TAKEN = "the name is taken by container"
 UNREACHABLE = "no Docker Engine answers (connection refused)"
 STUBBORN_S = 3.0
 ENDING_S = 0.4
@@ -36,7 +38,7 @@ ENDING_S = 0.4
 
 @attrs.define(eq=False)
 class Box:
-    """A container on an engine. Without an `identity` it is a stranger's.
+    """A container on an engine. Without an `identity`, its labels, it is a stranger's.
 
     `runs` counts its starts, `denied` orders for it that were done, and said not to be.
     `stubborn`: it ignores SIGTERM. `seen_by` is the boot that saw it end with its
@@ -66,6 +68,11 @@ class Box:
     def is_seen(self) -> bool:
         """Tell whether its node follows its process; of some it learns too late."""
         return int(self.id.partition("-")[0]) % 4 > 0
+
+    @property
+    def is_ours(self) -> bool:
+        """Tell whether its labels are those of a node of this cluster."""
+        return self.identity is not None and self.identity.cluster != ANOTHER.cluster
 
     def observed(self, *, stranded: bool = False) -> Observed:
         """Return what `inspect` tells of it, and its host of its address."""
@@ -106,7 +113,7 @@ class Engine:
         self.failing = 0.0
         self.hung_until_s = 0.0
         self.trouble_s = clock.now  # when it was last hung, failing or away
-        self.touched: list[str] = []  # strangers that something was ordered for
+        self.strangers = Strangers(self, clock)
         self.stream: Stream | None = None
         self.on_change: Callable[[Box], None] = lambda box: None
         self.addresses: set[str] = set()  # the host's
@@ -114,8 +121,12 @@ class Engine:
     # What is there
 
     def own(self) -> list[Box]:
-        """Return the containers with labels, in the order they were made."""
-        return [box for box in self.boxes.values() if box.identity is not None]
+        """Return the containers with our labels, in the order they were made."""
+        return [box for box in self.boxes.values() if box.is_ours]
+
+    def found(self, id_or_name: str) -> Box | None:
+        """Return the container that Docker takes an id or a name for."""
+        return self.boxes.get(id_or_name) or self.named(id_or_name)
 
     def named(self, name: str) -> Box | None:
         """Return the container of a name."""
@@ -164,19 +175,19 @@ class Engine:
         """Stop a container, then remove it."""
 
         def stop() -> ev.Event | None:
-            box = self.boxes.get(order.container_id)
+            box = self.found(order.container_id)
             if box is not None:
                 self._held(box.id)
                 self.end(box, 137 if box.stubborn else 0)
             return None
 
         def remove() -> ev.Event:
-            box = self.boxes.get(order.container_id)
+            box = self.found(order.container_id)
             if box is not None:
                 self.remove(box)
             return ev.ContainerDiscarded(name=order.name)
 
-        box = self.boxes.get(order.container_id)
+        box = self.found(order.container_id)
         patience_s = min(order.timeout_s, STUBBORN_S)
         slow_s = patience_s if box is not None and box.stubborn else 0.0
         delay_s = slow_s + self._spell(0.02, 0.2)
@@ -239,11 +250,10 @@ class Engine:
                 box, lambda: ev.HealthChanged(container_id=box.id, health=health)
             )
 
-    def add_stranger(self, service: Service) -> Box:
-        """Have a container that is not VEO's."""
-        box = Box(id=self._id(), name=service.name, identity=None, service=service)
+    def put(self, name: str, identity: Identity | None, service: Service) -> Box:
+        """Have one more container."""
+        box = Box(id=self._id(), name=name, identity=identity, service=service)
         self.boxes[box.id] = box
-        box.running = True
         return box
 
     def wind_down(self) -> None:
@@ -263,8 +273,8 @@ class Engine:
         if self.stream is not None:
             self.stream.break_off()
         if containers:
-            for box in self.boxes.values():
-                if box.identity is not None and box.running:
+            for box in self.own():
+                if box.running:
                     box.running, box.health = False, Health.NONE
                     box.exit_code = self._random.choice((0, 137))
                     box.since_s = self._clock.now
@@ -297,10 +307,11 @@ class Engine:
             self.stop(containers=True)
 
     def _create(self, order: cmd.CreateContainer, home: str) -> Box:
+        self.strangers.meet(order.name)
         address = home if order.service.ports else ""
         old = self.named(order.name)
         if old is not None and old.identity != order.identity:
-            raise Refusal(f"the name {order.name} is taken")
+            raise Refusal(f"{order.name}: {TAKEN} {old.id}: rename it")
         is_bound_elsewhere = (
             old is not None and not old.running and old.address != address
         )
@@ -308,24 +319,17 @@ class Engine:
             self.remove(old)
             old = None
         if old is None:
-            old = Box(
-                id=self._id(),
-                name=order.name,
-                identity=order.identity,
-                service=order.service,
-                stubborn=self._random.random() < 0.1,
-                since_s=self._clock.now,
-                address=address,
-            )
-            self.boxes[old.id] = old
+            old = self.put(order.name, order.identity, order.service)
+            old.stubborn = self._random.random() < 0.1
+            old.since_s, old.address = self._clock.now, address
         return old
 
     def _held(self, container_id: str) -> Box:
-        box = self.boxes.get(container_id)
+        box = self.found(container_id)
         if box is None:
             raise Refusal(f"no such container: {container_id}")
-        if box.identity is None:
-            self.touched.append(box.name)
+        if not box.is_ours:
+            self.strangers.touched.append(box.name)
             raise Refusal(f"{box.name} is not ours")
         return box
 
@@ -387,7 +391,7 @@ class Engine:
 
     def _tell(self, box: Box, make: Callable[[], ev.EngineEvent | None]) -> None:
         self.on_change(box)
-        if self.stream is not None and box.identity is not None:
+        if self.stream is not None and box.is_ours:
             self.stream.tell(make)
 
     def _pass_check(self, box: Box, run: int) -> None:

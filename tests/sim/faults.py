@@ -40,6 +40,7 @@ class AllFaults:
             host.power_on()
             host.engine.failing = host.engine.hung_until_s = 0.0
             host.engine.come_back()
+            host.engine.strangers.make_way()
             host.disk.full_until_s, host.disk.slow_s = 0.0, 0.002
             for box in host.engine.own():
                 host.engine.set_health(box, Health.HEALTHY)

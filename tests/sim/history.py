@@ -116,7 +116,9 @@ class History:
             if plan.joins_first and number < early:
                 joins = addresses[:1] if number else []
             role = rng.choice(("core", "core", "edge"))
-            world.add_host(name, tuple(joins), role, rng.choice((2.0, 4.0, 4.0)))
+            cpus = rng.choice((2.0, 4.0, 4.0))
+            host = world.add_host(name, tuple(joins), role, cpus)
+            host.engine.strangers.come(chance(f"strangers {plan.seed} {name}"))
         for host in world.hosts[:early]:
             world.clock.after(rng.uniform(0.0, 1.0), host.boot)
         for host in world.hosts[early:]:

@@ -251,6 +251,34 @@ MUTANTS = (
         "            if False:",
     ),
     Mutant(
+        "what is in the way of a container is removed",
+        "lifecycle",
+        "    if not life.wanted:\n        return _discard(life, event, now)\n"
+        "    delay_s = backoff_s(life.attempts)",
+        "    if not life.wanted:\n        return _discard(life, event, now)\n"
+        "    if 'name is taken' in event.reason:\n"
+        "        return life.to(State.BACKOFF, reason=event.reason), [\n"
+        "            DiscardContainer(\n"
+        "                name='',\n"
+        "                container_id=life.container.name,\n"
+        "                timeout_s=0.0,\n"
+        "            ),\n"
+        "            After(name=life.container.name, delay_s=1.0),\n"
+        "        ]\n"
+        "    delay_s = backoff_s(life.attempts)",
+    ),
+    Mutant(
+        "what was not created is removed by its name",
+        "lifecycle",
+        "    if not life.container.id:\n        return None, []\n"
+        "    order = DiscardContainer(\n"
+        "        name=life.container.name,\n"
+        "        container_id=life.container.id,",
+        "    order = DiscardContainer(\n"
+        "        name=life.container.name,\n"
+        "        container_id=life.container.id or life.container.name,",
+    ),
+    Mutant(
         "what obeyed its host's shutdown has done its job",
         "machine",
         "                rebooted = all(boots) and len(set(boots)) > 1",

@@ -187,7 +187,13 @@ class Operators:
         via, uid = self._some_service(rng)
         if via is None or not uid:
             return
-        slots = [slot for slot in via.machine.view.slots(uid) if slot.wanted]
+        service, situation = via.machine.view.spec(uid), via.machine.situation
+        assert service is not None
+        slots = [
+            slot
+            for slot in via.machine.view.slots(uid)
+            if slot.wanted and situation.is_movable(slot, service)
+        ]
         if slots:
             event = ev.MoveAsked(
                 operation=self._world.new_id("move"),

@@ -7,11 +7,22 @@ import pytest
 
 from tests.sim.clock import chance
 from tests.sim.network import Network, Weather
+from tests.sim.strangers import ANOTHER
 from tests.sim.violation import Violation
 from tests.sim.world import World
 from veo_shell.core import commands as cmd
 from veo_shell.core import events as ev
-from veo_shell.core.model import Knock, Port, Restart, Service, ServiceRecord, Status
+from veo_shell.core.model import (
+    Container,
+    Identity,
+    Knock,
+    Port,
+    Restart,
+    Service,
+    ServiceRecord,
+    State,
+    Status,
+)
 
 WEB = Service(
     name="web",
@@ -142,14 +153,63 @@ def test_a_full_disk_is_told_and_written_once_there_is_room(world: World) -> Non
 
 
 def test_a_stranger_is_left_alone_and_touching_it_is_noticed(world: World) -> None:
-    engine = world["uno@uno"].engine
-    box = engine.add_stranger(attrs.evolve(WEB, name="stranger"))
+    strangers = world["uno@uno"].engine.strangers
+    box = strangers.add("stranger")
     add(world)
     world.clock.run(40)
     assert box.running
-    engine.touched.append(box.name)
+    strangers.touched.append(box.name)
     with pytest.raises(Violation, match="stranger"):
         world.clock.run(1)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize("labels", [None, ANOTHER])
+def test_an_order_for_a_stranger_is_refused_and_noticed(
+    world: World, by_name: bool, labels: Identity | None
+) -> None:
+    process = world["uno@uno"].process
+    assert process is not None
+    engine = world["uno@uno"].engine
+    box = engine.strangers.add("stranger", labels)
+    target = box.name if by_name else box.id
+    engine.start(process, cmd.StartContainer(name="any", container_id=target))
+    order = cmd.DiscardContainer(name="any", container_id=target, timeout_s=1.0)
+    engine.discard(process, order)
+    with pytest.raises(Violation, match="are not ours"):
+        world.clock.run(1)
+    assert engine.strangers.touched == ["stranger"] * 2
+    assert engine.boxes[box.id].running
+
+
+def test_a_stranger_that_is_gone_is_noticed(world: World) -> None:
+    engine = world["uno@uno"].engine
+    engine.remove(engine.strangers.add("stranger"))
+    with pytest.raises(Violation, match="stranger"):
+        world.clock.run(1)
+
+
+def test_a_taken_name_is_told_and_tried_again(world: World) -> None:
+    for host in world.hosts:
+        host.engine.strangers.clash(1, for_s=4.0)
+    add(world)
+    refused = _container(world)
+    box = world[refused.node].engine.named(refused.name)
+    assert box is not None
+    assert not box.is_ours
+    assert refused.state in (State.BACKOFF, State.CREATING)
+    assert f"the name is taken by container {box.id}" in refused.reason
+    world.clock.run(10)
+    assert box.name == f"renamed-{box.id}"
+    assert box.running
+    assert _container(world).state is State.RUNNING
+
+
+def _container(world: World) -> Container:
+    process = world["uno@uno"].process
+    assert process is not None
+    [container] = process.machine.view.containers()
+    return container
 
 
 def test_a_promise_that_is_not_kept_is_noticed(world: World) -> None:

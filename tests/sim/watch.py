@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.sim.engine import TAKEN
 from tests.sim.violation import Violation
 from tests.sim.watch_dns import DnsWatch
 from tests.sim.watch_majority import MajorityWatch
 from tests.sim.watch_slots import SlotWatch
 from tests.sim.watch_verdicts import VerdictWatch
 from veo_shell.core import events as ev
-from veo_shell.core.model import Restart
+from veo_shell.core.model import Restart, State
 from veo_shell.core.wire import Delta
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Watch:
         """Check what an event may have changed."""
         self._dns.handled(process, event)
         self._verdicts.handled(process)
+        if isinstance(event, ev.EngineFailed) and TAKEN in event.reason:
+            self._check_refused(process, event)
 
     def changed(self, box: Box) -> None:
         """Note that a container began or ceased to run, or to be healthy."""
@@ -71,10 +74,19 @@ class Watch:
         """Check why a node ended by itself: nothing here is a reason."""
         raise Violation(f"{host.name} ended: {reason}")
 
+    @staticmethod
+    def _check_refused(process: Process, event: ev.EngineFailed) -> None:
+        """Whoever finds its name taken says so, and tries again, or is given up."""
+        for container in process.machine.view.containers():
+            told = container.state, container.reason
+            is_it = container.name == event.name
+            if is_it and told != (State.BACKOFF, event.reason):
+                raise Violation(f"{container.name} is {told}: {event.reason}")
+
     def _check_engine(self, host: Host) -> None:
         """No stranger is touched; no job runs twice."""
-        if host.engine.touched:
-            raise Violation(f"{host.name}: {host.engine.touched} are not ours")
+        if disturbed := host.engine.strangers.disturbed():
+            raise Violation(f"{host.name}: {disturbed} are not ours")
         for box in host.engine.own():
             once = box.service.restart is Restart.NEVER
             if once and box.runs > 1 + box.denied:
