@@ -225,7 +225,7 @@ class Engine:
             return
         box.running, box.exit_code, box.health = False, exit_code, Health.NONE
         box.since_s = self._clock.now
-        if self.stream is not None and box.identity is not None and box.is_seen:
+        if self.stream is not None and box.is_ours and box.is_seen:
             self.stream.tell_now(ev.ProcessEnded(container_id=box.id))
         exited = ev.ContainerExited(container_id=box.id, exit_code=exit_code)
         self._tell(box, lambda: exited)

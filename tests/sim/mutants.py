@@ -115,6 +115,12 @@ MUTANTS = (
         "        if False:",
     ),
     Mutant(
+        "what differs is pulled at every heartbeat",
+        "pulls",
+        "        if differs and (before == heartbeat.digest or times >= RESTLESS):",
+        "        if True:",
+    ),
+    Mutant(
         "no incarnation above that of the process before",
         "exchange",
         "        if incarnation >= self.own.incarnation:",
@@ -181,6 +187,18 @@ MUTANTS = (
         "care",
         "            if not life.container.is_up and not self._is_relieved(life):",
         "            if True:",
+    ),
+    Mutant(
+        "what a slot does not name is started again",
+        "care",
+        "            if not life.container.is_up and not self._is_relieved(life):",
+        "            if False:",
+    ),
+    Mutant(
+        "a node obeys the table that it has from before",
+        "care",
+        "        if may_start and not self.is_leaving:",
+        "        if not self.is_leaving:",
     ),
     Mutant(
         "a hand-over does not wait",

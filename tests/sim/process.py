@@ -59,8 +59,8 @@ class Process(Loop):
     def _table(self) -> dict[type, Callable[[Any], None]]:
         engine, mesh = self.host.engine, self.mesh
         return {
-            cmd.CreateContainer: lambda order: engine.create(self, order),
-            cmd.StartContainer: lambda order: engine.start(self, order),
+            cmd.CreateContainer: self._create,
+            cmd.StartContainer: self._start_container,
             cmd.DiscardContainer: lambda order: engine.discard(self, order),
             cmd.After: self._after,
             cmd.Publish: self._publish,
@@ -193,6 +193,14 @@ class Process(Loop):
         self.timer(self.machine.heartbeat_s * spread, self._beat)
 
     # What the core orders
+
+    def _create(self, order: cmd.CreateContainer) -> None:
+        self.world.watch.ordered(self, order.name)
+        self.host.engine.create(self, order)
+
+    def _start_container(self, order: cmd.StartContainer) -> None:
+        self.world.watch.ordered(self, order.name)
+        self.host.engine.start(self, order)
 
     def _after(self, order: cmd.After) -> None:
         number = self._timers.get(order.name, 0) + 1

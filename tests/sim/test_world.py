@@ -23,6 +23,7 @@ from veo_shell.core.model import (
     State,
     Status,
 )
+from veo_shell.core.view import View
 
 WEB = Service(
     name="web",
@@ -187,6 +188,21 @@ def test_a_stranger_that_is_gone_is_noticed(world: World) -> None:
     engine.remove(engine.strangers.add("stranger"))
     with pytest.raises(Violation, match="stranger"):
         world.clock.run(1)
+
+
+def test_a_service_that_is_back_for_a_while_is_noticed(world: World) -> None:
+    add(world)
+    process = world["dos@dos"].process
+    assert process is not None
+    record = process.machine.view.service("u1")
+    assert record is not None
+    grave = attrs.evolve(record, service=None, revision=99)
+    process.machine.view.merge_record(grave)
+    world.watch.handled(process, ev.Ticked())
+    process.machine.view = View()  # it has lost sight of the grave
+    process.machine.view.merge_record(record)
+    with pytest.raises(Violation, match="has it again"):
+        world.watch.handled(process, ev.Ticked())
 
 
 def test_a_taken_name_is_told_and_tried_again(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tests.sim.engine import TAKEN
 from tests.sim.violation import Violation
 from tests.sim.watch_dns import DnsWatch
+from tests.sim.watch_graves import GraveWatch
 from tests.sim.watch_majority import MajorityWatch
 from tests.sim.watch_slots import SlotWatch
 from tests.sim.watch_verdicts import VerdictWatch
@@ -30,6 +31,7 @@ class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
         self._dns = DnsWatch(world)
+        self._graves = GraveWatch()
         self._majority = MajorityWatch(world)
         self._slots = SlotWatch(world)
         self._verdicts = VerdictWatch(world)
@@ -49,6 +51,8 @@ class Watch:
         """Check what an event may have changed."""
         self._dns.handled(process, event)
         self._verdicts.handled(process)
+        self._graves.handled(process)
+        self._slots.handled(process)
         if isinstance(event, ev.EngineFailed) and TAKEN in event.reason:
             self._check_refused(process, event)
 
@@ -62,6 +66,10 @@ class Watch:
             self._slots.wrote(process, record, event)
         for container in delta.containers:
             self._slots.showed(process, container)
+
+    def ordered(self, process: Process, name: str) -> None:
+        """Check that a container of a node is its to create and to start."""
+        self._slots.ordered(process, name)
 
     def left(self, host: Host) -> None:
         """Check that a node which left took its work with it."""

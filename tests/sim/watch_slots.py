@@ -20,6 +20,7 @@ from veo_shell.core.model import (
     State,
     Status,
 )
+from veo_shell.core.situation import is_named
 
 if TYPE_CHECKING:
     from tests.sim.engine import Box
@@ -49,12 +50,18 @@ class SlotWatch:
         self._ready_s: dict[Slot, dict[str, float]] = {}
         self._written: dict[str, SlotRecord] = {}
         self._shown: set[tuple[str, str]] = set()
+        self._held: set[tuple[str, str]] = set()
+        self._revisions: dict[str, int] = {}
 
     def look(self) -> None:
         """Note what is ready now."""
         for host in self._world.hosts:
             for box in host.engine.own():
                 self.changed(box)
+
+    def handled(self, process: Process) -> None:
+        """Note what a node knows before its next event, which may have it decide."""
+        self._revisions[process.boot_id] = process.machine.view.revision
 
     def changed(self, box: Box) -> None:
         """Note that a container is ready, if it is."""
@@ -65,6 +72,8 @@ class SlotWatch:
     def showed(self, process: Process, container: Container) -> None:
         """No container is given up for one that is not ready, or was not just now."""
         mark = process.boot_id, container.name
+        if container.state not in (State.PENDING, State.CREATING):
+            self._held.add(mark)
         was_ready = mark in self._shown
         if container.is_ready:
             self._shown.add(mark)
@@ -83,6 +92,22 @@ class SlotWatch:
                 f"{process.name} gives up {container.name}, and nothing else is ready "
                 "in its slot"
             )
+
+    def ordered(self, process: Process, name: str) -> None:
+        """No slot is filled by an old table: before another's view, or once it moved.
+
+        What a node finds on its engine it may start again before it hears the others.
+        """
+        view = process.machine.view
+        mine = (c for c in view.containers() if c.node == process.name)
+        container = next(c for c in mine if c.name == name)
+        if not process.may_decide and (process.boot_id, name) not in self._held:
+            raise Violation(f"{process.name} makes {name} before it saw another's view")
+        slot = view.slot(container.uid, container.slot)
+        if slot is None or slot.handover or is_named(slot, container):
+            return
+        if slot.revision <= self._revisions.get(process.boot_id, 0):
+            raise Violation(f"{process.name} starts {name}, and {slot} names another")
 
     @staticmethod
     def _must_end(process: Process, container: Container) -> bool:
