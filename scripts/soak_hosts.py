@@ -96,12 +96,17 @@ def alarms(cluster: Cluster, for_s: float) -> list[str]:
     found: list[str] = []
     while not found and time.monotonic() < deadline:
         time.sleep(LOOK_S)
-        logs = [cluster.log(host)[size:] for host, size in sizes.items()]
-        found = [line for log in logs for line in log.splitlines() if is_alarm(line)]
+        told = (alarms_of(cluster, host, size) for host, size in sizes.items())
+        found = [line for lines in told for line in lines]
     return found
 
 
-def is_alarm(line: str) -> bool:
+def alarms_of(cluster: Cluster, host: str, size: int) -> list[str]:
+    """Return the lines behind that size of a node's log that declare another lost."""
+    return [line for line in cluster.log(host)[size:].splitlines() if _is_alarm(line)]
+
+
+def _is_alarm(line: str) -> bool:
     """Tell whether a line of a log takes a node for anything but alive or suspect."""
     return any(f"@{host}: {word}," in line for host in HOSTS for word in ALARMS)
 
