@@ -19,6 +19,7 @@ from veo_shell.core.model import JournalEntry
 from veo_shell.edge import sqlite_journal
 from veo_shell.edge.sqlite_store import SqliteStore
 from veo_shell.errors import StoreError
+from veo_shell.journal import KEPT
 
 
 def entry(number: int, **changes: Any) -> JournalEntry:
@@ -121,6 +122,11 @@ async def test_what_is_looked_for(path: Path) -> None:
         assert await kept(store, ids=iter(ids), service="web") == [0]
         assert await kept(store, ids=[*ids, *map(str, range(10**5))]) == [0, 2, 7]
         assert await kept(store, ids=["no"]) == []
+
+
+def test_the_last_ten_thousand_are_kept_and_a_tenth_of_one_service() -> None:
+    assert sqlite_journal.MOST == KEPT == 10_000
+    assert sqlite_journal.MOST_OF_SERVICE == 1_000
 
 
 @pytest.fixture

@@ -1,0 +1,39 @@
+"""The time-outs are those of the design."""
+
+from __future__ import annotations
+
+import attrs
+
+from veo_shell.core.membership import Timing
+
+DESIGN = {
+    "heartbeat_s": 0.5,
+    "heartbeats_per_s": 200.0,
+    "suspect_s": 1.5,
+    "dead_s": 2.5,
+    "down_s": 10.0,
+    "pause_s": 60.0,
+    "boot_grace_s": 15.0,
+    "lag_s": 0.5,
+    "majority_s": 3.0,
+    "drain_s": 2.0,
+    "copy_s": 3.0,
+}
+OURS = {
+    "engine_s": 10.0,
+    "try_s": 0.5,
+    "steady_s": 1.0,
+    "handover_s": 10.0,
+    "begin_s": 300.0,
+    "patience_s": 60.0,
+    "left_s": 60.0,
+    "grave_s": 30.0,
+    "stop_timeout_s": 10.0,
+    "rejoin_s": 2.0,
+    "name_retry_s": 0.5,
+}
+"""What the design leaves open: a change of these is one of what an operator sees."""
+
+
+def test_every_timeout_is_as_it_was_decided() -> None:
+    assert attrs.asdict(Timing()) == DESIGN | OURS
