@@ -17,6 +17,7 @@ from tests.core.desk import (
     U1,
     Desk,
     at,
+    brief,
     decision,
     ready,
     runs,
@@ -54,6 +55,21 @@ from veo_shell.core.reconcile import missing_slots
 from veo_shell.core.view import View
 
 # Filling
+
+
+@pytest.mark.parametrize("returns", [True, False], ids=["returns", "joins"])
+def test_a_node_that_comes_takes_work_only_as_new_slots_appear(returns: bool) -> None:
+    placed = at(UNO), at(DOS, 1), at(UNO, 2)
+    desk = Desk(web(replicas=3), *placed, runs(UNO), runs(DOS, 1), runs(UNO, 2))
+    desk.lose(TRES)
+    if not returns:
+        desk.view.forget_node(TRES)
+    assert desk.decide(5) == []
+    desk.regain(TRES)
+    desk.view.merge_document(document(TRES, incarnation=2))
+    assert desk.decide(60) == []
+    desk.write(web(replicas=4))
+    assert [brief(record) for record in desk.decide()] == [(3, 1, TRES)]
 
 
 def test_nothing_is_decided_about_what_is_as_it_should_be() -> None:
