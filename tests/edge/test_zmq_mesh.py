@@ -9,6 +9,7 @@ import os
 import random
 import socket
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import pytest
 import zmq
@@ -54,10 +55,12 @@ class Bare:
         self._stack = contextlib.ExitStack()
 
     def client(
-        self, kind: int, port: int, secret: str = KEYS.secret
+        self, kind: int, port: int, secret: str = KEYS.secret, routing_id: bytes = b""
     ) -> zmq.Socket[bytes]:
         """Return a socket connected to uno, whose public key it knows."""
         bare = self._socket(kind)
+        if routing_id:
+            bare.routing_id = routing_id
         bare.curve_serverkey = KEYS.public.encode()
         bare.curve_secretkey = secret.encode()
         bare.curve_publickey = zmq.curve_public(secret.encode())
@@ -513,3 +516,52 @@ async def ask_until_answered(mesh: Mesh, party: Party) -> bytes:
             with contextlib.suppress(PeerUnreachable):
                 return await ask(mesh, party, b"a")
             await asyncio.sleep(0)
+
+
+# What every socket has
+
+
+async def test_sockets_are_opened_with_bounded_queues_and_short_timeouts(
+    party: Party,
+) -> None:
+    uno = ZmqMesh(UNO, *party.ports, KEYS)
+    await party.started(uno)
+    await party.start(DOS)
+    await ask(uno, party, b"any")
+    uno.connect(DOS, *party.ports)
+    [line], [link] = uno._lines.values(), uno._heard.values()
+    dealer, sub = line._link._pump.socket, link._pump.socket
+    router, pub = uno._router.socket, uno._pub
+    bounds = {router: 256, pub: 1000, dealer: 1000, sub: 1000}
+    for opened, most in bounds.items():
+        assert opened.get(zmq.SNDHWM) == opened.get(zmq.RCVHWM) == most
+        assert opened.get(zmq.MAXMSGSIZE) == (1 << 20) + 1024
+        assert opened.get(zmq.LINGER) == 0
+        assert opened.get(zmq.HANDSHAKE_IVL) == 5000
+        assert opened.get(zmq.BACKLOG) == 1024
+        # Without these TCP's own back-off delays a link that was cut and mended.
+        assert opened.get(zmq.TCP_MAXRT) == 4000
+        assert opened.get(zmq.CONNECT_TIMEOUT) == 2000
+        assert opened.get(zmq.RECONNECT_IVL) == 100
+        assert opened.get(zmq.RECONNECT_IVL_MAX) == 1000
+    for asking in (dealer, sub):
+        assert asking.get(zmq.HEARTBEAT_IVL) == 2000
+        assert asking.get(zmq.HEARTBEAT_TIMEOUT) == 4000
+        assert asking.get(zmq.HEARTBEAT_TTL) == 6000
+    assert dealer.get(zmq.IMMEDIATE) == 1
+
+
+async def test_a_connection_that_replaces_another_is_answered(
+    party: Party, bare: Bare
+) -> None:
+    """One that came back after a cut: the other side may not know of its end yet."""
+    await party.start(UNO)
+    for frame in (b"first", b"again"):
+        dealer = bare.client(zmq.DEALER, party.ports[0], routing_id=b"veo of dos")
+        dealer.send_multipart([b"1", frame])
+        await until(partial(_has_answer, dealer))
+        assert dealer.recv_multipart() == [b"1", b"echo " + frame]
+
+
+def _has_answer(dealer: zmq.Socket[bytes]) -> bool:
+    return bool(dealer.poll(0))
