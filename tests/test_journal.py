@@ -24,7 +24,13 @@ from veo_shell.core.model import Container, JournalEntry, NodeRecord, State, Sta
 from veo_shell.core.outbox import TEXT_MOST_BYTES
 from veo_shell.edge.clock import SystemClock
 from veo_shell.edge.sqlite_store import SqliteStore
-from veo_shell.errors import AmbiguousNode, StoreError, UnknownService, UsageError
+from veo_shell.errors import (
+    AmbiguousNode,
+    NoSuitableNode,
+    StoreError,
+    UnknownService,
+    UsageError,
+)
 from veo_shell.journal import KEPT, PAGE
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
@@ -131,6 +137,23 @@ async def test_why_one_waits(tmp_path: Path) -> None:
                 "web: slot 0 waits: dos@dos: its role is master, not edge; "
                 "uno@uno: its role is master, not edge",
             ]
+
+
+async def test_why_one_was_refused(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno, edge = cluster["uno"], attrs.evolve(WEB, roles=("edge",))
+        for _ in range(2):
+            with pytest.raises(NoSuitableNode):
+                await uno.container_sup.add_service(edge)
+        refused = (
+            "web: refused: dos@dos: its role is master, not edge; "
+            "uno@uno: its role is master, not edge"
+        )
+        assert texts(await uno.journal.why("web")) == [refused]
+        await uno.container_sup.add_service(WEB)
+        chain = texts(await uno.journal.why("web"))
+        assert chain[0] == "web: added by an operator"
+        assert refused not in chain
 
 
 async def test_why_a_node_is_what_it_is(tmp_path: Path) -> None:

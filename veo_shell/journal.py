@@ -298,6 +298,8 @@ class Journal:
             elif subject in (entry.service, entry.uid, entry.container):
                 container = entry.container if entry.container in present else ""
                 ends[entry.uid, entry.slot, container] = entry
+                if entry.kind == "added":  # a refusal under its name is over
+                    ends.pop((entry.service, -1, ""), None)
         return in_order(ends.values())
 
     async def _with_ids(self, ids: list[str]) -> Entries:

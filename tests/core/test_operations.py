@@ -181,6 +181,11 @@ def test_what_fits_nowhere_is_refused_with_reasons_and_leaves_nothing() -> None:
     reason = "its role is not set, not edge"
     assert caught.value.refusals == [(node, reason) for node in sorted(NODES)]
     assert list(desk.view.records()) == []
+    [refused] = desk.notes
+    told = (refused.kind, refused.service, refused.uid, refused.cause)
+    assert told == ("refused", "web", "web", "")
+    why = "; ".join(f"{node}: {reason}" for node in sorted(NODES))
+    assert refused.text == f"web: refused: {why}"
 
 
 def test_what_fits_nowhere_is_taken_to_wait_where_that_is_wanted() -> None:

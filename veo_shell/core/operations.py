@@ -16,6 +16,7 @@ from veo_shell.core import events as ev
 from veo_shell.core.copies import Copies
 from veo_shell.core.model import (
     Accepted,
+    Candidate,
     NodeRecord,
     Record,
     Service,
@@ -24,6 +25,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
+from veo_shell.core.places import refusals
 from veo_shell.core.reconcile import Reconciler, missing_slots
 from veo_shell.core.slots import given_up
 from veo_shell.core.view import View
@@ -93,12 +95,21 @@ class Operations:
         places = self._reconciler.places
         node = places.best(event.service, uid)
         if node is None and not event.queue:
-            ranked = places.candidates(event.service, uid)
-            refusals = [(c.node, c.reason) for c in ranked]
-            raise NoSuitableNode(service=event.service.name, refusals=refusals)
+            raise self._refused(event.service, places.candidates(event.service, uid))
         cause = self._note("added", "added by an operator", event.service, uid)
         slots = self._fill(old, uid, event, cause, node)
         return [_accepted(slot) for slot in slots]
+
+    def _refused(self, service: Service, ranked: list[Candidate]) -> NoSuitableNode:
+        """Note that a service fits nowhere; return the error that tells it.
+
+        The name stands for a uid, which it has none of: what is refused again and again
+        is not to push the rest out of the journal.
+        """
+        why = refusals(ranked)
+        self._note("refused", f"refused: {why}", service, service.name)
+        reasons = [(c.node, c.reason) for c in ranked]
+        return NoSuitableNode(service=service.name, refusals=reasons)
 
     def _fill(
         self,
