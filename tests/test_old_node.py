@@ -14,6 +14,7 @@ from tests.fake_cluster import (
     FakeCluster,
     eventually,
     fake_cluster,
+    watching,
 )
 from tests.old_node import OldMesh
 from veo_shell.core.model import Status
@@ -84,3 +85,44 @@ async def test_alone_with_an_old_one_a_write_has_one_copy(
     added = await cluster["uno"].container_sup.add_service(WEB)
     assert added.copies == 1
     assert "one disk only" in added.warning
+
+
+async def test_it_is_drained_by_those_that_know_what_that_is(
+    cluster: FakeCluster,
+) -> None:
+    """As it knows no hand-over it ends its own at once, where another decides."""
+    await cluster.add_coordinated_by("uno", THREE)
+    await cluster.ready(3)
+    with watching(cluster, "uno", "dos") as seen:
+        await cluster["uno"].node_monitor.drain("viejo")
+        ready = await cluster.ready(3)
+    assert {c.node for c in ready} == {"uno@uno", "dos@dos"}
+    assert min(count["web"] for count in seen) >= 2
+
+
+async def test_all_are_replaced_in_turn_while_a_service_is_answered(
+    tmp_path: Path,
+) -> None:
+    """Nothing is moved or started again, and DNS names all of it throughout."""
+    names = ("uno", "dos", "tres")
+    async with fake_cluster(tmp_path, "uno", timing=QUICK_TO_JUDGE) as cluster:
+        await cluster.stop("uno")
+        await start_old(cluster, "uno")
+        for name in names[1:]:
+            cluster.add(name)
+            await start_old(cluster, name, "uno")
+        await cluster.joined()
+        await cluster["uno"].container_sup.add_service(THREE)
+        before = await cluster.ready(3)
+        for container in before:  # a paused node's are answered as long as they accept
+            cluster.network.open_port(container.address, container.ports[0].host_port)
+        for name in names:
+            others = [other for other in names if other != name]
+            with watching(cluster, *others) as seen:
+                await cluster.stop(name)
+                await cluster.boot(name, *others)
+                await cluster.joined()
+                after = await cluster.ready(3)
+            assert seen == [{"web": 3}]
+            assert {c.id for c in after} == {c.id for c in before}
+            assert [c.restarts for c in after] == [0, 0, 0]
