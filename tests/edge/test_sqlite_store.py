@@ -837,9 +837,12 @@ def test_whom_a_file_knows_are_the_others_that_were_not_removed(path: Path) -> N
     records = [
         attrs.evolve(node, node="tres@tres", removed="tres"),
         attrs.evolve(node, node="cuatro@cuatro", removed="it is back with another"),
+        attrs.evolve(node, node="cinco@cinco", role="edge"),
     ]
+    # As a node of the protocol before writes it.
+    others.append(attrs.evolve(DOCUMENT, node="cinco@cinco", address="127.0.0.5"))
     asyncio.run(save_all(path, others, records))
-    known = [("127.0.0.2", 8087), ("127.0.0.4", 8087)]
+    known = [(f"127.0.0.{n}", 8087) for n in (2, 4, 5)]
     assert sorted(others_in(path, *OWNER)) == known
     path.write_bytes(b"garbage" * 999)
     assert others_in(path, *OWNER) == []

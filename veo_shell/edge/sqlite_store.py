@@ -164,9 +164,12 @@ def others_in(path: Path, cluster: str, node: str) -> list[tuple[str, int]]:
     finally:
         state.close()
     records = [record for record in held.records if isinstance(record, NodeRecord)]
-    removed = {record.removed for record in records}
-    others = [one for one in held.documents if one.node != node]
-    return [(o.address, o.mesh_port) for o in others if o.disk_id not in removed]
+    return [
+        (one.address, one.mesh_port)
+        for one in held.documents
+        if one.node != node
+        and not any(r.node == one.node and r.bars(one.identity) for r in records)
+    ]
 
 
 class State:
