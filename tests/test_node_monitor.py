@@ -358,6 +358,23 @@ async def test_drain_waits_until_the_last_of_several_has_moved(tmp_path: Path) -
         await cluster.ready(4)
 
 
+async def test_decisions_about_one_node_at_the_same_time_all_stand(
+    tmp_path: Path,
+) -> None:
+    """They are in one record, which one node alone writes."""
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+        for node in ("uno", "dos", "tres"):
+            done = await asyncio.gather(
+                cluster["uno"].node_monitor.drain(node),
+                cluster["dos"].node_monitor.assign_role(node, "edge"),
+            )
+            assert [written.copies for written in done] == [2, 2]
+            row = row_of(cluster, node)
+            assert row.drained  # at once where it was asked for
+            await eventually(lambda: row_of(cluster, node).role == "edge")  # noqa: B023
+            assert row_of(cluster, node).drained
+
+
 @pytest.mark.parametrize("verb", ["drain", "undrain", "remove_node", "assign_role"])
 async def test_a_node_that_nobody_knows(tmp_path: Path, verb: str) -> None:
     async with fake_cluster(tmp_path) as cluster:

@@ -40,16 +40,31 @@ class Deciders:
         situation = self._node.machine.situation
         return await self._ask(lambda: situation.coordinator(uid), verb, *args)
 
-    async def of_node(self, node: str, verb: str, *args: Any) -> Any:
-        """Have it written about a node: here, if this node's disk takes it."""
-        machine = self._node.machine
+    async def of_node(self, node: str, verb: str, *args: Any) -> int:
+        """Have it written about a node; return on how many disks it is.
 
-        def here() -> str:
-            if not machine.own.disk_trouble:
-                return machine.me
-            return machine.situation.coordinator(f"node/{node}")
+        By one alone: what is decided about a node is in one record, of which two that
+        are written at the same time do not both stand.
+        """
+        situation = self._node.machine.situation
+        revision, copies = await self._ask(
+            lambda: situation.coordinator(f"node/{node}"), verb, node, *args
+        )
+        if revision is not None:
+            await self.seen(f"node/{node}", revision)
+        return int(copies)
 
-        return await self._ask(here, verb, node, *args)
+    async def seen(self, key: str, revision: int) -> None:
+        """Wait until what another node wrote is known here: its answer may be first."""
+        view = self._node.machine.view
+
+        def is_known() -> bool | None:
+            record = view.record(key)
+            return (record is not None and record.revision >= revision) or None
+
+        with contextlib.suppress(TimeoutError):  # the service, or node, was removed
+            async with asyncio.timeout(self._node.config.timing.dead_s):
+                await self._node.until(is_known)
 
     async def _ask(self, who: Callable[[], str], verb: str, *args: Any) -> Any:
         question = f"coordinator.{verb}", uuid.uuid4().hex, *args

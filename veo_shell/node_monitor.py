@@ -174,7 +174,7 @@ class NodeMonitor:
         >>> node_monitor.undrain("dos@dos")
         """
         name = self.named(node)
-        _, copies = await self._node.deciders.of_node(name, "drain", False)
+        copies = await self._node.deciders.of_node(name, "drain", False)
         return written(f"{name} takes work again", copies)
 
     @write
@@ -207,7 +207,7 @@ class NodeMonitor:
                     f"remove_node({name!r}, force=True): {left}"
                 )
         with self._node.answering():  # before this node ends, if it is the one
-            _, copies = await self._node.deciders.of_node(name, "remove_node")
+            copies = await self._node.deciders.of_node(name, "remove_node")
         return written(f"{name} is removed", copies)
 
     @write
@@ -230,6 +230,7 @@ class NodeMonitor:
             )
             if not done:
                 break
+            await self._node.deciders.seen(slot.key, done)
             begun, copies = begun + 1, min(copies, kept)
             pending = await self._node.quiet(
                 functools.partial(moving, machine.situation, slot.uid, slot.slot)
@@ -275,7 +276,7 @@ class NodeMonitor:
         except scalars.Wrong as wrong:
             raise UsageError(f"role: {wrong}") from wrong
         name = self.named(node)
-        _, copies = await self._node.deciders.of_node(name, "assign_role", role)
+        copies = await self._node.deciders.of_node(name, "assign_role", role)
         return written(f"{name}: role {role}", copies)
 
     def named(self, node: str, *, removed: bool = False) -> str:
@@ -324,7 +325,7 @@ class NodeMonitor:
 
     async def _drain(self, node: str) -> tuple[int, Draining]:
         """Drain a node; return on how many disks that is, and what is left there."""
-        _, copies = await self._node.deciders.of_node(node, "drain", True)
+        copies = await self._node.deciders.of_node(node, "drain", True)
         await self._node.quiet(lambda: self._draining(node).pending)
         return copies, self._draining(node)
 

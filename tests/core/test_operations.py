@@ -392,19 +392,19 @@ def test_what_is_not_there_is_not_scaled(uid: str) -> None:
 
 def test_a_slot_is_moved_and_a_repetition_does_not_move_it_again() -> None:
     desk = Desk(service(), slot(UNO), forgetful=True)
-    assert desk.ask(move("m", DOS)) is True
+    assert desk.ask(move("m", DOS)) > 0
     moved = desk.view.slot("u1", 0)
     assert moved is not None
     assert (moved.node, moved.handover, moved.operation) == (DOS, True, "m")
-    assert desk.ask(move("m", DOS)) is True
-    assert desk.ask(move("n", TRES)) is False  # it is on the move
+    assert desk.ask(move("m", DOS)) > 0
+    assert desk.ask(move("n", TRES)) == 0  # it is on the move
     assert desk.copied == 0
     moving = desk.view.slot("u1", 0)
     assert moving is not None
     over = attrs.evolve(moving, handover=False, revision=desk.view.revision + 1)
     desk.view.merge_record(over)
-    assert desk.ask(move("n", TRES)) is True
-    assert desk.ask(move("n", DOS)) is True  # it was moved: where is not looked at
+    assert desk.ask(move("n", TRES)) > 0
+    assert desk.ask(move("n", DOS)) > 0  # it was moved: where is not looked at
     again = desk.view.slot("u1", 0)
     assert again is not None
     assert again.node == TRES
@@ -412,14 +412,14 @@ def test_a_slot_is_moved_and_a_repetition_does_not_move_it_again() -> None:
 
 def test_a_slot_that_is_there_is_not_moved() -> None:
     desk = Desk(service(), slot(UNO))
-    assert desk.ask(move("m", UNO)) is True
+    assert desk.ask(move("m", UNO)) > 0
     assert desk.copied == 2
     assert desk.view.slot("u1", 0) == slot(UNO)
 
 
 def test_a_slot_is_not_moved_where_it_does_not_fit() -> None:
     desk = Desk(service(spec=EDGE), slot(UNO))
-    assert desk.ask(move("m", DOS)) is False
+    assert desk.ask(move("m", DOS)) == 0
     assert desk.copied == 0
 
 

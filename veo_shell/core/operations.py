@@ -205,34 +205,35 @@ class Operations:
         )
         return event.replicas
 
-    def _move(self, event: ev.MoveAsked) -> bool:
-        """Begin to move a slot; tell whether it was, or is, placed there."""
+    def _move(self, event: ev.MoveAsked) -> int:
+        """Begin to move a slot; return the revision of its record, 0 if it is not."""
         slot = self._view.slot(event.uid, event.slot)
         service = self._view.spec(event.uid)
         if slot is None or not slot.wanted or service is None:
             raise UnknownService(f"no slot {event.slot} of {event.uid} is wanted")
         if slot.operation == event.operation or slot.node == event.node:
             self._confirm(slot)
-            return True
+            return slot.revision
         if slot.handover:  # its old instance runs still, on a third node
-            return False
+            return 0
         text = f"slot {slot.slot} moves to {event.node}: the nodes are rebalanced"
         cause = self._note("rebalanced", text, service, event.uid, slot.slot)
         moved = self._reconciler.moves.begin(slot, event.node, cause, event.operation)
-        if moved is not None:
-            self._written[moved.key] = moved
-        return moved is not None
+        if moved is None:
+            return 0
+        self._written[moved.key] = moved
+        return moved.revision
 
     # Nodes
 
-    def _assign_role(self, event: ev.RoleAssigned) -> None:
+    def _assign_role(self, event: ev.RoleAssigned) -> int:
         text = f"{event.node}: role {event.role}, by an operator"
-        self._change_node(event, "role", text, role=event.role)
+        return self._change_node(event, "role", text, role=event.role)
 
-    def _drain(self, event: ev.DrainAsked) -> None:
+    def _drain(self, event: ev.DrainAsked) -> int:
         what = "is drained" if event.drained else "takes work again"
         text = f"{event.node} {what}, by an operator"
-        self._change_node(event, "drained", text, drained=event.drained)
+        return self._change_node(event, "drained", text, drained=event.drained)
 
     def _remove_node(self, event: ev.RemoveNodeAsked) -> None:
         head, old = self._view.head(event.node), self._view.node_record(event.node)
@@ -249,16 +250,17 @@ class Operations:
         kind: str,
         text: str,
         **changes: Any,
-    ) -> None:
+    ) -> int:
+        """Write a decision about a node; return the revision of its record."""
         node = event.node
         old = self._node_record(node)
         if event.operation in old.operations:  # also of one that joined afresh since
             self._confirm(old)
-            return
+            return old.revision
         if self._view.head(node) is None:
             raise UnknownNode(f"no node is called {node}")
         cause = self._out.note(kind, text, about=node)
-        self._write(self._changed(old, event.operation, **changes, cause=cause))
+        return self._write(self._changed(old, event.operation, **changes, cause=cause))
 
     def _node_record(self, node: str) -> NodeRecord:
         known = self._view.node_record(node)
@@ -277,8 +279,9 @@ class Operations:
             kind, f"{service.name}: {text}", service=service.name, uid=uid, slot=slot
         )
 
-    def _write(self, record: ServiceRecord | SlotRecord | NodeRecord) -> None:
-        self._written[record.key] = self._pen.write(record)
+    def _write(self, record: ServiceRecord | SlotRecord | NodeRecord) -> int:
+        written = self._written[record.key] = self._pen.write(record)
+        return written.revision
 
     def _confirm(self, *records: Record | None) -> None:
         """Have what an earlier coordinator wrote for this operation kept twice."""
