@@ -14,7 +14,6 @@ QUICK = (
     "a heal ends nobody",
     "majority: who has lost it goes on",
     "DNS answers for the dead",
-    "a node obeys the table that it has from before",
     "what differs is pulled at every heartbeat",
     "what is in the way of a container is removed",
 )
