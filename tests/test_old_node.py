@@ -126,3 +126,4 @@ async def test_all_are_replaced_in_turn_while_a_service_is_answered(
             assert seen == [{"web": 3}]
             assert {c.id for c in after} == {c.id for c in before}
             assert [c.restarts for c in after] == [0, 0, 0]
+        await eventually(lambda: {cluster[n].machine.protocol for n in names} == {2})

@@ -551,6 +551,19 @@ def test_a_tombstone_that_is_forgotten_is_gone_and_its_service_stays_so() -> Non
     assert view.revision == 9  # what is written next is above all that was seen
 
 
+def test_what_an_older_protocol_passed_on_is_had_whole_from_who_has_it() -> None:
+    """It was of both when it came; the digests tell no difference."""
+    whole, stripped = View(), View()
+    whole.merge_document(document(DOS, protocol=2, host_boot="b"))
+    stripped.merge_document(document(DOS, protocol=1))
+    assert whole.digest == stripped.digest
+    (had,) = whole.difference(stripped.pull(2)).documents
+    assert stripped.merge_document(had)
+    assert stripped.document(DOS) == whole.document(DOS)
+    assert whole.difference(stripped.pull(2)).documents == ()
+    assert not stripped.merge_document(document(DOS, protocol=1))
+
+
 def test_a_forgotten_service_may_be_remembered() -> None:
     view = View()
     assert not view.remember("a")

@@ -28,6 +28,7 @@ from veo_shell.core.model import (
 from veo_shell.core.wire import (
     MAX_FRAME_BYTES,
     MAX_ITEM_BYTES,
+    PROTOCOL,
     Delta,
     Difference,
     Pull,
@@ -227,10 +228,11 @@ class View:
     def merge_document(self, document: NodeDocument) -> bool:
         """Take a whole document if it is newer; tell whether it was.
 
-        That of a node which left or was removed with its state is none any more.
+        That of a node which left or was removed with its state is none any more. Passed
+        on by protocol 1 it lacks what that does not know: then the whole one stands.
         """
         old = self._heads.get(document.node)
-        if old is not None and pair(old) >= pair(document):
+        if old is not None and _completeness(old) >= _completeness(document):
             return False
         if self.is_removed(document):
             return False
@@ -329,9 +331,10 @@ class View:
     ) -> Pull:
         """Return the question for what another view knows more.
 
-        Of the `doubted` services, None for all, tombstones are asked for as well.
+        Of the `doubted` services, None for all, tombstones are asked for as well. So is
+        a document that an older protocol may have passed on, in case it is had whole.
         """
-        documents = {node: pair(head) for node, head in self._heads.items()}
+        documents = {node: _held(head) for node, head in self._heads.items()}
         if protocol > 1:
             buckets = list(self._bucket_digests)
             every = range(BUCKETS) if doubted is None else set(map(_bucket_of, doubted))
@@ -478,6 +481,16 @@ def _buries(pull: Pull, uid: str) -> bool:
 def pair(document: NodeDocument) -> tuple[int, int]:
     """Return what decides between two documents of a node: the higher one stands."""
     return document.incarnation, document.version
+
+
+def _completeness(document: NodeDocument) -> tuple[int, int, int]:
+    return (*pair(document), document.protocol)
+
+
+def _held(document: NodeDocument) -> tuple[int, int]:
+    """Return what is said to be held of a document: less, if it may lack something."""
+    is_whole = document.protocol >= PROTOCOL
+    return document.incarnation, max(document.version - (not is_whole), 0)
 
 
 def _called(item: NodeDocument | Record) -> str:
