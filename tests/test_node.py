@@ -230,8 +230,9 @@ async def test_nothing_happens_after_the_end(tmp_path: Path) -> None:
         uno.feed(ev.TimerDue(name=container.name))
         assert uno.machine.view.digest == before
         assert uno._tasks == set()
+        role = ev.RoleAssigned(operation="o", node="uno@uno", role="edge")
         with pytest.raises(VerbFailed, match="uno@uno could not handle it"):
-            await uno.node_monitor.assign_role("uno@uno", "edge")
+            await uno.ask(role, "o")
 
 
 async def test_peers_of_a_node_that_stops_are_not_disturbed(tmp_path: Path) -> None:
