@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any
@@ -40,9 +41,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class Beating:
     """What a node's monitor has it told, and when."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, verdict_s: float) -> None:
         self.told: list[tuple[float, Event]] = []
-        self.machine = SimpleNamespace(heartbeat_s=HEARTBEAT_S)
+        members = SimpleNamespace(
+            due_s=lambda now: verdict_s - now if now < verdict_s else math.inf
+        )
+        self.machine = SimpleNamespace(heartbeat_s=HEARTBEAT_S, members=members)
         self.clock = SimpleNamespace(now=loop.time)
         self._loop = loop
         self._tasks: list[asyncio.Task[None]] = []
@@ -63,13 +67,18 @@ class Beating:
         return [(at_s, e.lag_s) for at_s, e in self.told if isinstance(e, kind)]
 
 
-def beat(for_s: float, stands_still: dict[float, float]) -> Beating:
-    """Run a monitor's loops for a while; the loop stands still after some times."""
+def beat(
+    for_s: float, stands_still: dict[float, float], verdict_s: float = 0.0
+) -> Beating:
+    """Run a monitor's loops for a while; the loop stands still after some times.
+
+    `verdict_s`: when a peer is dead, 0 for never.
+    """
 
     async def run() -> Beating:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
-        node = Beating(loop)
+        node = Beating(loop, verdict_s)
         NodeMonitor(node, SimpleNamespace()).run()  # type: ignore[arg-type]
         for after_s, still_s in stands_still.items():
             loop.call_later(after_s, loop.stand_still, still_s)
@@ -87,6 +96,15 @@ def test_heartbeats_come_in_time_and_not_in_step() -> None:
     assert 0.9 * HEARTBEAT_S - 1e-6 <= min(periods) < 0.95 * HEARTBEAT_S
     assert 1.05 * HEARTBEAT_S < max(periods) <= 1.1 * HEARTBEAT_S + 1e-6
     assert sum(periods) / len(periods) == pytest.approx(HEARTBEAT_S, rel=0.02)
+
+
+def test_a_death_is_not_found_later_than_it_is_due() -> None:
+    node = beat(5.0, {}, verdict_s=1002.3)
+    times = [at_s for at_s, _ in node.of(Ticked)]
+    late = [at_s - 1002.3 for at_s in times if at_s >= 1002.3]
+    assert 0.0 < late[0] < 0.01
+    assert late[1] - late[0] == pytest.approx(TICK_S)
+    assert {lag_s for _, lag_s in node.of(Ticked)} == {0.0}
 
 
 def test_a_lag_is_measured_once() -> None:

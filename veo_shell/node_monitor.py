@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from veo_shell.node import Node
 
 TICK_S = 0.25
+MOMENT_S = 0.001
 
 
 class NodeMonitor:
@@ -318,8 +319,11 @@ class NodeMonitor:
     async def _tick(self) -> None:
         clock = self._node.clock
         while True:
-            due_s = clock.now() + TICK_S
-            await asyncio.sleep(TICK_S)
+            # No later than when a silence becomes a death: every moment counts then.
+            verdict_s = self._node.machine.members.due_s(clock.now()) + MOMENT_S
+            wait_s = min(TICK_S, verdict_s)
+            due_s = clock.now() + wait_s
+            await asyncio.sleep(wait_s)
             self._lag_s = max(0.0, clock.now() - due_s)
             self._node.feed(Ticked(lag_s=self._lag_s))
 

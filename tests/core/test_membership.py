@@ -300,6 +300,19 @@ def test_it_tells_whom_it_hears_of_those_that_another_takes_for_gone() -> None:
     assert clocked.members.missed() == {}  # nobody has spoken since
 
 
+def test_when_a_suspect_is_dead_is_known_beforehand() -> None:
+    clocked = Clocked(DOS, TRES)
+    assert clocked.members.due_s(clocked.now) == math.inf
+    clocked.pass_time(1.75, TRES, silences={DOS: 1.65})  # who heard it last, later
+    assert clocked.status() is Status.SUSPECT
+    assert clocked.members.due_s(clocked.now) == pytest.approx(0.85)
+    for wait_s, told in ((0.42, []), (0.42, []), (0.02, [Status.DEAD])):
+        clocked.now += wait_s
+        changes = clocked.members.tick(clocked.now)
+        assert [change.new for change in changes] == told
+    assert clocked.members.due_s(clocked.now) == math.inf
+
+
 def test_dead_only_when_nobody_heard_it() -> None:
     clocked = Clocked(DOS, TRES)
     assert clocked.pass_time(2.5, TRES) == []

@@ -279,6 +279,16 @@ class Membership:
             return other.digest == digest
         return peer.told is not None and peer.told <= pair and peer.heard_s >= since_s
 
+    def due_s(self, now: float) -> float:
+        """Return in how long the next suspect is dead, by what is known of it now."""
+        dead_s = self.timing.dead_s * self.stretch
+        ages = [
+            min(now - peer.heard_s, self._heard_elsewhere_s(peer.node, now))
+            for peer in self
+            if peer.status is Status.SUSPECT
+        ]
+        return min((dead_s - age for age in ages if age < dead_s), default=math.inf)
+
     @property
     def heartbeat_s(self) -> float:
         """Return the time between two heartbeats of this node."""
