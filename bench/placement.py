@@ -12,11 +12,12 @@ from collections.abc import Iterator
 
 import attrs
 
-from bench.population import CLUSTER, documents, name_of, records, spec
+from bench.population import CLUSTER, documents, name_of, observed, records, spec
 from bench.report import spread
 from veo_shell.core.events import (
     AddAsked,
     DifferenceHeard,
+    EngineListed,
     Heard,
     RemoveAsked,
     Ticked,
@@ -49,6 +50,7 @@ def grown() -> Machine:
     own, *peers = documents(NODES)
     machine = Machine(own, CLUSTER, Timing(), 0.0, alone=False)
     machine.restore([own, *peers], records(NODES), 0.0)
+    machine.handle(EngineListed(containers=tuple(map(observed, own.containers))), 0.0)
     beat(machine, peers, 0.0, {})
     machine.handle(DifferenceHeard(peer=peers[0].node, answer=NOTHING_MORE), 0.0)
     assert machine.is_settled

@@ -10,6 +10,7 @@ from veo_shell.core.model import (
     Memory,
     NodeDocument,
     NodeRecord,
+    Observed,
     Port,
     Record,
     Resources,
@@ -142,6 +143,27 @@ def container(service: int, slot: int, number: int) -> Container:
         state=State.RUNNING,
         id=f"{service:032}{slot:032}",
         ports=(port,),
+    )
+
+
+def observed(held: Container) -> Observed:
+    """Return what its engine reports of one that runs."""
+    identity = Identity(
+        cluster=CLUSTER,
+        node=held.node,
+        service=held.service,
+        uid=held.uid,
+        slot=held.slot,
+        generation=held.generation,
+    )
+    return Observed(
+        id=held.id,
+        name=held.name,
+        identity=identity,
+        image=held.image,
+        running=True,
+        ports=held.ports,
+        address=held.address,
     )
 
 
