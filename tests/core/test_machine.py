@@ -14,6 +14,7 @@ from veo_shell.core import events as ev
 from veo_shell.core.commands import (
     Answer,
     Command,
+    CreateContainer,
     DiscardContainer,
     End,
     Note,
@@ -1539,6 +1540,20 @@ def test_a_leaving_node_is_shown_until_it_has_stopped_its_containers() -> None:
     assert publish.message.gone == (seen.name,)
     (record,) = publish.message.records.nodes
     assert record.removed == UNO.disk_id
+
+
+def test_one_that_finds_out_that_it_was_removed_begins_nothing_more() -> None:
+    node = Dialogue(DOS)
+    node.list()
+    uids = (f"u{number}" for number in itertools.count())
+    uid = next(u for u in uids if coordinator(u, [UNO.node, DOS.node]) == DOS.node)
+    gone = NodeRecord(
+        node="uno@uno", revision=9, writer="dos@dos/1", removed=UNO.disk_id
+    )
+    records = service(uid=uid), slot("uno@uno", uid=uid), gone
+    commands = node.pull(records=records)
+    assert not [c for c in commands if isinstance(c, CreateContainer)]
+    assert [end.clean for end in ends(commands)] == [True]
 
 
 def test_a_leaving_node_answers_who_joins_by_it() -> None:

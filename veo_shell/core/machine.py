@@ -228,6 +228,8 @@ class Machine:
         What this node's own containers changed is merged later, as it is published: so
         that is looked at with the next event that is decided on.
         """
+        if self.view.is_removed(self.own):
+            self._care.is_leaving = True
         if self.is_settled and not self._care.is_leaving:
             self.reconciler.decide(now)
         self._care.follow_table(self.is_settled, now)
@@ -330,8 +332,6 @@ class Machine:
         """
         if self._has_ended:
             return
-        if self.view.is_removed(self.own):
-            self._care.is_leaving = True
         if self._care.is_leaving and (self._care.is_empty or self._care.engine_lost):
             self._has_ended = True
             if not self.view.is_removed(self.own):
