@@ -281,9 +281,10 @@ class Engine:
                     self.on_change(box)
 
     def come_back(self) -> None:
-        """Let the engine answer again."""
+        """Let the engine answer again, once it has ended if it was about to."""
+        if self._is_ending:
+            self._wind_up(self.powered)
         self.is_up = True
-        self._is_ending = False
         self.trouble_s = self._clock.now
         for box in self.own():
             if box.service.auto_remove and box.ever_started and not box.running:
@@ -292,6 +293,7 @@ class Engine:
     def lose_power(self) -> None:
         """Let the host go dark: nothing runs, nothing that was ordered is done."""
         self.powered += 1
+        self._is_ending = False
         self.stop(containers=True)
         self.failing = self.hung_until_s = 0.0
 

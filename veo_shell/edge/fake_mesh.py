@@ -26,6 +26,7 @@ class FakeNetwork:
         self._open: set[tuple[str, int]] = set()
         self._cuts: set[tuple[str, str]] = set()
         self._to_lose = 0
+        self._is_silent = False
 
     def join(self, address: str, mesh_port: int, pub_port: int) -> FakeMesh:
         """Return a mesh for the node at this address; it is heard once started.
@@ -48,6 +49,10 @@ class FakeNetwork:
     def lose_next(self, count: int) -> None:
         """Lose the next messages, each publication per hearer, request or reply."""
         self._to_lose += count
+
+    def silence(self) -> None:
+        """Lose every publication from now on; requests are carried."""
+        self._is_silent = True
 
     def open_port(self, address: str, port: int) -> None:
         """Have something that is no mesh listen there, as a container does."""
@@ -73,6 +78,8 @@ class FakeNetwork:
 
     def hearers(self, address: str, pub_port: int) -> list[FakeMesh]:
         """Return the meshes that are connected to this one, first started first."""
+        if self._is_silent:
+            return []
         started = dict.fromkeys(self._meshes.values())
         return [mesh for mesh in started if mesh.hears(address, pub_port)]
 
