@@ -233,6 +233,16 @@ class FakeCluster:
         await eventually(lambda: all(self._sees_all(n) for n in self._nodes.values()))
         await self.agreed()
 
+    async def run(self, service: Service) -> Container:
+        """Have uno add a service; return its container once all nodes answer it."""
+        container = bare(await self["uno"].container_sup.add_service(service))
+        await eventually(
+            lambda: all(
+                container in n.machine.answerable() for n in self._nodes.values()
+            )
+        )
+        return container
+
     async def agreed(self) -> None:
         """Wait until all nodes' views are the same."""
         await eventually(

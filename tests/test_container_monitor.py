@@ -42,8 +42,7 @@ ALWAYS = attrs.evolve(WEB, restart=Restart.ALWAYS)
 
 async def test_state_is_that_of_now_by_record_name_and_id(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        container = bare(await cluster["uno"].container_sup.add_service(WEB))
-        await cluster.ready(1)
+        container = await cluster.run(WEB)
         for name in ("uno", "dos"):
             monitor = cluster[name].container_monitor
             for what in (container, container.name, container.id):
@@ -224,10 +223,8 @@ async def test_an_engine_that_ends_its_events_is_listened_to_again(
 
 async def test_a_node_started_again_adopts_what_runs(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        uno = cluster["uno"]
         service = attrs.evolve(WEB, hosts=("uno@uno",))
-        before = bare(await uno.container_sup.add_service(service))
-        await cluster.ready(1)
+        before = await cluster.run(service)
         await cluster.stop("uno")
         assert cluster.engines["uno"].containers[before.id].running
         assert cluster["dos"].machine.answerable() == [before]  # it only pauses
@@ -245,10 +242,8 @@ async def test_the_peers_of_a_node_started_again_answer_for_it_all_the_time(
     """With the same container under the same port."""
     names = ("uno", "dos", "tres")
     async with fake_cluster(tmp_path, *names) as cluster:
-        uno = cluster["uno"]
         service = attrs.evolve(WEB, hosts=("dos@dos",))
-        before = bare(await uno.container_sup.add_service(service))
-        await cluster.ready(1)
+        before = await cluster.run(service)
         answers = cluster["tres"].dns_registry.records()
         cluster.network.open_port(before.address, before.ports[0].host_port)
         with watching(cluster, "uno", "tres") as seen:

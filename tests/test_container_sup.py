@@ -114,8 +114,7 @@ async def test_adding_what_stands_adds_one_instance_where_fewest_run(
     tmp_path: Path,
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        first = await cluster["uno"].container_sup.add_service(WEB)
-        await cluster.ready(1)
+        first = await cluster.run(WEB)
         second = await cluster["dos"].container_sup.add_service(WEB)
         assert first.uid == second.uid
         assert {first.node, second.node} == {"uno@uno", "dos@dos"}
@@ -512,8 +511,7 @@ async def test_unknown_names_are_told_with_what_is_near(tmp_path: Path) -> None:
 
 async def test_removing_does_not_wait_for_a_node_that_pauses(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        await cluster["uno"].container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         await cluster.stop("dos")
         assert cluster["uno"].machine.members.status("dos@dos") is Status.PAUSED
         await cluster["uno"].container_sup.remove_service("web")
@@ -529,8 +527,7 @@ async def test_what_cannot_be_removed_is_told_and_not_waited_for(
     timing = attrs.evolve(FAST, patience_s=1.0)
     async with fake_cluster(tmp_path, timing=timing) as cluster:
         sup, engine = cluster["uno"].container_sup, cluster.engines["dos"]
-        added = await sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        added = await cluster.run(ON_DOS)
         for _ in range(60):  # longer than it is waited for
             engine.fail_next("discard", EngineError("the disk is busy", status=500))
         told = f"still there, and tried again: {added.name} (the disk is busy)"

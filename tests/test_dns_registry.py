@@ -48,8 +48,7 @@ def serial(cluster: FakeCluster, node: str) -> int:
 
 async def test_both_nodes_answer_on_their_sockets(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        container = await cluster["uno"].container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        container = await cluster.run(ON_DOS)
         (port,) = container.ports
         for node in ("uno", "dos"):
             for tcp in (False, True):
@@ -66,8 +65,7 @@ async def test_both_nodes_answer_on_their_sockets(tmp_path: Path) -> None:
 
 async def test_records_are_all_that_is_answered(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        await cluster["uno"].container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         records = cluster["uno"].dns_registry.records()
         assert (
             DnsRecord(name="web.veo.", ttl_s=5, type="A", data="127.0.0.2") in records
@@ -140,8 +138,7 @@ async def test_a_removed_service_leaves_the_zone_at_once_on_both_nodes(
 ) -> None:
     """Before its container is gone."""
     async with fake_cluster(tmp_path) as cluster:
-        await cluster["uno"].container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         engine = cluster.engines["dos"]
         engine.go_away("stuck")
         removing = asyncio.get_running_loop().create_task(

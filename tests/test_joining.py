@@ -380,8 +380,7 @@ async def test_a_node_that_lost_its_disk_is_heard_again(tmp_path: Path) -> None:
     """It knows nothing of its containers, until its peers tell what they are."""
     async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
         uno = cluster["uno"]
-        container = bare(await uno.container_sup.add_service(ON_DOS))
-        await cluster.ready(1)
+        container = await cluster.run(ON_DOS)
         old = cluster["dos"].machine.own
         await cluster.kill("dos")
         await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
@@ -401,8 +400,7 @@ async def test_a_node_that_lost_its_disk_is_not_dead_for_it(tmp_path: Path) -> N
     """It is back before anybody missed it."""
     async with fake_cluster(tmp_path) as cluster:
         uno = cluster["uno"]
-        container = bare(await uno.container_sup.add_service(ON_DOS))
-        await cluster.ready(1)
+        container = await cluster.run(ON_DOS)
         await cluster.crash("dos")
         cluster.lose_disk("dos")
         await cluster.boot("dos", "uno")
@@ -430,8 +428,7 @@ async def test_a_node_that_was_removed_while_away_has_to_begin_afresh(
 ) -> None:
     async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
         uno = cluster["uno"]
-        await uno.container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         await removed_while_away(cluster)
         assert states(uno) == [State.PENDING]
         removed = "dos@dos left the cluster, or was removed"
@@ -456,8 +453,7 @@ async def test_a_node_that_finds_out_that_it_was_removed_ends(tmp_path: Path) ->
     """It was cut off, not ended; and then it knows by itself where it is started."""
     async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
         uno, dos = cluster["uno"], cluster["dos"]
-        await uno.container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         cluster.network.cut("127.0.0.1", "127.0.0.2")
         await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
         await uno.node_monitor.remove_node("dos")

@@ -58,8 +58,7 @@ def life(container: Container, *steps: str) -> list[str]:
 async def test_why_tells_from_the_operators_word_to_what_runs(tmp_path: Path) -> None:
     """On every node, whoever decided and whoever runs it."""
     async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
-        container = await cluster["uno"].container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        container = await cluster.run(ON_DOS)
         story = [
             "web: added by an operator",
             "web: slot 0 placed on dos@dos",
@@ -87,10 +86,8 @@ async def test_why_tells_from_the_operators_word_to_what_runs(tmp_path: Path) ->
 
 async def test_why_tells_of_a_failover(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
-        uno = cluster["uno"]
         both = attrs.evolve(WEB, hosts=("uno@uno", "dos@dos"))
-        first = await uno.container_sup.add_service(both)
-        await cluster.ready(1)
+        first = await cluster.run(both)
         lost, rest = ("dos", "uno") if first.node == "dos@dos" else ("uno", "dos")
         await cluster.kill(lost)
         answerable = cluster[rest].machine.answerable
@@ -112,8 +109,7 @@ async def test_why_tells_of_an_end_and_of_what_the_engine_said(
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
         uno = cluster["uno"]
-        container = await uno.container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        container = await cluster.run(ON_DOS)
         cluster.engines["dos"].exit(container.id, 137, oom_killed=True)
         await eventually(lambda: uno.container_monitor.state(container).restarts == 1)
         told = texts(await uno.journal.why(container))
@@ -160,8 +156,7 @@ async def test_why_a_node_is_what_it_is(tmp_path: Path) -> None:
     """Not what its containers are."""
     async with fake_cluster(tmp_path) as cluster:
         uno = cluster["uno"]
-        await uno.container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         await uno.node_monitor.assign_role("dos", "edge")
         await uno.node_monitor.drain("dos")
         (row,) = [r for r in uno.node_monitor.nodes() if r.node == "dos@dos"]
@@ -179,8 +174,7 @@ async def test_why_a_node_that_has_what_crashes_again_and_again(
     """What became of its containers took all the room, and was not told either."""
     async with fake_cluster(tmp_path) as cluster:
         uno = cluster["uno"]
-        container = await uno.container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        container = await cluster.run(ON_DOS)
         await crash(cluster, container, PAGE + 30)
         assert texts(await uno.journal.why("dos")) == [
             "dos@dos: alive, heartbeats arrive"
@@ -353,8 +347,7 @@ async def test_history_is_the_clusters_and_in_order(tmp_path: Path) -> None:
 
 async def test_history_and_causes_outlive_the_nodes(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        await cluster["uno"].container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         before = await cluster["uno"].journal.why("web")
         for name in ("uno", "dos"):
             await cluster.stop(name)
@@ -375,8 +368,7 @@ async def test_what_a_node_noted_is_told_by_the_others_when_it_is_gone(
     tmp_path: Path,
 ) -> None:
     async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
-        await cluster["uno"].container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         written = await cluster["dos"].journal.latest("web", 100)
         await cluster.kill("dos")
         told = await cluster["uno"].journal.history(1000)

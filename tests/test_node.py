@@ -35,8 +35,7 @@ async def test_what_happens_on_one_node_is_seen_on_the_other(
     tmp_path: Path,
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        container = await cluster["uno"].container_sup.add_service(WEB)
-        await cluster.ready(1)
+        container = await cluster.run(WEB)
         other = cluster["dos" if container.node == "uno@uno" else "uno"]
         cluster.engines[container.node[:3]].exit(container.id, 1)
         await eventually(lambda: not other.machine.answerable())

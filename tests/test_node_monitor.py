@@ -42,8 +42,7 @@ ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
 
 async def test_nodes_are_listed_as_this_one_sees_them(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        await cluster["uno"].container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         for name in ("uno", "dos"):
             dos, uno = cluster[name].node_monitor.nodes()
             assert (uno.node, uno.address, uno.role) == (
@@ -79,8 +78,7 @@ async def test_resources_available_and_free(tmp_path: Path) -> None:
         holds = attrs.evolve(
             ON_DOS, cpus=1.5, memory_bytes=3 * GIB, disk_bytes=10 * GIB
         )
-        await uno.container_sup.add_service(holds)
-        await cluster.ready(1)
+        await cluster.run(holds)
         for monitor in (uno.node_monitor, dos.node_monitor):
             have = [attrs.astuple(row)[2:] for row in monitor.available()]
             assert have == [(4.0, 8 * GIB, 100 * GIB)] * 2
@@ -94,8 +92,7 @@ async def test_resources_available_and_free(tmp_path: Path) -> None:
 async def test_where_ranks_and_says_why_not(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
         uno = cluster["uno"]
-        await uno.container_sup.add_service(ON_UNO)
-        await cluster.ready(1)
+        await cluster.run(ON_UNO)
         await cluster.stop("tres")
         assert uno.node_monitor.where(WEB) == [
             Candidate(node="dos@dos", fits=True),
@@ -171,9 +168,7 @@ async def test_a_node_that_ends_without_a_word_is_dead_by_silence(
     async with fake_cluster(
         tmp_path, "uno", "dos", "tres", timing=QUICK_TO_JUDGE
     ) as cluster:
-        sup = cluster["uno"].container_sup
-        container = await sup.add_service(WEB)
-        await cluster.ready(1)
+        container = await cluster.run(WEB)
         lost = container.node[: container.node.index("@")]
         others = [n for n in ("uno", "dos", "tres") if n != lost]
         await cluster.kill(lost)
@@ -188,7 +183,7 @@ async def test_a_node_that_ends_without_a_word_is_dead_by_silence(
         assert moved.generation == container.generation + 1
         await cluster.boot(lost, others[0])
         await cluster.joined()
-        await cluster.answered([bare(container)])  # the heal keeps the older one
+        await cluster.answered([container])  # the heal keeps the older one
         await eventually(
             lambda: not cluster.engines[moved.node.partition("@")[0]].containers
         )
@@ -209,8 +204,7 @@ async def test_a_node_whose_daemon_is_down_is_told_from_a_lost_host(
     """Its containers are answered as long as they take connections."""
     timing = attrs.evolve(QUICK_TO_JUDGE, down_s=3.0)
     async with fake_cluster(tmp_path, "uno", "dos", "tres", timing=timing) as cluster:
-        container = bare(await cluster["uno"].container_sup.add_service(ON_DOS))
-        await cluster.ready(1)
+        container = await cluster.run(ON_DOS)
         place = container.address, container.ports[0].host_port
         cluster.network.open_port(*place)
         await cluster.crash("dos")
@@ -430,8 +424,7 @@ async def test_what_fits_nowhere_else_keeps_a_node_unless_forced(
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
         uno = cluster["uno"]
-        container = await uno.container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        container = await cluster.run(ON_DOS)
         with pytest.raises(ServiceError) as caught:
             await uno.node_monitor.remove_node("dos")
         assert str(caught.value) == (
@@ -439,7 +432,7 @@ async def test_what_fits_nowhere_else_keeps_a_node_unless_forced(
             "force=True): web slot 0 stays on dos@dos: it fits nowhere else: uno@uno: "
             "not one of the hosts dos@dos"
         )
-        assert await cluster.ready(1) == [bare(container)]
+        assert await cluster.ready(1) == [container]
         await uno.node_monitor.remove_node("dos", force=True)
         await cluster["dos"].failed
         assert not cluster.engines["dos"].containers
@@ -456,8 +449,7 @@ async def test_what_fits_nowhere_else_keeps_a_node_unless_forced(
 async def test_a_dead_node_that_is_removed_is_forgotten(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
         uno = cluster["uno"]
-        await uno.container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         await cluster.kill("dos")
         await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
         drained = await uno.node_monitor.drain("dos")

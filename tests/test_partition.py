@@ -13,7 +13,6 @@ from tests.fake_cluster import (
     QUICK_TO_JUDGE,
     WEB,
     FakeCluster,
-    bare,
     eventually,
     fake_cluster,
     states,
@@ -95,8 +94,7 @@ async def test_available_runs_on_both_sides_and_once_again_when_healed(
     tmp_path: Path,
 ) -> None:
     async with three(tmp_path) as cluster:
-        first = bare(await cluster["uno"].container_sup.add_service(AVAILABLE))
-        await cluster.ready(1)
+        first = await cluster.run(AVAILABLE)
         rest = others(first)
         await part(cluster, short(first))
         (second,) = await cluster.ready(1, *rest)
@@ -144,8 +142,7 @@ async def test_the_healthy_one_stays_when_healed(tmp_path: Path) -> None:
 
 async def test_what_was_removed_on_one_side_is_gone_from_both(tmp_path: Path) -> None:
     async with three(tmp_path) as cluster:
-        first = await cluster["uno"].container_sup.add_service(AVAILABLE)
-        await cluster.ready(1)
+        first = await cluster.run(AVAILABLE)
         rest = others(first)
         await part(cluster, short(first))
         await cluster.ready(1, *rest)
@@ -178,8 +175,7 @@ async def test_majority_moves_to_the_larger_side_and_never_runs_twice(
     tmp_path: Path,
 ) -> None:
     async with three(tmp_path) as cluster:
-        first = await cluster["uno"].container_sup.add_service(MAJORITY)
-        await cluster.ready(1)
+        first = await cluster.run(MAJORITY)
         most: set[int] = set()
         with cluster.whenever(lambda: most.add(len(running(cluster)))):
             await part(cluster, short(first))
@@ -230,8 +226,7 @@ async def test_a_majority_of_two_is_two(tmp_path: Path) -> None:
 
 async def test_keep_stays_where_it_is(tmp_path: Path) -> None:
     async with three(tmp_path) as cluster:
-        first = bare(await cluster["uno"].container_sup.add_service(KEEP))
-        await cluster.ready(1)
+        first = await cluster.run(KEEP)
         rest = others(first)
         await part(cluster, short(first))
         (lost,) = cluster[rest[0]].container_sup.cloud_containers()
@@ -249,8 +244,7 @@ async def test_keep_stays_where_it_is(tmp_path: Path) -> None:
 
 async def test_keep_is_moved_by_an_operator(tmp_path: Path) -> None:
     async with three(tmp_path) as cluster:
-        first = await cluster["uno"].container_sup.add_service(KEEP)
-        await cluster.ready(1)
+        first = await cluster.run(KEEP)
         rest = others(first)
         await cluster.kill(short(first))
         monitor = cluster[rest[0]].node_monitor
@@ -269,8 +263,7 @@ async def test_a_job_is_run_once_whatever_the_policy(
 ) -> None:
     job = attrs.evolve(service, restart=Restart.NEVER)
     async with three(tmp_path) as cluster:
-        first = await cluster["uno"].container_sup.add_service(job)
-        await cluster.ready(1)
+        first = await cluster.run(job)
         rest = others(first)
         await cluster.kill(short(first))
         await eventually(lambda: statuses(cluster, rest[0])[first.node] is Status.DEAD)

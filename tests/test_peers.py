@@ -41,8 +41,7 @@ JUNK = [b"", b"\xc1", b"hello", b"\x93\x01\xa4nope\x80", b"\x90" * 5000, b"\xff"
 
 async def test_junk_and_strangers_have_no_effect(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        await cluster["uno"].container_sup.add_service(WEB)
-        await cluster.ready(1)
+        await cluster.run(WEB)
         await cluster.agreed()
         uno = cluster["uno"]
         digest, known = uno.machine.view.digest, statuses(cluster, "uno")

@@ -20,7 +20,14 @@ from tests.fake_cluster import (
     fake_cluster,
     statuses,
 )
-from veo_shell.core.model import Health, HealthCheck, HealthKind, NodeInfo, Status
+from veo_shell.core.model import (
+    Container,
+    Health,
+    HealthCheck,
+    HealthKind,
+    NodeInfo,
+    Status,
+)
 from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.errors import ServiceError, UnknownNode
 
@@ -41,6 +48,18 @@ def row_of(cluster: FakeCluster, name: str, on: str = "uno") -> NodeInfo:
 def bare_engines(*names: str) -> dict[str, FakeEngine]:
     """Return engines that hold no image and can have none."""
     return {name: FakeEngine("veo", f"{name}@{name}", images=[]) for name in names}
+
+
+async def run_checked(cluster: FakeCluster) -> tuple[Container, str, str]:
+    """Have a healthy container; return it, whose it is, and the other node.
+
+    On the other it would not become healthy by itself.
+    """
+    container = bare(await cluster["uno"].container_sup.add_service(CHECKED))
+    source = container.node.partition("@")[0]
+    cluster.engines[source].set_health(container.id, Health.HEALTHY)
+    (container,) = await cluster.ready(1)
+    return container, source, "dos" if source == "uno" else "uno"
 
 
 class SlowEngine(FakeEngine):
@@ -152,14 +171,9 @@ async def test_rebalance_tells_what_it_began(tmp_path: Path) -> None:
 async def test_verbs_return_when_nothing_happens_any_more(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, timing=IMPATIENT) as cluster:
         uno = cluster["uno"]
-        adding = attrs.evolve(CHECKED, hosts=("dos@dos", "uno@uno"))
-        container = bare(await uno.container_sup.add_service(adding))
-        source = container.node.partition("@")[0]
-        cluster.engines[source].set_health(container.id, Health.HEALTHY)
-        (container,) = await cluster.ready(1)
-        other = "dos@dos" if source == "uno" else "uno@uno"
+        container, source, other = await run_checked(cluster)
         drained = await uno.node_monitor.drain(source)
-        pending = f"still under way: web slot 0 begins on {other} (running)"
+        pending = f"still under way: web slot 0 begins on {other}@{other} (running)"
         assert drained.warning == pending
         with pytest.raises(ServiceError, match="web slot 0 begins on"):
             await uno.node_monitor.remove_node(source)
@@ -173,8 +187,7 @@ async def test_scale_tells_what_is_still_under_way(tmp_path: Path) -> None:
         tmp_path, timing=IMPATIENT, engines={"dos": slow}
     ) as cluster:
         uno = cluster["uno"]
-        await uno.container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         slow.gate.clear()
         scaled = await uno.container_sup.scale("web", 2)
         assert scaled.warning == (
@@ -192,11 +205,7 @@ async def test_undrain_takes_back_what_has_not_moved_and_ends_the_drain(
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
         uno = cluster["uno"]
-        container = bare(await uno.container_sup.add_service(CHECKED))
-        source = container.node.partition("@")[0]
-        cluster.engines[source].set_health(container.id, Health.HEALTHY)
-        (container,) = await cluster.ready(1)
-        other = "dos" if source == "uno" else "uno"
+        container, source, other = await run_checked(cluster)
         ends: list[str] = []
 
         async def drain() -> None:
@@ -221,8 +230,7 @@ async def test_undrain_takes_back_what_has_not_moved_and_ends_the_drain(
 async def test_a_node_that_is_away_is_not_waited_for(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         monitor = cluster["uno"].node_monitor
-        await cluster["uno"].container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         await cluster.stop("dos")
         with pytest.raises(ServiceError) as caught:
             await monitor.remove_node("dos")
@@ -246,8 +254,7 @@ async def test_one_that_falls_silent_is_removed_once_it_is_dead(
 ) -> None:
     async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
         monitor = cluster["uno"].node_monitor
-        await cluster["uno"].container_sup.add_service(ON_DOS)
-        await cluster.ready(1)
+        await cluster.run(ON_DOS)
         await cluster.kill("dos")
         await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.SUSPECT)
         assert (await monitor.remove_node("dos")).what == "dos@dos is removed"
