@@ -42,6 +42,7 @@ PARTS = (
     "veo_shell.deciders",
     "veo_shell.peers",
     "veo_shell.joining",
+    "veo_shell.departure",
     "veo_shell.journal",
 )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from veo_shell.core import events as ev
 from veo_shell.core.model import Service
 from veo_shell.core.operations import Operation
-from veo_shell.core.verbs import write
+from veo_shell.core.verbs import read, write
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
@@ -77,6 +77,16 @@ class Coordinator:
     async def remove_node(self, operation: str, node: str) -> Decided:
         """Remove a node from the cluster."""
         return await self._decide(ev.RemoveNodeAsked(operation=operation, node=node))
+
+    @read
+    def stays(self) -> bool:
+        """Tell whether this node stays, and holds what one that leaves does."""
+        return self._node.departure.stays
+
+    @write
+    async def prepare_to_leave(self) -> None:
+        """Have this node be one that leaves, if somebody stays."""
+        await self._node.departure.prepare()
 
     async def _decide(self, event: Operation) -> Decided:
         """Have it decided once this node has seen the others' view, not before."""

@@ -29,6 +29,7 @@ from veo_shell.core.model import NodeDocument, NodeRecord, Record
 from veo_shell.core.protocols import Clock, Engine, Host, Mesh, Server, Store
 from veo_shell.core.wire import PROTOCOL
 from veo_shell.deciders import Deciders
+from veo_shell.departure import Departure
 from veo_shell.dns_registry import DnsRegistry
 from veo_shell.errors import Removed, StartError, VeoError, VerbFailed
 from veo_shell.joining import Joining
@@ -111,6 +112,7 @@ class Node:
         self.peers = Peers(self, mesh)
         self.deciders = Deciders(self)
         self.joining = Joining(self)
+        self.departure = Departure(self)
         self.journal = Journal(self, store)
         self.container_sup = ContainerSup(self, engine)
         self.words: Mapping[str, object] = {

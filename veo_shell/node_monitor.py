@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import random
@@ -37,7 +38,13 @@ from veo_shell.core.protocols import Host
 from veo_shell.core.verbs import read, write
 from veo_shell.core.wire import Me
 from veo_shell.core.written import written
-from veo_shell.errors import AmbiguousNode, ServiceError, UnknownNode, UsageError
+from veo_shell.errors import (
+    AmbiguousNode,
+    PeerUnreachable,
+    ServiceError,
+    UnknownNode,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
@@ -207,6 +214,8 @@ class NodeMonitor:
                     f"{name} is drained but for this: end it, or "
                     f"remove_node({name!r}, force=True): {left}"
                 )
+            with contextlib.suppress(PeerUnreachable):  # then it promises nothing
+                await self._node.peers.call(name, "coordinator.prepare_to_leave")
         with self._node.answering():  # before this node ends, if it is the one
             copies = await self._node.deciders.of_node(name, "remove_node")
         return written(f"{name} is removed", copies)
@@ -259,10 +268,8 @@ class NodeMonitor:
 
         >>> node_monitor.leave()
         """
-        situation = self._node.machine.situation
-        if reason := why_not_leave(situation, situation.me):
-            raise ServiceError(reason)
         with self._node.answering():
+            await self._node.departure.prepare()
             await self._node.leave()
         return written(f"{self._node.machine.me} leaves", 0)
 

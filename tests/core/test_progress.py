@@ -184,6 +184,9 @@ def test_the_last_one_does_not_leave_its_services() -> None:
     assert why_not_leave(desk.situation, UNO) == ""
     desk.lose(DOS)
     assert why_not_leave(desk.situation, UNO) == ""
+    told = why_not_leave(desk.situation, UNO, [TRES])
+    assert told.startswith("tres@tres may be leaving as well as uno@uno: nothing could")
+    assert why_not_leave(desk.situation, UNO, [DOS]) == ""
     desk.lose(TRES)
     assert "nothing could take over web" in why_not_leave(desk.situation, UNO)
     assert why_not_leave(desk.situation, DOS) == ""

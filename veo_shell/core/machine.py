@@ -162,6 +162,11 @@ class Machine:
         return self._care.knows_its_own
 
     @property
+    def is_leaving(self) -> bool:
+        """Tell whether it leaves the cluster, or was removed."""
+        return self._care.is_leaving
+
+    @property
     def may_deny(self) -> bool:
         """Tell whether what it knows no service of is none: of that name, in DNS."""
         return self.is_settled and not self._orphans.doubted

@@ -5,6 +5,8 @@ Functions of what a node knows now; who waits for something asks them again and 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
 from veo_shell.core.membership import AWAY, GONE
@@ -101,17 +103,23 @@ def why_not_remove(situation: Situation, node: str) -> str:
     )
 
 
-def why_not_leave(situation: Situation, node: str) -> str:
+def why_not_leave(
+    situation: Situation, node: str, leaving: Collection[str] = ()
+) -> str:
     """Return why a node must not leave the cluster, "" if it may.
 
-    The last one would end its services, and set aside what is known of them.
+    The last one would end its services, and set aside what is known of them. Those
+    that are `leaving` too take over nothing.
     """
-    others = [n for n in situation.verdicts.coordinators() if n != node]
+    others = {n for n in situation.verdicts.coordinators() if n != node}
     names = sorted({r.service.name for r in situation.view.services() if r.service})
-    if others or not names:
+    if others.difference(leaving) or not names:
         return ""
+    last = f"{node} is the last node that lives"
+    if others:
+        last = f"{', '.join(sorted(others))} may be leaving as well as {node}"
     return (
-        f"{node} is the last node that lives: nothing could take over "
+        f"{last}: nothing could take over "
         f"{', '.join(names)}. `veo stop` ends the node and leaves its containers "
         "running; container_sup.remove_service ends a service"
     )

@@ -1,0 +1,94 @@
+"""Nodes told to leave at the same time: somebody stays who knows the services."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
+from veo_shell.errors import VeoError
+
+
+async def at_once(*verbs: Coroutine[Any, Any, Any]) -> list[str]:
+    """Let several operators act at the same time; return what each is told."""
+    told = await asyncio.gather(*verbs, return_exceptions=True)
+    assert all(isinstance(t, VeoError) or hasattr(t, "what") for t in told), told
+    return [str(getattr(one, "what", one)) for one in told]
+
+
+def staying(cluster: FakeCluster, *names: str) -> list[str]:
+    """Return which nodes neither ended nor are about to."""
+    nodes = {name: cluster[name] for name in names}
+    return [
+        name
+        for name, node in nodes.items()
+        if not (node.failed.done() or node.machine.is_leaving)
+    ]
+
+
+async def knows_the_service(cluster: FakeCluster, *names: str) -> list[str]:
+    """Wait until a service runs once on those that stay; return their names."""
+    left = staying(cluster, *names)
+    assert left
+    await cluster.ready(1, *left)
+    assert staying(cluster, *names) == left
+    for name in left:
+        assert [r.service for r in cluster[name].machine.view.services()] == [WEB]
+    return left
+
+
+async def test_two_nodes_told_to_leave_at_once_do_not_both(tmp_path: Path) -> None:
+    """Both ended, and set aside what was known of the services."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.container_sup.add_service(WEB)
+        await cluster.ready(1)
+        told = await at_once(uno.node_monitor.leave(), dos.node_monitor.leave())
+        assert await knows_the_service(cluster, "uno", "dos")
+        refused = [text for text in told if "may be leaving as well as" in text]
+        assert refused
+        if len(refused) == 2:  # neither was sure of the other: one at a time, then
+            await dos.node_monitor.leave()
+        assert len(await knows_the_service(cluster, "uno", "dos")) == 1
+
+
+async def test_two_nodes_removed_at_once_are_not_both(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.container_sup.add_service(WEB)
+        await cluster.ready(1)
+        told = await at_once(
+            uno.node_monitor.remove_node("dos", force=True),
+            dos.node_monitor.remove_node("uno", force=True),
+        )
+        assert any("may be leaving as well as" in text for text in told), told
+        assert await knows_the_service(cluster, "uno", "dos")
+
+
+async def test_of_three_told_to_leave_at_once_one_takes_over(tmp_path: Path) -> None:
+    names = ("uno", "dos", "tres")
+    async with fake_cluster(tmp_path, *names) as cluster:
+        uno, dos, tres = (cluster[name] for name in names)
+        await uno.container_sup.add_service(WEB)
+        await cluster.ready(1)
+        told = await at_once(
+            uno.node_monitor.leave(),
+            dos.node_monitor.remove_node("tres", force=True),
+        )
+        assert told == ["uno@uno leaves", "tres@tres is removed"]
+        await eventually(lambda: uno.failed.done() and tres.failed.done())
+        assert await knows_the_service(cluster, *names) == ["dos"]
+
+
+async def test_a_node_of_the_version_before_takes_over(tmp_path: Path) -> None:
+    """It does not know the question."""
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        cluster.add("dos")
+        dos = cluster.make("dos", "uno")
+        del dos.peer_words["coordinator"]
+        await dos.start()
+        await cluster.joined()
+        await cluster["uno"].node_monitor.leave()
+        await cluster["uno"].failed
