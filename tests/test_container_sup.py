@@ -11,8 +11,6 @@ import pytest
 
 from tests.fake_cluster import (
     FAST,
-    MESH_PORT,
-    PUB_PORT,
     QUICK_TO_JUDGE,
     WEB,
     FakeCluster,
@@ -99,14 +97,13 @@ async def test_the_answer_may_overtake_the_news_of_the_service(tmp_path: Path) -
     """Several, so that dos is certain to decide about some."""
     async with fake_cluster(tmp_path) as cluster:
         uno, dos = cluster["uno"], cluster["dos"]
-        line = (cluster.addresses["dos"], MESH_PORT, PUB_PORT)
-        uno.peers._mesh.disconnect(*line)  # requests pass, publications are lost
+        cluster.network.mute("127.0.0.2")
         services = [attrs.evolve(ON_DOS, name=f"web{n}") for n in range(10)]
         adding = asyncio.gather(*map(uno.container_sup.add_service, services))
         await eventually(lambda: len(dos.machine.answerable()) == 10)
         assert not adding.done()
         assert not list(uno.machine.view.containers("dos@dos"))
-        uno.peers._mesh.connect(*line)
+        cluster.network.unmute("127.0.0.2")
         assert {c.state for c in await adding} == {State.RUNNING}
 
 
@@ -208,8 +205,8 @@ async def test_a_container_that_ends_at_once_is_returned_as_it_is(
 
 async def test_removed_while_it_was_being_added(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
-        uno, engine = cluster["uno"], SlowEngine("veo", "uno@uno")
-        uno.container_monitor._engine = engine
+        uno, engine = cluster["uno"], cluster.engines["uno"]
+        engine.hang()
         adding = asyncio.get_running_loop().create_task(
             uno.container_sup.add_service(WEB)
         )
@@ -220,7 +217,7 @@ async def test_removed_while_it_was_being_added(tmp_path: Path) -> None:
         )
         with pytest.raises(ServiceError, match="removed while it was being added"):
             await adding
-        engine.go_on.set()
+        engine.go_on()
         await removing
         assert left(cluster, "uno") == []
         assert engine.containers == {}
@@ -228,9 +225,9 @@ async def test_removed_while_it_was_being_added(tmp_path: Path) -> None:
 
 async def test_stopped_while_it_was_being_added(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
-        uno, engine = cluster["uno"], SlowEngine("veo", "uno@uno")
+        uno, engine = cluster["uno"], cluster.engines["uno"]
         kept = bare(await uno.container_sup.add_service(WEB))
-        uno.container_monitor._engine = engine
+        engine.hang()
         adding = asyncio.get_running_loop().create_task(
             uno.container_sup.add_service(WEB)
         )
@@ -241,7 +238,7 @@ async def test_stopped_while_it_was_being_added(tmp_path: Path) -> None:
         )
         with pytest.raises(ServiceError, match="web was stopped while it was being"):
             await adding
-        engine.go_on.set()
+        engine.go_on()
         await stopping
         assert uno.container_sup.cloud_containers() == [kept]
 
@@ -251,7 +248,7 @@ async def test_one_whose_node_is_lost_while_it_is_being_added_waits(
 ) -> None:
     async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
         uno = cluster["uno"]
-        cluster["dos"].container_monitor._engine = SlowEngine("veo", "dos@dos")
+        cluster.engines["dos"].hang()
         adding = asyncio.get_running_loop().create_task(
             uno.container_sup.add_service(ON_DOS)
         )
@@ -276,7 +273,7 @@ async def test_what_stays_on_a_node_that_is_lost_while_it_is_being_added_waits(
     """It is started nowhere else: its adding waited for ever."""
     async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
         uno, (told,) = cluster["uno"], [f"{k}: {v.value}" for k, v in kept.items()]
-        cluster["dos"].container_monitor._engine = SlowEngine("veo", "dos@dos")
+        cluster.engines["dos"].hang()
         adding = asyncio.get_running_loop().create_task(
             uno.container_sup.add_service(attrs.evolve(ON_DOS, **kept))
         )
@@ -295,8 +292,8 @@ async def test_what_is_still_under_way_is_told_and_not_waited_for(
     """As an engine that hangs, or pulls a large image."""
     timing = attrs.evolve(FAST, patience_s=1.0)
     async with fake_cluster(tmp_path, timing=timing) as cluster:
-        sup, slow = cluster["uno"].container_sup, SlowEngine("veo", "dos@dos")
-        cluster["dos"].container_monitor._engine = slow
+        sup, slow = cluster["uno"].container_sup, cluster.engines["dos"]
+        slow.hang()
         async with asyncio.timeout(10):
             added = await sup.add_service(ON_DOS)
             assert added.state is State.CREATING
@@ -306,36 +303,22 @@ async def test_what_is_still_under_way_is_told_and_not_waited_for(
             two = await sup.add_service(attrs.evolve(WEB, name="two", replicas=2))
         assert (two.node, two.state) == ("uno@uno", State.RUNNING)
         assert two.warning.startswith("still under way: two slot ")
-        slow.go_on.set()
+        slow.go_on()
         await cluster.ready(3)  # it went on
 
 
 async def test_what_is_not_heard_of_is_told_and_not_waited_for(tmp_path: Path) -> None:
     timing = attrs.evolve(FAST, patience_s=1.0)
     async with fake_cluster(tmp_path, timing=timing) as cluster:
-        uno, dos = cluster["uno"], cluster["dos"]
-        uid = cluster.uid_for("dos")
-        uno.container_sup._uid_of = lambda service: uid  # type: ignore[method-assign]
-        line = (cluster.addresses["dos"], MESH_PORT, PUB_PORT)
-        uno.peers._mesh.disconnect(*line)  # requests pass, publications are lost
-        added = await uno.container_sup.add_service(ON_DOS)
+        await cluster.add_coordinated_by("dos", ON_DOS)
+        await cluster.ready(1)
+        cluster.network.mute("127.0.0.2")
+        added = await cluster["uno"].container_sup.add_service(ON_DOS)
         assert added.state is State.PENDING
-        told = "web slot 0 begins on dos@dos"
+        told = "web slot 1 begins on dos@dos"
         assert (added.reason, added.warning) == (told, f"still under way: {told}")
-        uno.peers._mesh.connect(*line)
-        await eventually(lambda: dos.machine.answerable())
-
-
-class SlowEngine(FakeEngine):
-    """Creates nothing until told to go on."""
-
-    def __init__(self, cluster: str, node: str) -> None:
-        super().__init__(cluster, node)
-        self.go_on = asyncio.Event()
-
-    async def create(self, name: str, config: object) -> str:
-        await self.go_on.wait()
-        return await super().create(name, config)  # type: ignore[arg-type]
+        cluster.network.unmute("127.0.0.2")
+        await cluster.ready(2)
 
 
 async def test_a_queued_service_waits_and_starts_when_a_node_fits(
@@ -571,14 +554,14 @@ async def test_what_is_on_the_move_is_stopped_on_both_nodes(tmp_path: Path) -> N
         await uno.node_monitor.drain("uno")
         old = await uno.container_sup.add_service(WEB)
         await uno.node_monitor.undrain("uno")
-        slow = SlowEngine("veo", "uno@uno")
-        uno.container_monitor._engine = slow
+        slow = cluster.engines["uno"]
+        slow.hang()
         loop = asyncio.get_running_loop()
         draining = loop.create_task(dos.node_monitor.drain("dos"))
         await eventually(lambda: State.CREATING in states(dos))
         stopping = loop.create_task(dos.container_sup.stop(old))
         await eventually(lambda: states(dos) == [State.CREATING])  # its end waits
-        slow.go_on.set()
+        slow.go_on()
         async with asyncio.timeout(5):
             assert (await stopping).warning == ""
             await draining
@@ -800,23 +783,12 @@ async def test_a_peer_that_confirms_nothing_is_not_waited_for_long(
 ) -> None:
     timing = attrs.evolve(FAST, copy_s=0.3)
     async with fake_cluster(tmp_path, timing=timing) as cluster:
-        await stop_answering(cluster, "dos")
-        uno = cluster["uno"]
-        uid = cluster.uid_for("uno")
-        uno.container_sup._uid_of = lambda service: uid  # type: ignore[method-assign]
-        added = await uno.container_sup.add_service(ON_UNO)
+        await cluster.add_coordinated_by("uno", ON_UNO)
+        await cluster.ready(1)
+        cluster.network.hang("127.0.0.2")
+        added = await cluster["uno"].container_sup.add_service(ON_UNO)
         assert (added.copies, added.state) == (1, State.RUNNING)
         assert added.warning.startswith("on one disk only: ")
-
-
-async def stop_answering(cluster: FakeCluster, name: str) -> None:
-    """Have a node answer no request any more, and speak all the same."""
-
-    async def silence(frame: bytes) -> bytes | None:
-        await asyncio.Event().wait()
-        return None
-
-    cluster.meshes[name]._on_request = silence
 
 
 # Replicas
@@ -932,9 +904,9 @@ async def test_scaling_what_cannot_be(tmp_path: Path) -> None:
 
 async def test_removed_while_it_was_being_scaled(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
-        uno, engine = cluster["uno"], SlowEngine("veo", "uno@uno")
+        uno, engine = cluster["uno"], cluster.engines["uno"]
         await uno.container_sup.add_service(WEB)
-        uno.container_monitor._engine = engine
+        engine.hang()
         scaling = asyncio.get_running_loop().create_task(
             uno.container_sup.scale("web", 2)
         )
@@ -944,7 +916,7 @@ async def test_removed_while_it_was_being_scaled(tmp_path: Path) -> None:
         )
         with pytest.raises(ServiceError, match="removed while it was being scaled"):
             await scaling
-        engine.go_on.set()
+        engine.go_on()
         await removing
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import attrs
@@ -22,7 +21,6 @@ from tests.fake_cluster import (
     eventually,
     fake_cluster,
 )
-from veo_shell.core.events import EngineEvent
 from veo_shell.core.model import DnsRecord
 from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.errors import StartError, UsageError
@@ -182,29 +180,17 @@ async def test_a_type_that_is_none_is_told(tmp_path: Path) -> None:
             cluster["uno"].dns_registry.lookup("nginx", "SRVV")
 
 
-class UnlistedEngine(FakeEngine):
-    """Does not say what it holds until told to go on."""
-
-    def __init__(self, cluster: str, node: str) -> None:
-        super().__init__(cluster, node)
-        self.go_on = asyncio.Event()
-
-    async def watch(self) -> AsyncGenerator[EngineEvent, None]:
-        await self.go_on.wait()
-        async for event in super().watch():
-            yield event
-
-
 async def test_a_node_that_does_not_know_yet_what_it_runs_denies_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As at every start, before the engine was listed."""
     monkeypatch.setattr("veo_shell.node.LISTING_S", 0.1)
-    engine = UnlistedEngine("veo", "uno@uno")
+    engine = FakeEngine("veo", "uno@uno")
+    engine.hang()
     async with fake_cluster(tmp_path, "uno", engines={"uno": engine}) as cluster:
         refused = await ask(cluster, "uno", "web.veo.")
         assert refused.rcode() == dns.rcode.SERVFAIL
-        engine.go_on.set()
+        engine.go_on()
         await eventually(lambda: cluster["uno"].machine.knows_its_own)
         denied = await ask(cluster, "uno", "web.veo.")
         assert denied.rcode() == dns.rcode.NXDOMAIN

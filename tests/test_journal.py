@@ -446,12 +446,7 @@ async def test_a_peer_that_does_not_answer_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr("veo_shell.journal.PEER_S", 0.1)
     async with fake_cluster(tmp_path) as cluster:
-
-        async def silence(frame: bytes) -> bytes | None:
-            await asyncio.Event().wait()
-            return None
-
-        cluster.meshes["dos"]._on_request = silence
+        cluster.network.hang("127.0.0.2")
         history = await cluster["uno"].journal.history()
         assert {entry.node for entry in history} == {"uno@uno", "dos@dos"}
 

@@ -60,8 +60,9 @@ async def test_nodes_are_listed_as_this_one_sees_them(tmp_path: Path) -> None:
 async def test_what_the_mesh_refused_and_dropped_is_listed(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         mesh = cluster.meshes["uno"]
-        tallies = {"": (3, 1), "127.0.0.2": (0, 7), "127.0.0.66": (5, 0)}
-        mesh.tallies = lambda: tallies  # type: ignore[method-assign]
+        mesh.count(refused=3, dropped=1)
+        mesh.count("127.0.0.2", dropped=7)
+        mesh.count("127.0.0.66", refused=5)
         nodes = cluster["uno"].node_monitor.nodes()
         assert [(n.node, n.refused, n.dropped) for n in nodes] == [
             ("dos@dos", 0, 7),
@@ -547,7 +548,9 @@ async def test_a_member_that_is_not_heard_is_joined_again(tmp_path: Path) -> Non
         uno = cluster["uno"]
         cluster.network.cut("127.0.0.1", "127.0.0.2")
         await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
-        cluster.network.silence()  # or it is heard before it is asked
+        cluster.network.mute(
+            "127.0.0.1", "127.0.0.2"
+        )  # or it is heard before it is asked
         cluster.network.mend("127.0.0.1", "127.0.0.2")
         assert (await uno.node_monitor.join("127.0.0.2")).what.startswith("joined")
 

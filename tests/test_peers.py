@@ -39,6 +39,11 @@ ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
 JUNK = [b"", b"\xc1", b"hello", b"\x93\x01\xa4nope\x80", b"\x90" * 5000, b"\xff" * 99]
 
 
+async def silent(frame: bytes) -> bytes | None:
+    """Answer no request."""
+    return None
+
+
 async def test_junk_and_strangers_have_no_effect(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         await cluster.run(WEB)
@@ -46,12 +51,8 @@ async def test_junk_and_strangers_have_no_effect(tmp_path: Path) -> None:
         uno = cluster["uno"]
         digest, known = uno.machine.view.digest, statuses(cluster, "uno")
         stranger = cluster.network.join("127.0.0.66", MESH_PORT, PUB_PORT)
-
-        async def silent(frame: bytes) -> bytes | None:
-            return None
-
         await stranger.start(lambda frame: None, silent)
-        uno.peers._mesh.connect("127.0.0.66", MESH_PORT, PUB_PORT)
+        cluster.meshes["uno"].connect("127.0.0.66", MESH_PORT, PUB_PORT)
         record = next(iter(uno.machine.view.services()))
         own = uno.machine.own
         forged = wire.Delta(
@@ -308,14 +309,11 @@ async def test_nodes_of_the_protocol_before_are_told_no_entries(
         uno.machine.view.merge_document(old)
         assert uno.machine.protocol == 1
         heard: list[wire.Message] = []
-        hear = cluster.meshes["dos"]._on_publication
-
-        def listen(frame: bytes) -> None:
-            heard.append(wire.decode(frame))
-            hear(frame)
-
-        cluster.meshes["dos"]._on_publication = listen
+        ear = cluster.network.join("127.0.0.66", MESH_PORT, PUB_PORT)
+        await ear.start(lambda frame: heard.append(wire.decode(frame)), silent)
+        ear.connect("127.0.0.1", MESH_PORT, PUB_PORT)
         entry = JournalEntry(id="uno@uno/b/1", node="uno@uno", kind="x", text="seen")
         cluster["uno"].journal.note(Note(entry=entry))
         await eventually(lambda: any(isinstance(m, wire.Heartbeat) for m in heard))
         assert not any(isinstance(m, wire.Noted) for m in heard)
+        await ear.stop()

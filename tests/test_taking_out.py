@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
@@ -60,19 +57,6 @@ async def run_checked(cluster: FakeCluster) -> tuple[Container, str, str]:
     cluster.engines[source].set_health(container.id, Health.HEALTHY)
     (container,) = await cluster.ready(1)
     return container, source, "dos" if source == "uno" else "uno"
-
-
-class SlowEngine(FakeEngine):
-    """One that creates containers while its gate is open."""
-
-    def __init__(self, cluster: str, node: str) -> None:
-        super().__init__(cluster, node)
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def create(self, name: str, config: Mapping[str, Any]) -> str:
-        await self.gate.wait()
-        return await super().create(name, config)
 
 
 # What cannot start elsewhere
@@ -146,11 +130,8 @@ async def test_rebalance_tells_what_could_not_move(tmp_path: Path) -> None:
 
 async def test_rebalance_tells_what_it_began(tmp_path: Path) -> None:
     """It said that there was nothing to move, on no disk."""
-    slow = SlowEngine("veo", "dos@dos")
-    async with fake_cluster(
-        tmp_path, timing=IMPATIENT, engines={"dos": slow}
-    ) as cluster:
-        uno = cluster["uno"]
+    async with fake_cluster(tmp_path, timing=IMPATIENT) as cluster:
+        uno, slow = cluster["uno"], cluster.engines["dos"]
         await uno.node_monitor.drain("dos")
         for name in ("a", "b"):
             await uno.container_sup.add_service(
@@ -158,11 +139,11 @@ async def test_rebalance_tells_what_it_began(tmp_path: Path) -> None:
             )
         await cluster.ready(8)
         await uno.node_monitor.undrain("dos")
-        slow.gate.clear()
+        slow.hang()
         moved = await uno.node_monitor.rebalance()
         assert (moved.what, moved.copies) == ("2 begun, 0 moved", 2)
         assert moved.warning.count("begins on dos@dos (creating)") == 2
-        slow.gate.set()
+        slow.go_on()
 
 
 # What takes long
@@ -182,18 +163,15 @@ async def test_verbs_return_when_nothing_happens_any_more(tmp_path: Path) -> Non
 
 
 async def test_scale_tells_what_is_still_under_way(tmp_path: Path) -> None:
-    slow = SlowEngine("veo", "dos@dos")
-    async with fake_cluster(
-        tmp_path, timing=IMPATIENT, engines={"dos": slow}
-    ) as cluster:
-        uno = cluster["uno"]
+    async with fake_cluster(tmp_path, timing=IMPATIENT) as cluster:
+        uno, slow = cluster["uno"], cluster.engines["dos"]
         await cluster.run(ON_DOS)
-        slow.gate.clear()
+        slow.hang()
         scaled = await uno.container_sup.scale("web", 2)
         assert scaled.warning == (
             "still under way: web slot 1 begins on dos@dos (creating)"
         )
-        slow.gate.set()
+        slow.go_on()
         await cluster.ready(2)
 
 

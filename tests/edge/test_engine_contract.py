@@ -602,6 +602,17 @@ async def test_the_fake_fails_as_scripted_and_once() -> None:
     assert (await stage.engine.start(container_id)).running
 
 
+async def test_the_fake_that_hangs_creates_nothing_until_it_goes_on() -> None:
+    stage = FakeStage()
+    stage.engine.hang()
+    creating = asyncio.get_running_loop().create_task(create(stage, WEB))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(creating), 0.01)
+    assert stage.engine.containers == {}
+    stage.engine.go_on()
+    assert [await creating] == list(stage.engine.containers)
+
+
 async def test_the_fake_pulls_what_its_registry_has() -> None:
     engine = FakeEngine("test", "uno@uno", images=(), registry={"nginx:latest"})
     config = container_builder.build(attrs.evolve(WEB, image="nginx:latest"))

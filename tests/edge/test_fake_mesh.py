@@ -106,6 +106,34 @@ async def test_as_many_messages_are_lost_as_were_asked_for(
     await until(lambda: heard_by_uno == [b"2", b"3"])
 
 
+async def test_who_is_mute_is_not_heard_and_answers(
+    network: FakeNetwork, party: Party
+) -> None:
+    uno, heard_by_uno, dos, heard_by_dos = await pair(party)
+
+    network.mute(DOS)
+    dos.publish(b"lost")
+    uno.publish(b"heard")
+    assert await ask(uno, party, b"a") == b"echo a"
+    network.unmute(DOS)
+    dos.publish(b"news")
+
+    await until(lambda: (heard_by_uno, heard_by_dos) == ([b"news"], [b"heard"]))
+
+
+async def test_who_hangs_is_heard_and_does_not_answer(
+    network: FakeNetwork, party: Party
+) -> None:
+    uno, heard_by_uno, dos, _ = await pair(party)
+
+    network.hang(DOS)
+    dos.publish(b"news")
+    with pytest.raises(PeerUnreachable, match=r"did not answer in 0\.1 s"):
+        await uno.request(DOS, party.ports[0], b"a", 0.1)
+
+    await until(lambda: heard_by_uno == [b"news"])
+
+
 async def test_a_lost_reply_is_of_a_request_that_arrived(
     network: FakeNetwork, party: Party
 ) -> None:

@@ -1,8 +1,8 @@
 """A Docker Engine in memory: no threads, no clock, the same every time.
 
 It fits the Engine protocol and passes the contract tests of the real one. Its methods
-never suspend, but for `watch`. A test ends containers, changes their health, takes the
-engine away and lets it come back.
+never suspend, but for `watch`, and for `create` while it hangs. A test ends containers,
+changes their health, takes the engine away and lets it come back.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ class FakeEngine:
         self._failures: dict[str, list[Exception]] = {}
         self._taken: set[int] = set()
         self._away = ""
+        self._goes_on = asyncio.Event()
+        self._goes_on.set()
         self._inboxes: list[asyncio.Queue[EngineEvent | None]] = []
         self._numbers = itertools.count(1)
         self._random_ports = itertools.count(FIRST_RANDOM_PORT)
@@ -140,6 +142,7 @@ class FakeEngine:
 
     async def create(self, name: str, config: Mapping[str, Any]) -> str:
         """Create a container, pulling its image if missing; return its id."""
+        await self._goes_on.wait()
         self._act("create")
         if not NAME.fullmatch(name):
             raise EngineError(f"{name}: Invalid container name ({name})", status=400)
@@ -198,6 +201,7 @@ class FakeEngine:
 
     async def watch(self) -> AsyncGenerator[EngineEvent, None]:
         """Yield what happens to this node's containers, until `close`."""
+        await self._goes_on.wait()
         inbox: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
         self._inboxes.append(inbox)
         inbox.put_nowait(self._lost() if self._away else self._all())
@@ -255,6 +259,14 @@ class FakeEngine:
     def take_port(self, number: int) -> None:
         """Let another program of the host listen on a port."""
         self._taken.add(number)
+
+    def hang(self) -> None:
+        """Create nothing, and list nothing to a new `watch`, until `go_on`."""
+        self._goes_on.clear()
+
+    def go_on(self) -> None:
+        """Answer what waited."""
+        self._goes_on.set()
 
     def go_away(self, reason: str) -> None:
         """Stop answering; containers keep running."""

@@ -26,7 +26,8 @@ class FakeNetwork:
         self._open: set[tuple[str, int]] = set()
         self._cuts: set[tuple[str, str]] = set()
         self._to_lose = 0
-        self._is_silent = False
+        self._mute: set[str] = set()
+        self._hung: set[str] = set()
 
     def join(self, address: str, mesh_port: int, pub_port: int) -> FakeMesh:
         """Return a mesh for the node at this address; it is heard once started.
@@ -50,9 +51,21 @@ class FakeNetwork:
         """Lose the next messages, each publication per hearer, request or reply."""
         self._to_lose += count
 
-    def silence(self) -> None:
-        """Lose every publication from now on; requests are carried."""
-        self._is_silent = True
+    def mute(self, *addresses: str) -> None:
+        """Lose what these publish from now on; requests are carried."""
+        self._mute.update(addresses)
+
+    def unmute(self, *addresses: str) -> None:
+        """Undo `mute`."""
+        self._mute.difference_update(addresses)
+
+    def hang(self, address: str) -> None:
+        """Have no request to this one answered from now on; it speaks all the same."""
+        self._hung.add(address)
+
+    def is_hung(self, address: str) -> bool:
+        """Tell whether requests to this one are left unanswered."""
+        return address in self._hung
 
     def open_port(self, address: str, port: int) -> None:
         """Have something that is no mesh listen there, as a container does."""
@@ -78,7 +91,7 @@ class FakeNetwork:
 
     def hearers(self, address: str, pub_port: int) -> list[FakeMesh]:
         """Return the meshes that are connected to this one, first started first."""
-        if self._is_silent:
+        if address in self._mute:
             return []
         started = dict.fromkeys(self._meshes.values())
         return [mesh for mesh in started if mesh.hears(address, pub_port)]
@@ -110,18 +123,16 @@ class FakeNetwork:
 class FakeMesh:
     """One node's end of a `FakeNetwork`."""
 
-    refused = 0
-
     def __init__(
         self, network: FakeNetwork, address: str, mesh_port: int, pub_port: int
     ) -> None:
         self.address = address
         self.mesh_port = mesh_port
         self.pub_port = pub_port
-        self.dropped = 0
         self._network = network
         self._peers: set[tuple[str, int, int]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tallies: dict[str, tuple[int, int]] = {}
         self._asked: dict[asyncio.Future[bytes | None], tuple[str, int]] = {}
         self._is_up = False
 
@@ -183,8 +194,13 @@ class FakeMesh:
         return answer
 
     def tallies(self) -> Mapping[str, tuple[int, int]]:
-        """Return how many messages were dropped; whose is not told."""
-        return {"": (self.refused, self.dropped)}
+        """Return how many tries to connect were refused, and messages dropped."""
+        return dict(self._tallies)
+
+    def count(self, address: str = "", *, refused: int = 0, dropped: int = 0) -> None:
+        """Add to the tallies of an address; without one it is not known whose."""
+        tries, messages = self._tallies.get(address, (0, 0))
+        self._tallies[address] = tries + refused, messages + dropped
 
     async def knock(self, address: str, port: int, timeout_s: float) -> Knock:
         """Connect to a TCP port and hang up; tell what came of it, at once."""
@@ -210,7 +226,7 @@ class FakeMesh:
         try:
             self._on_publication(frame)
         except PeerError:
-            self.dropped += 1
+            self.count(dropped=1)
         except Exception:
             logger.exception("a message could not be handled")
 
@@ -218,6 +234,8 @@ class FakeMesh:
         """Take in a request; what comes of it goes on if the asker gives up."""
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[bytes | None] = loop.create_future()
+        if self._network.is_hung(self.address):
+            return reply
         task = loop.create_task(self._answer(frame, reply))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -228,7 +246,7 @@ class FakeMesh:
         try:
             _settle(reply, await self._on_request(frame))
         except PeerError:
-            self.dropped += 1
+            self.count(dropped=1)
         except Exception:
             logger.exception("a request could not be answered")
 
