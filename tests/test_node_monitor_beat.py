@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import selectors
 from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any
@@ -17,25 +18,31 @@ from veo_shell.node_monitor import TICK_S, NodeMonitor
 HEARTBEAT_S = 0.5
 
 
+class Waiting(selectors.DefaultSelector):
+    """Time that is passed by waiting for what is due next, and by nothing else."""
+
+    now = 1000.0
+
+    def select(
+        self, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        self.now += timeout or 0.0
+        return super().select(0.0)
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose time jumps to what is due next, as nothing else happens."""
+    """A loop that waits without taking any time."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.now = 1000.0
+        self._waiting = Waiting()
+        super().__init__(self._waiting)
 
     def time(self) -> float:
-        return self.now
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            due_s = self._scheduled[0].when()  # type: ignore[attr-defined]
-            self.now = max(self.now, due_s)
-        super()._run_once()  # type: ignore[misc]
+        return self._waiting.now
 
     def stand_still(self, for_s: float) -> None:
         """Be busy: time passes, and nothing that was due meanwhile is done."""
-        self.now += for_s
+        self._waiting.now += for_s
 
 
 class Beating:
