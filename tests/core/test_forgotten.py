@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from tests.core.test_machine import WEB, add, remove
+from tests.core.cores import WEB, add, remove
 from tests.sim.cluster import SimDisk, SimNode, World
 from veo_shell.core import events as ev
 from veo_shell.core.model import OnPartition, Restart
