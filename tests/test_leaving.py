@@ -47,7 +47,7 @@ async def test_two_nodes_told_to_leave_at_once_do_not_both(tmp_path: Path) -> No
         await cluster.ready(1)
         told = await at_once(uno.node_monitor.leave(), dos.node_monitor.leave())
         assert await knows_the_service(cluster, "uno", "dos")
-        refused = [text for text in told if "may be leaving as well as" in text]
+        refused = [text for text in told if "nothing could take over web" in text]
         assert refused
         if len(refused) == 2:  # neither was sure of the other: one at a time, then
             await dos.node_monitor.leave()
@@ -63,7 +63,10 @@ async def test_two_nodes_removed_at_once_are_not_both(tmp_path: Path) -> None:
             uno.node_monitor.remove_node("dos", force=True),
             dos.node_monitor.remove_node("uno", force=True),
         )
-        assert any("may be leaving as well as" in text for text in told), told
+        assert any("nothing could take over web" in text for text in told), told
+        for name in staying(cluster, "uno", "dos"):
+            assert any(f"{name}@{name} is drained: undrain it" in t for t in told)
+            await cluster[name].node_monitor.undrain(name)
         assert await knows_the_service(cluster, "uno", "dos")
 
 
@@ -92,3 +95,17 @@ async def test_a_node_of_the_version_before_takes_over(tmp_path: Path) -> None:
         await cluster.joined()
         await cluster["uno"].node_monitor.leave()
         await cluster["uno"].failed
+
+
+async def test_where_all_are_drained_the_drain_says_who_still_has_the_work(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.container_sup.add_service(WEB)
+        await cluster.ready(1)
+        await at_once(uno.node_monitor.drain("uno"), dos.node_monitor.drain("dos"))
+        (container,) = await cluster.ready(1)
+        drained = await dos.node_monitor.drain(container.node)
+        one = f"no other node takes work: 1 instance stays on {container.node}"
+        assert drained.warning == one

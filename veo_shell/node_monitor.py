@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import itertools
 import random
@@ -214,8 +213,7 @@ class NodeMonitor:
                     f"{name} is drained but for this: end it, or "
                     f"remove_node({name!r}, force=True): {left}"
                 )
-            with contextlib.suppress(PeerUnreachable):  # then it promises nothing
-                await self._node.peers.call(name, "coordinator.prepare_to_leave")
+            await self._prepare(name)
         with self._node.answering():  # before this node ends, if it is the one
             copies = await self._node.deciders.of_node(name, "remove_node")
         return written(f"{name} is removed", copies)
@@ -339,6 +337,15 @@ class NodeMonitor:
         copies = await self._node.deciders.of_node(node, "drain", True)
         await self._node.quiet(lambda: self._draining(node).pending)
         return copies, self._draining(node)
+
+    async def _prepare(self, node: str) -> None:
+        """Have a node that is drained leave only if somebody stays."""
+        try:
+            await self._node.peers.call(node, "coordinator.prepare_to_leave")
+        except PeerUnreachable:  # it promises nothing
+            return
+        except ServiceError as exc:
+            raise ServiceError(f"{exc}. {node} is drained: undrain it") from exc
 
     def _draining(self, node: str) -> Draining:
         machine = self._node.machine

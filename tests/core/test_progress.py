@@ -109,6 +109,18 @@ def test_what_failed_under_another_decision_is_tried_again() -> None:
     assert of_dos(desk).pending == ("web slot 0 waits for its turn",)
 
 
+def test_where_no_other_node_takes_work_one_line_tells_it() -> None:
+    desk = Desk(web(replicas=2), at(DOS), at(DOS, 1), runs(DOS), runs(DOS, 1), TO_GO)
+    desk.write(decision(UNO, drained=True))
+    assert len(of_dos(desk).pending) == 2
+    desk.lose(TRES)
+    two = "no other node takes work: 2 instances stay on dos@dos"
+    assert of_dos(desk) == Draining(stays=(two,))
+    desk.write(at(UNO, 1))
+    one = "no other node takes work: 1 instance stays on dos@dos"
+    assert of_dos(desk).stays == (one,)
+
+
 def test_a_node_that_is_away_is_not_waited_for_and_one_in_doubt_is() -> None:
     desk = Desk(web(), at(DOS), runs(DOS), TO_GO)
     desk.lose(DOS, Status.PAUSED)

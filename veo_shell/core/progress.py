@@ -55,6 +55,11 @@ def draining(reconciler: Reconciler, node: str) -> Draining:
         else:
             pending.append(f"{_label(slot, service)} waits for its turn")
     pending += _leaving(situation, node)
+    if stays and _is_only_worker(situation, node):
+        number = (
+            "1 instance stays" if len(stays) == 1 else f"{len(stays)} instances stay"
+        )
+        stays = [f"no other node takes work: {number} on {node}"]
     return Draining(pending=tuple(pending), stays=tuple(stays))
 
 
@@ -140,6 +145,12 @@ def _why_it_stays(reconciler: Reconciler, slot: SlotRecord, service: Service) ->
     failed = "; ".join(f"{n} could not take it over: {stuck[n]}" for n in fits)
     others = [c for c in ranked if not c.fits and c.node != slot.node]
     return failed or f"it fits nowhere else: {refusals(others)}"
+
+
+def _is_only_worker(situation: Situation, node: str) -> bool:
+    """Tell whether all other nodes are gone, or drained."""
+    others = {n for n in situation.verdicts.coordinators() if n != node}
+    return all(situation.view.is_drained(other) for other in others)
 
 
 def _leaving(situation: Situation, node: str) -> list[str]:
