@@ -7,7 +7,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
+import attrs
+
+from tests.fake_cluster import FAST, WEB, FakeCluster, eventually, fake_cluster
+from veo_shell.core.model import OnPartition
+from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.errors import VeoError
 
 
@@ -83,6 +87,60 @@ async def test_of_three_told_to_leave_at_once_one_takes_over(tmp_path: Path) -> 
         assert told == ["uno@uno leaves", "tres@tres is removed"]
         await eventually(lambda: uno.failed.done() and tres.failed.done())
         assert await knows_the_service(cluster, *names) == ["dos"]
+
+
+class SlowToStop(FakeEngine):
+    """One that stops containers while its gate is open."""
+
+    def __init__(self, cluster: str, node: str) -> None:
+        super().__init__(cluster, node)
+        self.gate = asyncio.Event()
+
+    async def discard(self, container_id: str, timeout_s: float) -> None:
+        await self.gate.wait()
+        await super().discard(container_id, timeout_s)
+
+
+async def test_a_majority_service_is_not_started_beside_what_a_removed_node_stops(
+    tmp_path: Path,
+) -> None:
+    """It was: what was known of the node went before what ran there."""
+    names, slow = ("uno", "dos", "tres"), SlowToStop("veo", "tres@tres")
+    most = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
+    timing = attrs.evolve(FAST, patience_s=0.5)
+    async with fake_cluster(
+        tmp_path, *names, timing=timing, engines={"tres": slow}
+    ) as cluster:
+        uno, dos, tres = (cluster[name] for name in names)
+        await at_once(uno.node_monitor.drain("uno"), uno.node_monitor.drain("dos"))
+        await uno.container_sup.add_service(most)
+        assert (await cluster.ready(1))[0].node == "tres@tres"
+        await at_once(uno.node_monitor.undrain("uno"), dos.node_monitor.undrain("dos"))
+        most_at_once = 0
+
+        def look() -> None:
+            nonlocal most_at_once
+            held = [c for name in names for c in cluster.engines[name].containers]
+            most_at_once = max(most_at_once, len(held))
+
+        async def stop_late() -> None:
+            await eventually(lambda: tres.machine.is_leaving)
+            peer = uno.machine.members.peer("dos@dos")
+            assert peer is not None
+            heard = peer.count
+            await eventually(lambda: peer.count > heard + 10)
+            slow.gate.set()
+
+        with cluster.whenever(look):
+            removed, _ = await asyncio.gather(
+                dos.node_monitor.remove_node("tres", force=True), stop_late()
+            )
+            assert removed.what == "tres@tres is removed"
+            await cluster.ready(1, "uno", "dos")
+        assert most_at_once == 1
+        await tres.failed
+        told = [e.text for e in await uno.journal.why("tres")]
+        assert "tres@tres removed from the cluster by an operator" in told
 
 
 async def test_a_node_of_the_version_before_takes_over(tmp_path: Path) -> None:

@@ -84,9 +84,9 @@ class Coordinator:
         return self._node.departure.stays
 
     @write
-    async def prepare_to_leave(self) -> None:
-        """Have this node be one that leaves, if somebody stays."""
-        await self._node.departure.prepare()
+    async def leave(self) -> None:
+        """Have this node leave, if somebody stays: an operator removes it."""
+        await self._node.departure.leave(removed=True)
 
     async def _decide(self, event: Operation) -> Decided:
         """Have it decided once this node has seen the others' view, not before."""

@@ -22,7 +22,7 @@ from veo_shell.container_storage import ContainerStorage
 from veo_shell.container_sup import ContainerSup
 from veo_shell.coordinator import Coordinator
 from veo_shell.core import commands as cmd
-from veo_shell.core.events import Event, Leaving
+from veo_shell.core.events import Event
 from veo_shell.core.machine import Machine
 from veo_shell.core.membership import Timing
 from veo_shell.core.model import NodeDocument, NodeRecord, Record
@@ -96,7 +96,6 @@ class Node:
         self.boot_id = uuid.uuid4().hex
         self._host = host
         self.machine = self._new_machine("", alone=False)
-        self.is_leaving = False
         self._is_ending = False
         self._answering = 0
         self._has_left = False
@@ -206,7 +205,7 @@ class Node:
     async def stop(self) -> None:
         """Pause: say so to the peers and end; the containers keep running."""
         # Once more by one that leaves: what it published last has gone out by then.
-        await self.peers.say_farewell(left=self.is_leaving)
+        await self.peers.say_farewell(left=self.machine.is_leaving)
         self._perform(self.machine.pause(self.clock.now()))
         self._is_ending = True
         await self.peers.close()
@@ -219,12 +218,6 @@ class Node:
         await self.journal.close()
         await self.container_storage.close()
         logger.info("%s: stopped", self.config.name)
-
-    async def leave(self) -> None:
-        """Leave the cluster: stop the containers, say so, end."""
-        self.is_leaving = True
-        self.feed(Leaving())  # first: whom the peers take for gone decides no more
-        await self.peers.say_farewell(left=True)
 
     def feed(self, event: Event) -> bool:
         """Tell the core of an event and perform what it orders; nothing at the end.
@@ -376,7 +369,6 @@ class Node:
                 future.set_result(command)
 
     def _end(self, command: cmd.End) -> None:
-        self.is_leaving = self.is_leaving or command.clean
         if command.clean and not self.failed.done():
             logger.info("%s", command.reason)
             self._has_left = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import random
@@ -213,9 +214,8 @@ class NodeMonitor:
                     f"{name} is drained but for this: end it, or "
                     f"remove_node({name!r}, force=True): {left}"
                 )
-            await self._prepare(name)
         with self._node.answering():  # before this node ends, if it is the one
-            copies = await self._node.deciders.of_node(name, "remove_node")
+            copies = await self._remove(name)
         return written(f"{name} is removed", copies)
 
     @write
@@ -266,9 +266,7 @@ class NodeMonitor:
 
         >>> node_monitor.leave()
         """
-        with self._node.answering():
-            await self._node.departure.prepare()
-            await self._node.leave()
+        await self._node.departure.leave()
         return written(f"{self._node.machine.me} leaves", 0)
 
     @write
@@ -338,11 +336,33 @@ class NodeMonitor:
         await self._node.quiet(lambda: self._draining(node).pending)
         return copies, self._draining(node)
 
-    async def _prepare(self, node: str) -> None:
-        """Have a node that is drained leave only if somebody stays."""
+    async def _remove(self, node: str) -> int:
+        """Remove a node, return on how many disks that is.
+
+        One that lives leaves first: what still runs there is known until it stopped,
+        and a majority service is not started beside it.
+        """
+        machine = self._node.machine
+        if machine.members.status(node) not in GONE | AWAY:
+            await self._have_leave(node)
+        if node == machine.me and machine.is_leaving:
+            return 0
+        return await self._node.deciders.of_node(node, "remove_node")
+
+    async def _have_leave(self, node: str) -> None:
+        """Have a node leave; wait until it has, for no longer than that may take."""
+        machine = self._node.machine
+
+        def is_gone() -> bool | None:
+            is_dead = machine.members.status(node) is Status.DEAD
+            return is_dead or machine.view.head(node) is None or None
+
         try:
-            await self._node.peers.call(node, "coordinator.prepare_to_leave")
-        except PeerUnreachable:  # it promises nothing
+            with contextlib.suppress(PeerUnreachable):  # its answer may be lost
+                await self._node.peers.call(node, "coordinator.leave")
+            async with asyncio.timeout(self._node.config.timing.leaving_s):
+                await self._node.until(is_gone)
+        except (UsageError, TimeoutError):  # an earlier version, or its engine hangs
             return
         except ServiceError as exc:
             raise ServiceError(f"{exc}. {node} is drained: undrain it") from exc

@@ -155,6 +155,18 @@ def test_a_leaving_node_ends_when_its_containers_are_gone() -> None:
     assert ends(node.tick(1)) == []  # once
 
 
+@pytest.mark.parametrize(
+    ("removed", "text"),
+    [
+        (False, "uno@uno leaves the cluster"),
+        (True, "uno@uno removed from the cluster by an operator"),
+    ],
+)
+def test_why_it_leaves_is_told(removed: bool, text: str) -> None:
+    commands = Dialogue().play(ev.Leaving(removed=removed))
+    assert [c.entry.text for c in commands if isinstance(c, Note)] == [text]
+
+
 def test_a_leaving_node_lets_itself_go() -> None:
     """So that those know it who do not hear it say so, and itself when it is back."""
     node = Dialogue(DOS)

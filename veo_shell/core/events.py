@@ -219,7 +219,9 @@ class Tried:
 
 @attrs.frozen(kw_only=True)
 class Leaving:
-    """An operator tells this node to leave the cluster."""
+    """An operator tells this node to leave the cluster, or another to remove it."""
+
+    removed: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -326,7 +326,8 @@ class Machine:
             self._out.order(End(reason=event.reason))
 
     def _on_leaving(self, event: ev.Leaving, now: float) -> None:
-        text = f"{self.me} leaves the cluster"
+        how = "removed from the cluster by an operator"
+        text = f"{self.me} {how if event.removed else 'leaves the cluster'}"
         self._leaves = self._out.note("leaves", text, about=self.me)
         self._care.is_leaving = True
 
