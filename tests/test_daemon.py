@@ -36,7 +36,7 @@ from veo_shell import cli, daemon, options
 from veo_shell.errors import VeoError
 from veo_shell.node import NodeConfig
 
-QUICK_S = 5.0  # `stop` in the worst case: a second for each of a few things
+QUICK_S = 9.0  # `docker stop` waits for 10 s before it kills
 
 
 @pytest.fixture

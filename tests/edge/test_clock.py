@@ -9,7 +9,7 @@ from veo_shell.edge.clock import SystemClock
 
 def test_it_grows_with_real_time() -> None:
     clock = SystemClock()
-    before, began = clock.now(), time.monotonic()
+    began, before = time.monotonic(), clock.now()
     seen = [clock.now() for _ in range(1000)]
     assert seen == sorted(seen)
     assert seen[0] >= before

@@ -9,7 +9,6 @@ import hashlib
 import http.server
 import json
 import threading
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -147,14 +146,12 @@ async def test_close_ends_threads_and_calls_at_once(ours: Ours) -> None:
     async with contextlib.aclosing(ours.engine.watch()) as watch:
         assert isinstance(await anext(watch), EngineListed)
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(failure_of(ours.engine.discard(held.id, 5.0)))
+            task = group.create_task(failure_of(ours.engine.discard(held.id, 600.0)))
             await until(lambda: ours.relay.asked("/stop"))
-            begun = time.monotonic()
             await ours.engine.close()
-            took_s = time.monotonic() - begun
             error = await task
     assert isinstance(error, EngineUnreachable)
-    assert took_s < 3.0
+    assert ours.client.containers.get(held.id).status == "running"  # not waited for
     # The thread that the engine keeps waiting ends with the engine's answer.
     ours.client.containers.get(held.id).kill()
     await until(lambda: not threads("docker"))
