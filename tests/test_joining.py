@@ -193,9 +193,9 @@ async def main():
         tries = await asyncio.gather(*map(join, hosts), return_exceptions=True)
     print(*tries, sep="\\n")
 
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-    silent.bind(("127.0.0.1", 53))
-    daemon._run_loop(main())
+silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+silent.bind(("127.0.0.1", 53))  # to the end: where nobody listens, looking up ends
+daemon._run_loop(main())
 """
 
 

@@ -399,9 +399,9 @@ async def test_drops_of_bytes_do_not_keep_a_connection(serve: Serve) -> None:
 
 
 async def test_a_connection_in_use_outlives_the_timeout(serve: Serve) -> None:
-    reader, writer = await connect(await serve(idle_timeout_s=0.3))
+    reader, writer = await connect(await serve(idle_timeout_s=1.0))
     loop = asyncio.get_running_loop()
-    until = loop.time() + 1.0
+    until = loop.time() + 1.5
     while loop.time() < until:
         await probe(writer, reader)
     await close(writer)

@@ -602,15 +602,20 @@ async def test_the_fake_fails_as_scripted_and_once() -> None:
     assert (await stage.engine.start(container_id)).running
 
 
-async def test_the_fake_that_hangs_creates_nothing_until_it_goes_on() -> None:
+async def test_the_fake_that_hangs_does_nothing_until_it_goes_on() -> None:
     stage = FakeStage()
-    stage.engine.hang()
-    creating = asyncio.get_running_loop().create_task(create(stage, WEB))
+    engine, held = stage.engine, await create(stage, WEB)
+    engine.hang()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(creating), 0.01)
-    assert stage.engine.containers == {}
-    stage.engine.go_on()
-    assert [await creating] == list(stage.engine.containers)
+        await asyncio.wait_for(create(stage, attrs.evolve(WEB, name="other")), 0.01)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(engine.discard(held, 1.0), 0.01)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(engine.watch()), 0.01)
+    assert list(engine.containers) == [held]
+    engine.go_on()
+    await engine.discard(held, 1.0)
+    assert engine.containers == {}
 
 
 async def test_the_fake_pulls_what_its_registry_has() -> None:

@@ -1,8 +1,8 @@
 """A Docker Engine in memory: no threads, no clock, the same every time.
 
 It fits the Engine protocol and passes the contract tests of the real one. Its methods
-never suspend, but for `watch`, and for `create` while it hangs. A test ends containers,
-changes their health, takes the engine away and lets it come back.
+never suspend, but for `watch`, and while it hangs. A test ends containers, changes
+their health, takes the engine away and lets it come back.
 """
 
 from __future__ import annotations
@@ -165,6 +165,7 @@ class FakeEngine:
 
     async def discard(self, container_id: str, timeout_s: float) -> None:
         """Stop and remove the container; gone already is fine."""
+        await self._goes_on.wait()
         self._act("discard")
         if container_id not in self.containers:
             return
@@ -261,7 +262,7 @@ class FakeEngine:
         self._taken.add(number)
 
     def hang(self) -> None:
-        """Create nothing, and list nothing to a new `watch`, until `go_on`."""
+        """Let `create`, `discard` and a new `watch` wait until `go_on`."""
         self._goes_on.clear()
 
     def go_on(self) -> None:
