@@ -399,6 +399,29 @@ def test_another_drain_tries_again_all_that_failed() -> None:
     assert (over.node, over.stuck, over.drained_from) == (second.node, (), "")
 
 
+def test_what_else_is_decided_about_a_drained_node_has_nothing_tried_again() -> None:
+    desk = stuck_desk(UNO, TRES)
+    role = decision(
+        DOS, drained=True, drained_by="x/y/9", cause="x/y/10", role="edge", revision=9
+    )
+    desk.write(role)
+    assert desk.decide(5) == []
+
+
+def test_what_a_drain_has_done_follows_from_it_whatever_else_was_decided() -> None:
+    """What could not move, too: it was told to follow from a verdict."""
+    desk = Desk(web(), at(DOS), runs(DOS))
+    desk.write(decision(DOS, drained=True, drained_by="x/y/9", cause="x/y/10"))
+    (moved,) = desk.decide(1)
+    peer = desk.members.peer(DOS)
+    assert peer is not None
+    peer.entry = "x/y/1"
+    fails(desk, moved, runs(DOS), state=State.FAILED)
+    desk.decide(2)
+    causes = {note.kind: note.cause for note in reversed(desk.notes)}
+    assert causes == {"moved": "x/y/9", "placed": moved.cause}
+
+
 def test_a_node_that_was_not_tried_yet_is() -> None:
     (moved,) = stuck_desk(UNO).decide(1)
     assert moved.node == TRES

@@ -471,6 +471,21 @@ def test_what_is_decided_about_a_node_is_in_one_record() -> None:
     assert {entry.about for entry in desk.notes} == {DOS}
 
 
+def test_a_drain_is_known_by_its_own_decision_until_it_ends() -> None:
+    """A role given to the node afterwards had all tried again that could not move."""
+    desk = Desk()
+    desk.ask(drain("a", DOS, True))
+    drained_by = desk.notes[-1].id
+    desk.ask(role("b", DOS, "edge"))
+    record = desk.view.node_record(DOS)
+    assert record is not None
+    assert (record.drained_by, record.cause) == (drained_by, desk.notes[-1].id)
+    desk.ask(drain("c", DOS, False))
+    record = desk.view.node_record(DOS)
+    assert record is not None
+    assert record.drained_by == ""
+
+
 def test_a_removed_node_is_gone_with_its_vote_and_may_come_back_undrained() -> None:
     desk = Desk(NodeRecord(node=DOS, revision=7, writer="x", votes=True))
     desk.ask(drain("a", DOS, True))

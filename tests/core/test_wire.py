@@ -162,6 +162,7 @@ node_records = st.builds(
     node=words,
     role=st.none() | words,
     drained=st.booleans(),
+    drained_by=words,
     removed=words,
     removed_before=tuples(words),
     votes=st.booleans(),

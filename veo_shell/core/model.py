@@ -468,6 +468,7 @@ class SlotRecord:
 class NodeRecord:
     """Table record: what is decided about a node. None = not decided.
 
+    `drained_by` is the journal's id of the decision by which it is drained.
     `removed` is the disk id of the state that must not come back, because the node left
     with it or an operator removed it; a node of that name joins with a fresh one.
     `removed_before` are those of earlier such states: hosts may be told by turns.
@@ -480,6 +481,7 @@ class NodeRecord:
     writer: str
     role: str | None = None
     drained: bool = False
+    drained_by: str = ""
     removed: str = ""
     removed_before: tuple[str, ...] = ()
     votes: bool = False
@@ -508,6 +510,7 @@ class NodeRecord:
             ],
             "votes": False,
             "drained": False,
+            "drained_by": "",
         }
 
 

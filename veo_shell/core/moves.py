@@ -266,7 +266,7 @@ class Moves:
         if named is not None:
             slot = attrs.evolve(slot, ends=(*slot.ends, named.name))
         how = f"cannot move ({why}) and is taken back"
-        self._slots.settle_on(slot, service, others, how)
+        self._slots.settle_on(slot, service, others, how, slot.cause)
 
     def _go_on(self, slot: SlotRecord, service: Service, reason: str) -> None:
         """Try the next node, or the one that it left: its old instance is gone."""

@@ -260,6 +260,8 @@ class Operations:
         if self._view.head(node) is None:
             raise UnknownNode(f"no node is called {node}")
         cause = self._out.note(kind, text, about=node)
+        if isinstance(event, ev.DrainAsked):
+            changes["drained_by"] = cause if event.drained else ""
         return self._write(self._changed(old, event.operation, **changes, cause=cause))
 
     def _node_record(self, node: str) -> NodeRecord:

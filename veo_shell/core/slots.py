@@ -54,13 +54,19 @@ class Slots:
         return rested_s
 
     def settle_on(
-        self, slot: SlotRecord, service: Service, found: list[Container], how: str
+        self,
+        slot: SlotRecord,
+        service: Service,
+        found: list[Container],
+        how: str,
+        cause: str = "",
     ) -> None:
         """Choose among the containers that run in one slot; the others are to end.
 
         The healthy first, then the lowest generation, then the node's name; where a
         majority decides, what it decided. A new decision: nobody stops a container
-        because of one that is older than the reunion.
+        because of one that is older than the reunion. It follows from the verdict on
+        the node of the one that stays, unless there is another `cause`.
         """
 
         def order(container: Container) -> tuple[bool, bool, int, str]:
@@ -84,7 +90,7 @@ class Slots:
             service,
             slot.uid,
             slot.slot,
-            self._situation.verdicts.entry(stays.node) or slot.cause,
+            cause or self._situation.verdicts.entry(stays.node) or slot.cause,
         )
         self._name(slot, stays, ends, entry)
 
