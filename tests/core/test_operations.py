@@ -28,8 +28,10 @@ from veo_shell.core.model import (
     JournalEntry,
     NodeRecord,
     Record,
+    Restart,
     Service,
     SlotRecord,
+    State,
 )
 from veo_shell.core.operations import OPERATIONS_KEPT, Operations
 from veo_shell.core.outbox import Outbox
@@ -421,6 +423,22 @@ def test_a_slot_is_not_moved_where_it_does_not_fit() -> None:
     desk = Desk(service(spec=EDGE), slot(UNO))
     assert desk.ask(move("m", DOS)) == 0
     assert desk.copied == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "state"),
+    [
+        pytest.param(attrs.evolve(WEB, restart=Restart.NEVER), State.RUNNING, id="job"),
+        pytest.param(WEB, State.EXITED, id="it has ended"),
+    ],
+)
+def test_what_would_run_twice_is_not_moved(spec: Service, state: State) -> None:
+    """It may have ended since who asks looked."""
+    desk = Desk(service(spec=spec), slot(UNO))
+    held = container(UNO, state=state)
+    desk.view.merge_document(document(UNO, version=2, containers=(held,)))
+    assert desk.ask(move("m", DOS)) == 0
+    assert desk.view.slot("u1", 0) == slot(UNO)
 
 
 @pytest.mark.parametrize(
