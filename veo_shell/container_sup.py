@@ -85,6 +85,7 @@ class ContainerSup:
         Raises:
             NoSuitableNode: with a reason per node; nothing is left behind.
             StartFailed: an engine could not create or start it; nothing is left.
+            ServiceError: it could not be, but was moved meanwhile, and stands.
 
         >>> container_sup.add_service(t)
         """
@@ -112,10 +113,14 @@ class ContainerSup:
             return _added(
                 min(good, key=_far_from_running), copies, _left_to_do(outcomes)
             )
-        for outcome in failed:
-            await self._withdraw(outcome.container)
         node = failed[0].container.node
-        raise StartFailed(f"{service.name} on {node}: {failed[0].failed}")
+        told = f"{service.name} on {node}: {failed[0].failed}"
+        for outcome in failed:
+            try:
+                await self._withdraw(outcome.container)
+            except ServiceError as exc:
+                raise ServiceError(f"{told}. But {exc}") from exc
+        raise StartFailed(told)
 
     @write
     async def remove_service(self, name: str | Service) -> Written:
