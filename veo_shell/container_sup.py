@@ -114,13 +114,13 @@ class ContainerSup:
                 min(good, key=_far_from_running), copies, _left_to_do(outcomes)
             )
         node = failed[0].container.node
-        told = f"{service.name} on {node}: {failed[0].failed}"
+        what = f"{service.name} on {node}: {failed[0].failed}"
         for outcome in failed:
             try:
                 await self._withdraw(outcome.container)
             except ServiceError as exc:
-                raise ServiceError(f"{told}. But {exc}") from exc
-        raise StartFailed(told)
+                raise ServiceError(f"{what}. But {exc}") from exc
+        raise StartFailed(what)
 
     @write
     async def remove_service(self, name: str | Service) -> Written:
