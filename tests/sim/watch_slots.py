@@ -123,26 +123,25 @@ class SlotWatch:
         return process.is_leaving or view.is_removed(process.machine.own)
 
     def wrote(self, process: Process, record: Record, event: ev.Event) -> None:
-        """Only who coordinates decides, and nobody before it saw another's view."""
+        """Only who coordinates decides, and nobody before it saw another's view.
+
+        A node that leaves may always say so.
+        """
+        is_asked = isinstance(event, (*OPERATIONS, ev.Leaving))
         if isinstance(record, SlotRecord):
-            old = self._written.get(record.key)
-            if old is None or rank(old) < rank(record):
-                self._written[record.key] = record
-        else:
-            old = None
-        if isinstance(event, (*OPERATIONS, ev.Leaving)):
+            self._check_slot(process, record, is_asked)
+        if is_asked:
             return
-        if isinstance(record, SlotRecord) and old is not None:
-            self._check_job(process, old, record)
+        left = "" if not isinstance(record, NodeRecord) or record.votes else record.node
+        if left == process.name and process.is_leaving:
+            return
         if not process.may_decide:
             raise Violation(
                 f"{process.name} wrote {record.key} before it saw another's view"
             )
-        if isinstance(record, NodeRecord) and not record.votes:
-            is_own = process.is_leaving and record.node == process.name
-            status = process.machine.members.status(record.node)
-            if not is_own and status is not Status.LEFT:
-                raise Violation(f"{process.name} ends the vote of {record.node}")
+        if left:
+            if process.machine.members.status(left) is not Status.LEFT:
+                raise Violation(f"{process.name} ends the vote of {left}")
             return  # who coordinates may not have heard that it left
         about = record.key if isinstance(record, NodeRecord) else record.uid
         # Whose disk fails decides no more, with what it says of that; whoever runs what
@@ -154,6 +153,13 @@ class SlotWatch:
             raise Violation(
                 f"{process.name} wrote {record.key}, which another node coordinates"
             )
+
+    def _check_slot(self, process: Process, record: SlotRecord, is_asked: bool) -> None:
+        old = self._written.get(record.key)
+        if old is None or rank(old) < rank(record):
+            self._written[record.key] = record
+        if old is not None and not is_asked:
+            self._check_job(process, old, record)
 
     @staticmethod
     def _check_job(process: Process, old: SlotRecord, new: SlotRecord) -> None:
