@@ -47,7 +47,7 @@ EDGE = attrs.evolve(WEB, roles=("edge",))
 U1 = next(
     uid
     for uid in (f"u{n}" for n in itertools.count())
-    if sorted(NODES, key=lambda node: -rendezvous(uid, node)) == [UNO, DOS, TRES]
+    if sorted(NODES, key=rendezvous(uid), reverse=True) == [UNO, DOS, TRES]
 )
 
 

@@ -64,7 +64,11 @@ def test_the_sums_are_what_all_slots_add_up_to(
         held = [s for s in slots.values() if s.wanted and s.node == node]
         reserving = [standing[s.uid] for s in held if s.uid in standing]
         account = ledger.account(node)
-        assert list(ledger.assigned(node)) == sorted(held, key=lambda s: s.key)
+        held.sort(key=lambda s: (s.uid, s.slot))
+        assert list(ledger.assigned(node)) == held
+        for uid in UIDS:
+            of_it = [s for s in held if s.uid == uid]
+            assert list(ledger.assigned(node, {uid, "unknown"})) == of_it
         assert account.nano_cpus == sum(round(s.cpus * NANO) for s in reserving)
         assert account.memory_bytes == sum(s.memory_bytes for s in reserving)
         assert account.disk_bytes == sum(s.disk_bytes for s in reserving)

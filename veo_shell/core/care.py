@@ -223,9 +223,9 @@ class Care:
             if everything or life.identity.uid in uids:
                 self._judge(name, life, banned, now)
         if may_start and not self.is_leaving:
-            for slot in list(self._view.assigned(self._node)):
-                if everything or slot.uid in uids:
-                    self._begin(slot, now)
+            of = None if everything else uids
+            for slot in list(self._view.assigned(self._node, of)):
+                self._begin(slot, now)
 
     def end_stranger(self, name: str, now: float) -> None:
         """Stop and remove a container that is known to be nobody's any more."""

@@ -7,7 +7,7 @@ exactly what adding all of them up would give.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import attrs
 
@@ -18,9 +18,12 @@ NANO = 1_000_000_000
 
 @attrs.define
 class Account:
-    """What is placed on one node. `instances` are counted by the services' names."""
+    """What is placed on one node.
 
-    slots: dict[str, SlotRecord] = attrs.field(factory=dict)
+    `slots` are by uid and number; `instances` are counted by the services' names.
+    """
+
+    slots: dict[str, dict[int, SlotRecord]] = attrs.field(factory=dict)
     nano_cpus: int = 0
     memory_bytes: int = 0
     disk_bytes: int = 0
@@ -51,10 +54,15 @@ class Ledger:
         """Return one slot of a service."""
         return self._slots.get(uid, {}).get(number)
 
-    def assigned(self, node: str) -> Iterator[SlotRecord]:
-        """Yield the wanted slots that are placed on a node, in order of key."""
+    def assigned(self, node: str, uids: Set[str] | None = None) -> Iterator[SlotRecord]:
+        """Yield the wanted slots placed on a node, of some services or all, in order.
+
+        By uid, then by number.
+        """
         held = self._accounts[node].slots
-        yield from (held[key] for key in sorted(held))
+        for uid in sorted(held if uids is None else held.keys() & uids):
+            slots = held[uid]
+            yield from (slots[number] for number in sorted(slots))
 
     def account(self, node: str) -> Account:
         """Return what is placed on a node, now and from now on."""
@@ -101,8 +109,10 @@ class Ledger:
             return
         account = self._accounts[slot.node]
         if sign > 0:
-            account.slots[slot.key] = slot
+            account.slots.setdefault(slot.uid, {})[slot.slot] = slot
         else:
-            account.slots.pop(slot.key, None)
+            account.slots[slot.uid].pop(slot.slot)
+            if not account.slots[slot.uid]:
+                del account.slots[slot.uid]
         if (service := self._specs.get(slot.uid)) is not None:
             account.add(service, sign)

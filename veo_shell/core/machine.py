@@ -363,11 +363,11 @@ class Machine:
 
     def _save(self) -> Save:
         out, view = self._out, self.view
-        known = {head.node for head in view.nodes}
+        known = [n for n in sorted(out.documents) if view.head(n) is not None]
         records = {**out.learned, **out.records}
         save = Save(
             ticket=out.ticket,
-            documents=tuple(view.document(n) for n in sorted(out.documents & known)),
+            documents=tuple(map(view.document, known)),
             records=tuple(records[k] for k in records if k not in view.dropped),
             dropped=tuple(sorted(view.dropped)),
         )

@@ -10,7 +10,7 @@ import enum
 import hashlib
 import zlib
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Set
 
 import attrs
 
@@ -173,9 +173,13 @@ class View:
         """Return one slot of a service."""
         return self._ledger.slot(uid, number)
 
-    def assigned(self, node: str) -> Iterator[SlotRecord]:
-        """Return the wanted slots that are placed on a node, of services that stand."""
-        return (s for s in self._ledger.assigned(node) if self.spec(s.uid) is not None)
+    def assigned(self, node: str, uids: Set[str] | None = None) -> Iterator[SlotRecord]:
+        """Yield the wanted slots placed on a node, of services that stand, in order.
+
+        `uids`: of these services alone.
+        """
+        slots = self._ledger.assigned(node, uids)
+        return (slot for slot in slots if self.spec(slot.uid) is not None)
 
     def reserved(self, node: str) -> Room:
         """Return what the slots placed on a node reserve together."""
