@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -369,28 +368,3 @@ def test_importing_the_command_line_is_light() -> None:
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {"asyncio", "attrs", "msgspec", "zmq", "yaml", "docker", "rich"}
     assert loaded - sys.stdlib_module_names == {"veo_shell"}
-
-
-def test_attaching_is_quick_beside_a_bare_interpreter(node: LocalNode) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "veo_shell",
-        "attach",
-        "-c",
-        "container_sup.count()",
-    ]
-    env = environment(node.folder, VEO_RUN_DIR=str(node.run_dir))
-    bare = best_of(5, [sys.executable, "-c", "pass"], env)
-    # A dozen bare starts are far more than it takes; ptpython alone costs as many.
-    assert best_of(5, command, env) < 12 * bare + 0.1
-
-
-def best_of(times: int, command: list[str], env: dict[str, str]) -> float:
-    """Return how long a command takes at best, in seconds."""
-    seen = []
-    for _ in range(times):
-        began = time.perf_counter()
-        subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
-        seen.append(time.perf_counter() - began)
-    return min(seen)
