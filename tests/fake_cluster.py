@@ -34,7 +34,7 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.placement import coordinator
-from veo_shell.core.protocols import Engine, Store
+from veo_shell.core.protocols import Engine, Mesh, Store
 from veo_shell.edge.clock import SystemClock
 from veo_shell.edge.dns_server import DnsServer
 from veo_shell.edge.fake_engine import FakeEngine
@@ -153,10 +153,14 @@ class FakeCluster:
         *joins: str,
         store: Store | None = None,
         engine: Engine | None = None,
+        over: Callable[[Mesh], Mesh] = lambda mesh: mesh,
         role: str = "master",
         config_file: Path | None = None,
     ) -> Node:
-        """Return a node that is not started; `joins` are short names."""
+        """Return a node that is not started.
+
+        `joins` are short names; `over`: by what it speaks over its mesh.
+        """
         address = self.addresses[name]
         self.engines[name].come_back()
         self.meshes[name] = self.network.join(address, MESH_PORT, PUB_PORT)
@@ -174,7 +178,7 @@ class FakeCluster:
                 timing=self.timing,
             ),
             engine=engine or self.engines[name],
-            mesh=self.meshes[name],
+            mesh=over(self.meshes[name]),
             store=store or self.store(name),
             host=FixedHost(boot=self.host_boot, addresses=self.host_addresses),
             server=self.servers[name],

@@ -18,6 +18,7 @@ from tests.fake_cluster import (
 )
 from tests.old_node import OldMesh
 from veo_shell.core.model import Status
+from veo_shell.core.protocols import Mesh
 from veo_shell.core.wire import PROTOCOL
 from veo_shell.node import Node
 
@@ -26,8 +27,11 @@ THREE = attrs.evolve(WEB, replicas=3)
 
 async def start_old(cluster: FakeCluster, name: str, *joins: str) -> Node:
     """Start a node that speaks the protocol before this one."""
-    node = cluster.make(name, *joins)
-    node.peers._mesh = OldMesh(node.peers._mesh, lambda: node.machine.view)
+
+    def old(mesh: Mesh) -> Mesh:
+        return OldMesh(mesh, lambda: cluster[name].machine.view)
+
+    node = cluster.make(name, *joins, over=old)
     await node.start()
     return node
 
