@@ -22,6 +22,7 @@ from veo_shell.core.model import (
     Port,
     Restart,
     Service,
+    Status,
 )
 from veo_shell.core.progress import draining, why_not_leave
 from veo_shell.errors import PeerUnreachable, StoreError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 MOST_SERVICES = 8
 PATIENCE_S = 30.0
 LONG_S = 12.0
-TAKES_OUT_S = 45.0
+TAKES_OUT_S = 75.0
 """By then a node is removed, or was not."""
 POLICIES = (
     *[OnPartition.AVAILABLE] * 4,
@@ -261,20 +262,31 @@ class Operators:
         machine = via.machine
         if why_not_leave(machine.situation, node):
             return
-        self._begin("remove node")
         if machine.members.status(node) not in GONE | AWAY:
             operation = self._world.new_id("drain")
             event = ev.DrainAsked(operation=operation, node=node, drained=True)
-            yield self._decided(via, via.name, event)
+            yield from self._coordinate(1.0, via, "", event)
             for _ in range(30):
                 yield via.sleep(0.5)
                 if not draining(machine.reconciler, node).pending:
                     break
-        operation = self._world.new_id("remove-node")
-        removal = ev.RemoveNodeAsked(operation=operation, node=node)
-        outcome = yield self._decided(via, via.name, removal)
-        self._busy.pop("remove node", None)
-        self._told(operation, outcome)
+        if machine.members.status(node) not in GONE | AWAY:
+            yield from self._have_leave(via, node)
+        if not machine.is_leaving:
+            operation = self._world.new_id("remove-node")
+            removal = ev.RemoveNodeAsked(operation=operation, node=node)
+            yield from self._coordinate(1.0, via, "", removal)
+
+    def _have_leave(self, via: Process, node: str) -> Steps:
+        """Have a node leave as `NodeMonitor._have_leave` does, and wait for it."""
+        leaver, machine = self._world[node].process, via.machine
+        if leaver is not None and self._world.network.joins(via.name, node):
+            leaver.arrive(self._world.clock.begin, leaver.leave())
+        limit_s = via.now + self._world.timing.leaving_s
+        while machine.view.head(node) is not None and via.now < limit_s:
+            if machine.members.status(node) is Status.DEAD:
+                break
+            yield via.sleep(0.1)
 
     # Asking
 
@@ -313,9 +325,8 @@ class Operators:
 
     def _way(self, via: Process, uid: str, event: Any) -> tuple[str, str]:
         """Return who decides, and why its disk takes nothing."""
-        situation, target = via.machine.situation, via.name
-        if uid or via.machine.own.disk_trouble:
-            target = situation.coordinator(uid or f"node/{event.node}")
+        situation = via.machine.situation
+        target = situation.coordinator(uid or f"node/{event.node}")
         head = situation.view.head(target)
         return target, head.disk_trouble if head is not None else ""
 
