@@ -153,7 +153,7 @@ async def test_the_delays_of_a_crash_loop_grow(tmp_path: Path) -> None:
         container = await uno.container_sup.add_service(
             attrs.evolve(WEB, args=("bad",))
         )
-        await eventually(lambda: uno.container_monitor.state(container).restarts == 3)
+        await eventually(lambda: uno.container_monitor.state(container).restarts >= 3)
         assert loop.time() - begin >= 0.1 + 0.2 + 0.4
         assert uno.container_monitor.state(container).exit_code == 3
 

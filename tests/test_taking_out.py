@@ -230,7 +230,8 @@ async def test_a_node_that_is_away_is_not_waited_for(tmp_path: Path) -> None:
 async def test_one_that_falls_silent_is_removed_once_it_is_dead(
     tmp_path: Path,
 ) -> None:
-    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+    timing = attrs.evolve(QUICK_TO_JUDGE, dead_s=3.0)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
         monitor = cluster["uno"].node_monitor
         await cluster.run(ON_DOS)
         await cluster.kill("dos")
