@@ -184,6 +184,7 @@ def test_a_name_of_all_nodes_is_not_taken_for_the_node_itself(tmp_path: Path) ->
 SILENT_DNS = """
 import asyncio, pathlib, socket, sys
 from tests.fake_cluster import fake_cluster
+from tests.test_joining import listing
 from veo_shell import daemon
 
 async def main():
@@ -191,7 +192,8 @@ async def main():
         join = cluster["uno"].node_monitor.join
         hosts = ("a.example", "b.example", "c.example", "localhost")
         tries = await asyncio.gather(*map(join, hosts), return_exceptions=True)
-    print(*tries, sep="\\n")
+        alone = await listing(cluster, "a.example")
+        print(*tries, alone.machine.is_settled, sep="\\n")
 
 silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 silent.bind(("127.0.0.1", 53))  # to the end: where nobody listens, looking up ends
@@ -228,9 +230,10 @@ def test_dns_that_is_silent_holds_up_nobody(tmp_path: Path) -> None:
     patient = "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n"  # 150 s in all
     done = run_with("resolv.conf", patient, SILENT_DNS, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    *unknown, localhost = done.stdout.splitlines()
+    *unknown, localhost, is_settled = done.stdout.splitlines()
     assert unknown == [f"no address of {x}.example in 2 s" for x in "abc"]
     assert "no address" not in localhost
+    assert is_settled == "True"  # nobody elsewhere reaches a node on loopback
 
 
 async def test_a_node_that_comes_back_elsewhere_is_followed(tmp_path: Path) -> None:
