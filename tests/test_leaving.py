@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from tests.fake_cluster import FAST, WEB, FakeCluster, eventually, fake_cluster
-from veo_shell.core.model import OnPartition
+from tests.fake_cluster import (
+    FAST,
+    QUICK_TO_JUDGE,
+    WEB,
+    FakeCluster,
+    eventually,
+    fake_cluster,
+)
+from veo_shell.core.model import OnPartition, Status
 from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.errors import VeoError
+from veo_shell.node import Node
 
 
 async def at_once(*verbs: Coroutine[Any, Any, Any]) -> list[str]:
@@ -167,3 +176,29 @@ async def test_where_all_are_drained_the_drain_says_who_still_has_the_work(
         drained = await dos.node_monitor.drain(container.node)
         one = f"no other node takes work: 1 instance stays on {container.node}"
         assert drained.warning == one
+
+
+def has_for(node: Node, other: str, status: Status) -> bool:
+    return node.machine.members.status(other) is status
+
+
+async def test_two_that_removed_each_other_apart_both_keep_the_services(
+    tmp_path: Path,
+) -> None:
+    """Each was told by the other that it was removed, and set its state aside."""
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.container_sup.add_service(WEB)
+        await cluster.ready(1)
+        cluster.network.cut("127.0.0.1", "127.0.0.2")
+        for name, other in (("uno", "dos@dos"), ("dos", "uno@uno")):
+            await eventually(partial(has_for, cluster[name], other, Status.DEAD))
+            await cluster[name].node_monitor.remove_node(other)
+            await eventually(partial(has_for, cluster[name], other, Status.UNKNOWN))
+        await cluster.stop("uno")
+        await cluster.stop("dos")
+        cluster.network.mend("127.0.0.1", "127.0.0.2")
+        uno, dos = cluster.make("uno", "dos"), cluster.make("dos", "uno")
+        await asyncio.gather(uno.start(), dos.start())
+        await cluster.ready(1, "uno")
+        await cluster.ready(1, "dos")

@@ -158,6 +158,8 @@ class Joining:
             reply = await self._ask_in(address, mesh_port)
             while isinstance(reply, Refused) and tries < NAME_TRIES:
                 if reply.removed:
+                    if node := await self._outcast_at(address, mesh_port):
+                        return f"{node} is removed here, and says so of this node"
                     raise Removed(
                         f"{address}:{mesh_port}: {reply.reason}",
                         disk_id=self._node.machine.own.disk_id,
@@ -175,6 +177,18 @@ class Joining:
             return f"{address}:{mesh_port} gives an answer that is not understood"
         me = self._node.machine.me
         raise StartError(f"{address}:{mesh_port} refuses {me}: {reply.reason}")
+
+    async def _outcast_at(self, address: str, mesh_port: int) -> str:
+        """Return who is at an address, if this node has it for removed, else "".
+
+        Where two removed each other, apart, neither is to give up what it knows.
+        """
+        process = await self._node.peers.who_is(address, mesh_port)
+        view = self._node.machine.view
+        record = view.node_record(process.node) if process is not None else None
+        if record is None or not record.removed or view.head(record.node) is not None:
+            return ""
+        return record.node
 
     async def _ask_in(self, address: str, mesh_port: int) -> Message:
         machine = self._node.machine
