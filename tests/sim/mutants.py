@@ -201,6 +201,12 @@ MUTANTS = (
         "        if not self.is_leaving:",
     ),
     Mutant(
+        "what a node has not listed yet counts as gone",
+        "care",
+        "        self._listed = False\n",
+        "        self._listed = True\n",
+    ),
+    Mutant(
         "a hand-over does not wait",
         "moves",
         "        return move.ready_s is not None and (",
