@@ -164,6 +164,25 @@ async def test_a_node_of_the_version_before_takes_over(tmp_path: Path) -> None:
         await cluster["uno"].failed
 
 
+async def test_why_leads_from_what_is_started_elsewhere_to_who_left(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.node_monitor.drain("dos")
+        await uno.container_sup.add_service(WEB)
+        await uno.node_monitor.undrain("dos")
+        await uno.node_monitor.leave()
+        await uno.failed
+        await cluster.ready(1, "dos")
+        told = [entry.text for entry in await dos.journal.why("web")]
+        assert told[1:4] == [
+            "uno@uno leaves the cluster",
+            "uno@uno: left, it said that it leaves",
+            "web: slot 0 placed on dos@dos",
+        ]
+
+
 async def test_where_all_are_drained_the_drain_says_who_still_has_the_work(
     tmp_path: Path,
 ) -> None:

@@ -87,6 +87,7 @@ class Peers:
             boot_id=self._node.boot_id,
             left=left,
             for_s=self._timing.pause_s,
+            cause=self._node.machine.leaves,
         )
         living = [p for p in self._node.machine.members if p.status is Status.ALIVE]
         heads = [self._node.machine.view.head(peer.node) for peer in living]

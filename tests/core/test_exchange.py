@@ -674,6 +674,26 @@ def test_a_farewell_is_believed_and_late_frames_do_not_undo_it(
     assert node.status() is status
 
 
+def test_that_a_node_left_follows_from_its_decision_to() -> None:
+    """Else nothing leads from what is started elsewhere to the operator's word."""
+    node = Dialogue(document(DOS), document(TRES))
+    node.play(heard(TRES))
+    said = Farewell(node=DOS, boot_id=f"{DOS}#1", left=True, for_s=0.0, cause="d/1")
+    wrote = attrs.evolve(
+        removal(),
+        node=TRES,
+        writer=f"{TRES}/1",
+        removed=document(TRES).disk_id,
+        cause="t/1",
+    )
+    commands = [
+        *node.machine.handle(ev.Asked(operation="o", message=said), node.now),
+        *node.machine.handle(delta(TRES, 1, wrote), node.now),
+    ]
+    told = [c.entry for c in commands if isinstance(c, Note)]
+    assert {e.about: e.cause for e in told} == {DOS: "d/1", TRES: "t/1"}
+
+
 @pytest.mark.parametrize("left", [True, False])
 def test_a_farewell_of_a_process_that_is_no_more_is_answered_and_forgotten(
     left: bool,

@@ -248,7 +248,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         message=words,
         fields=st.dictionaries(words, plain, max_size=3),
     ),
-    st.builds(wire.Farewell, left=st.booleans(), for_s=seconds, **origin),
+    st.builds(wire.Farewell, left=st.booleans(), for_s=seconds, cause=words, **origin),
     st.just(Ack()),
 )
 

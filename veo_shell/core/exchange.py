@@ -404,7 +404,8 @@ class Exchange:
         assert peer is not None
         if record.writer.startswith(f"{node}/"):
             boot_id = peer.boot_id
-            self._tell(self._members.farewell(node, boot_id, True, 0.0, now))
+            change = self._members.farewell(node, boot_id, True, 0.0, now)
+            self._tell(change, record.cause)
         elif peer.status is not Status.LEFT:
             self._members.forget(node)
 
@@ -427,19 +428,19 @@ class Exchange:
         known = self._members.peer(message.node), self._view.head(message.node)
         boots = {process.boot_id for process in known if process is not None}
         if message.node in self._peers and message.boot_id in boots:
-            self._tell(
-                self._members.farewell(
-                    message.node, message.boot_id, message.left, message.for_s, now
-                )
+            change = self._members.farewell(
+                message.node, message.boot_id, message.left, message.for_s, now
             )
+            self._tell(change, message.cause)
         return Ack()
 
-    def _tell(self, change: Changed | None) -> None:
+    def _tell(self, change: Changed | None, cause: str = "") -> None:
+        """Note a verdict; it follows from the one before, if from nothing else."""
         if change is None:
             return
         text = f"{change.node}: {change.new.value}, {change.evidence}"
         peer = self._members.peer(change.node)
         assert peer is not None
         peer.entry = self._out.note(
-            "verdict", text, about=change.node, cause=peer.entry
+            "verdict", text, about=change.node, cause=cause or peer.entry
         )

@@ -90,7 +90,7 @@ class Machine:
         self._looked_s = now
         self._may_judge = False
         self._has_ended = False
-        self._leaves = ""
+        self.leaves = ""  # the journal's id of the decision to
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[[Any, float], None]]:
@@ -328,7 +328,7 @@ class Machine:
     def _on_leaving(self, event: ev.Leaving, now: float) -> None:
         how = "removed from the cluster by an operator"
         text = f"{self.me} {how if event.removed else 'leaves the cluster'}"
-        self._leaves = self._out.note("leaves", text, about=self.me)
+        self.leaves = self._out.note("leaves", text, about=self.me)
         self._care.is_leaving = True
 
     def _end_if_left(self) -> None:
@@ -341,7 +341,7 @@ class Machine:
         if self._care.is_leaving and (self._care.is_empty or self._care.engine_lost):
             self._has_ended = True
             if not self.view.is_removed(self.own):
-                self.reconciler.voters.let_go(self.own, self._leaves)
+                self.reconciler.voters.let_go(self.own, self.leaves)
             if self._care.engine_lost:
                 text = "its engine is away: what runs there is left to itself"
                 self._out.note("leaves", text, about=self.me)

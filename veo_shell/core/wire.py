@@ -250,12 +250,16 @@ class Failed:
 
 @attrs.frozen(kw_only=True)
 class Farewell:
-    """Asked of every peer: I pause for `for_s` seconds, or leave for good."""
+    """Asked of every peer: I pause for `for_s` seconds, or leave for good.
+
+    `cause` is the journal's id of the decision that it leaves.
+    """
 
     node: str
     boot_id: str
     left: bool
     for_s: Seconds
+    cause: str = ""
 
 
 @attrs.frozen(kw_only=True)
