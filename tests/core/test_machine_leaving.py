@@ -164,7 +164,6 @@ def test_a_leaving_node_ends_when_its_containers_are_gone() -> None:
 )
 def test_why_it_leaves_is_told(removed: bool, text: str) -> None:
     node = Dialogue()
-    assert not node.machine.is_leaving
     commands = node.play(ev.Leaving(removed=removed))
     assert node.machine.is_leaving
     assert [c.entry.text for c in commands if isinstance(c, Note)] == [text]
