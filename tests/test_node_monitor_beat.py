@@ -5,44 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import selectors
 from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.virtual_loop import VirtualLoop
 from veo_shell.core.events import Event, HeartbeatDue, Ticked
 from veo_shell.node_monitor import TICK_S, NodeMonitor
 
 HEARTBEAT_S = 0.5
-
-
-class Waiting(selectors.DefaultSelector):
-    """Time that is passed by waiting for what is due next, and by nothing else."""
-
-    now = 1000.0
-
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
-        self.now += timeout or 0.0
-        return super().select(0.0)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop that waits without taking any time."""
-
-    def __init__(self) -> None:
-        self._waiting = Waiting()
-        super().__init__(self._waiting)
-
-    def time(self) -> float:
-        return self._waiting.now
-
-    def stand_still(self, for_s: float) -> None:
-        """Be busy: time passes, and nothing that was due meanwhile is done."""
-        self._waiting.now += for_s
 
 
 class Beating:

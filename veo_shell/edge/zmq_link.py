@@ -14,6 +14,7 @@ import zmq
 from veo_shell.core.wire import MAX_FRAME_BYTES
 from veo_shell.edge.zmq_guard import REFUSED, Keys, Outbound
 from veo_shell.edge.zmq_pump import Monitor, Pump
+from veo_shell.edge.zmq_rounds import Rounds
 from veo_shell.errors import PeerUnreachable
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Link:
         on_message: Callable[[list[bytes]], None],
         on_refusal: Callable[[str], None],
         on_drained: Callable[[], None] | None = None,
+        rounds: Rounds | None = None,
     ) -> None:
         self.where = f"{address}:{port}"
         self._kind = kind
@@ -79,6 +81,7 @@ class Link:
         self._on_message = on_message
         self._on_refusal = on_refusal
         self._on_drained = on_drained
+        self._rounds = rounds
         # Replies find the way back through a connection that replaced the asking one.
         self._routing_id = b"veo" + secrets.token_bytes(12)
         self._outbound = Outbound(keys)
@@ -115,7 +118,7 @@ class Link:
             socket.connect(self._endpoint)
             undo.pop_all()
         self._monitor = monitor
-        self._pump = Pump(socket, self._on_message, self._on_drained)
+        self._pump = Pump(socket, self._on_message, self._on_drained, self._rounds)
         self._is_waiting = self._is_resting = False
 
     def _configure(self, socket: Socket) -> None:

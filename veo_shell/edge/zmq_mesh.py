@@ -19,6 +19,7 @@ from veo_shell.edge import zmq_knock
 from veo_shell.edge.zmq_guard import REFUSED, Gatekeeper, Inbound, Keys, Tally
 from veo_shell.edge.zmq_link import Context, Line, Link, Socket, configure, endpoint
 from veo_shell.edge.zmq_pump import Monitor, Pump
+from veo_shell.edge.zmq_rounds import Rounds
 from veo_shell.errors import PeerError, PeerUnreachable, StartError
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ class ZmqMesh:
         self._context = zmq.Context()
         self._bound.callback(self._context.term)
         self._context.max_sockets = MAX_SOCKETS
+        self._rounds = Rounds()
+        self._bound.callback(self._rounds.close)
         self._bound.callback(Gatekeeper(self._context, self._keys).close)
         self._router = Pump(self._socket(zmq.ROUTER), self._receive_request)
         self._bound.callback(self._router.close)
@@ -212,6 +215,7 @@ class ZmqMesh:
             keys=self._accepted,
             on_message=partial(self._receive_publication, address, pub_port),
             on_refusal=partial(self._note_refusal, address),
+            rounds=self._rounds,
         )
 
     def _keep_line(self, address: str, mesh_port: int) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from veo_shell.edge.zmq_rounds import Rounds
+
 logger = logging.getLogger(__name__)
 
 DONTWAIT, EVENTS, POLLIN = int(zmq.DONTWAIT), int(zmq.EVENTS), int(zmq.POLLIN)
@@ -35,13 +37,15 @@ class Pump:
         socket: zmq.Socket[bytes],
         on_message: Callable[[list[bytes]], None],
         on_drained: Callable[[], None] | None = None,
+        rounds: Rounds | None = None,
     ) -> None:
         self.socket = socket
         self._on_message = on_message
         self._on_drained = on_drained
         self._loop = asyncio.get_running_loop()
         self._descriptor = socket.FD
-        self._loop.add_reader(self._descriptor, self._pump)
+        self._poller = rounds or self._loop
+        self._poller.add_reader(self._descriptor, self._pump)
         self._again: asyncio.Handle = self._loop.call_soon(self._pump)
 
     def send(self, parts: Sequence[bytes]) -> bool:
@@ -57,7 +61,7 @@ class Pump:
     def close(self) -> None:
         """Stop reading and close the socket; what is queued is dropped."""
         self._again.cancel()
-        self._loop.remove_reader(self._descriptor)
+        self._poller.remove_reader(self._descriptor)
         self.socket.close(linger=0)
 
     def _pump_soon(self) -> None:
