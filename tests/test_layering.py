@@ -43,6 +43,7 @@ PARTS = (
     "veo_shell.peers",
     "veo_shell.joining",
     "veo_shell.departure",
+    "veo_shell.heartbeat",
     "veo_shell.journal",
 )
 

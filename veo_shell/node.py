@@ -32,6 +32,7 @@ from veo_shell.deciders import Deciders
 from veo_shell.departure import Departure
 from veo_shell.dns_registry import DnsRegistry
 from veo_shell.errors import Removed, StartError, VeoError, VerbFailed
+from veo_shell.heartbeat import Heartbeat
 from veo_shell.joining import Joining
 from veo_shell.journal import Journal
 from veo_shell.node_monitor import NodeMonitor
@@ -112,6 +113,7 @@ class Node:
         self.deciders = Deciders(self)
         self.joining = Joining(self)
         self.departure = Departure(self)
+        self.heartbeat = Heartbeat(self)
         self.journal = Journal(self, store)
         self.container_sup = ContainerSup(self, engine)
         self.words: Mapping[str, object] = {
@@ -192,7 +194,7 @@ class Node:
             async with asyncio.timeout(LISTING_S):
                 await self.until(lambda: self.machine.knows_its_own or None)
         self._perform(restored)
-        self.node_monitor.run()
+        self.heartbeat.begin()
         await self.joining.join()
         logger.info("%s: up at %s", self.config.name, self.config.address)
 

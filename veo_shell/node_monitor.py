@@ -1,18 +1,15 @@
-"""`node_monitor`: tells who lives, and what the nodes have; beats this node's heart."""
+"""`node_monitor`: tells who lives, and what the nodes have; takes them in and out."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import itertools
-import random
 from typing import TYPE_CHECKING
 
 from veo_shell.core import scalars
 from veo_shell.core.address import split
 from veo_shell.core.balance import next_step
-from veo_shell.core.events import HeartbeatDue, Ticked
 from veo_shell.core.membership import AWAY, GONE, Peer
 from veo_shell.core.model import (
     Candidate,
@@ -27,39 +24,23 @@ from veo_shell.core.model import (
     Status,
     Written,
 )
-from veo_shell.core.progress import (
-    Draining,
-    draining,
-    moving,
-    why_not_leave,
-    why_not_remove,
-)
+from veo_shell.core.progress import draining, moving, why_not_leave, why_not_remove
 from veo_shell.core.protocols import Host
 from veo_shell.core.verbs import read, write
 from veo_shell.core.wire import Me
 from veo_shell.core.written import written
-from veo_shell.errors import (
-    AmbiguousNode,
-    PeerUnreachable,
-    ServiceError,
-    UnknownNode,
-    UsageError,
-)
+from veo_shell.errors import AmbiguousNode, ServiceError, UnknownNode, UsageError
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
 
-TICK_S = 0.25
-MOMENT_S = 0.001
-
 
 class NodeMonitor:
-    """What operators ask about nodes; the clock that drives the verdicts on them."""
+    """What operators ask about nodes, and decide about them."""
 
     def __init__(self, node: Node, host: Host) -> None:
         self._node = node
         self._host = host
-        self._lag_s = 0.0
 
     @read
     def nodes(self) -> list[NodeInfo]:
@@ -164,7 +145,7 @@ class NodeMonitor:
         >>> node_monitor.drain("dos@dos")
         """
         name = self.named(node)
-        copies, state = await self._drain(name)
+        copies, state = await self._node.departure.drain(name)
         left = [f"still under way: {', '.join(state.pending)}"] if state.pending else []
         machine = self._node.machine
         is_gone = machine.members.status(name) in GONE
@@ -207,7 +188,7 @@ class NodeMonitor:
             raise ServiceError(reason)
         if situation.verdicts.status(name) not in GONE | AWAY:
             # In a task of its own: no console that goes away ends it half-way.
-            [(_, state)] = await asyncio.gather(self._drain(name))
+            [(_, state)] = await asyncio.gather(self._node.departure.drain(name))
             left = "; ".join(state.pending + state.stays)
             if left and not force:
                 raise ServiceError(
@@ -215,7 +196,7 @@ class NodeMonitor:
                     f"remove_node({name!r}, force=True): {left}"
                 )
         with self._node.answering():  # before this node ends, if it is the one
-            copies = await self._remove(name)
+            copies = await self._node.departure.remove(name)
         return written(f"{name} is removed", copies)
 
     @write
@@ -306,73 +287,6 @@ class NodeMonitor:
                 f"{', '.join(found)}"
             )
         raise UnknownNode(f"no node is {called}; there are {', '.join(names)}")
-
-    def run(self) -> None:
-        """Begin to tell the others that this node lives, and to judge them."""
-        self._node.spawn(self._beat(), "heartbeat")
-        self._node.spawn(self._tick(), "tick")
-
-    async def _beat(self) -> None:
-        while True:
-            self._node.feed(HeartbeatDue(lag_s=self._lag_s))
-            period_s = self._node.machine.heartbeat_s
-            # Spread, so that nodes started together do not speak together.
-            await asyncio.sleep(period_s * random.uniform(0.9, 1.1))  # noqa: S311
-
-    async def _tick(self) -> None:
-        clock = self._node.clock
-        while True:
-            # No later than when a silence becomes a death: every moment counts then.
-            verdict_s = self._node.machine.members.due_s(clock.now()) + MOMENT_S
-            wait_s = min(TICK_S, verdict_s)
-            due_s = clock.now() + wait_s
-            await asyncio.sleep(wait_s)
-            self._lag_s = max(0.0, clock.now() - due_s)
-            self._node.feed(Ticked(lag_s=self._lag_s))
-
-    async def _drain(self, node: str) -> tuple[int, Draining]:
-        """Drain a node; return on how many disks that is, and what is left there."""
-        copies = await self._node.deciders.of_node(node, "drain", True)
-        await self._node.quiet(lambda: self._draining(node).pending)
-        return copies, self._draining(node)
-
-    async def _remove(self, node: str) -> int:
-        """Remove a node, return on how many disks that is.
-
-        One that lives leaves first: what still runs there is known until it stopped,
-        and a majority service is not started beside it.
-        """
-        machine = self._node.machine
-        if machine.members.status(node) not in GONE | AWAY:
-            await self._have_leave(node)
-        if node == machine.me and machine.is_leaving:
-            return 0
-        return await self._node.deciders.of_node(node, "remove_node")
-
-    async def _have_leave(self, node: str) -> None:
-        """Have a node leave; wait until it has, for no longer than that may take."""
-        machine = self._node.machine
-
-        def is_gone() -> bool | None:
-            is_dead = machine.members.status(node) is Status.DEAD
-            return is_dead or machine.view.head(node) is None or None
-
-        try:
-            with contextlib.suppress(PeerUnreachable):  # its answer may be lost
-                await self._node.peers.call(node, "coordinator.leave")
-            async with asyncio.timeout(self._node.config.timing.leaving_s):
-                await self._node.until(is_gone)
-        except (UsageError, TimeoutError):  # an earlier version, or its engine hangs
-            return
-        except ServiceError as exc:
-            raise ServiceError(f"{exc}. {node} is drained: undrain it") from exc
-
-    def _draining(self, node: str) -> Draining:
-        machine = self._node.machine
-        is_there = machine.view.head(node) is not None
-        if is_there and not machine.view.is_drained(node):
-            raise ServiceError(f"{node} was undrained: what had not moved yet stays")
-        return draining(machine.reconciler, node)
 
     def _is_heard(self, process: Me) -> bool:
         peer = self._node.machine.members.peer(process.node)

@@ -13,13 +13,13 @@ import pytest
 
 from tests.virtual_loop import VirtualLoop
 from veo_shell.core.events import Event, HeartbeatDue, Ticked
-from veo_shell.node_monitor import TICK_S, NodeMonitor
+from veo_shell.heartbeat import TICK_S, Heartbeat
 
 HEARTBEAT_S = 0.5
 
 
 class Beating:
-    """What a node's monitor has it told, and when."""
+    """What a node's heartbeat has it told, and when."""
 
     def __init__(self, loop: VirtualLoop, verdict_s: float) -> None:
         self.told: list[tuple[float, Event]] = []
@@ -50,7 +50,7 @@ class Beating:
 def beat(
     for_s: float, stands_still: dict[float, float], verdict_s: float = 0.0
 ) -> Beating:
-    """Run a monitor's loops for a while; the loop stands still after some times.
+    """Run a heartbeat's loops for a while; the loop stands still after some times.
 
     `verdict_s`: when a peer is dead, 0 for never.
     """
@@ -59,7 +59,7 @@ def beat(
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         node = Beating(loop, verdict_s)
-        NodeMonitor(node, SimpleNamespace()).run()  # type: ignore[arg-type]
+        Heartbeat(node).begin()  # type: ignore[arg-type]
         for after_s, still_s in stands_still.items():
             loop.call_later(after_s, loop.stand_still, still_s)
         await asyncio.sleep(for_s)
