@@ -23,8 +23,8 @@ from veo_shell.core.events import (
     Ticked,
 )
 from veo_shell.core.machine import Machine
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import NodeDocument, Status
+from veo_shell.core.timing import Timing
 from veo_shell.core.wire import Difference, Heartbeat, Records
 
 NODES = 100

@@ -19,7 +19,6 @@ from typing import TypeVar
 import attrs
 
 from veo_shell.core.events import Event
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import (
     Container,
     Cpu,
@@ -35,6 +34,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.placement import coordinator
 from veo_shell.core.protocols import Engine, Mesh, Store
+from veo_shell.core.timing import Timing
 from veo_shell.edge.clock import SystemClock
 from veo_shell.edge.dns_server import DnsServer
 from veo_shell.edge.fake_engine import FakeEngine

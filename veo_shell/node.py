@@ -24,9 +24,9 @@ from veo_shell.coordinator import Coordinator
 from veo_shell.core import commands as cmd
 from veo_shell.core.events import Event
 from veo_shell.core.machine import Machine
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import NodeDocument, NodeRecord, Record
 from veo_shell.core.protocols import Clock, Engine, Host, Mesh, Server, Store
+from veo_shell.core.timing import Timing
 from veo_shell.core.wire import PROTOCOL
 from veo_shell.deciders import Deciders
 from veo_shell.departure import Departure

@@ -21,7 +21,7 @@ from tests.core.samples import (
     slot,
 )
 from veo_shell.core.commands import Note
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Container,
     JournalEntry,
@@ -36,6 +36,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.placement import rendezvous
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View, pair
 
 BIG = attrs.evolve(WEB, name="big", cpus=1.5, memory_bytes=60, disk_bytes=600)

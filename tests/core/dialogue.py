@@ -8,8 +8,8 @@ from tests.core.samples import document
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Command, End
 from veo_shell.core.machine import Machine
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import NodeDocument, Observed, Record
+from veo_shell.core.timing import Timing
 from veo_shell.core.wire import Difference, Join, Records
 
 UNO, DOS = document(), document("dos@dos")

@@ -23,7 +23,7 @@ from tests.core.samples import (
 )
 from tests.core.samples import service as standing
 from veo_shell.core.balance import next_step
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Container,
     NodeRecord,
@@ -34,6 +34,7 @@ from veo_shell.core.model import (
     State,
 )
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 
 

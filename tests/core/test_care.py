@@ -30,7 +30,7 @@ from veo_shell.core.commands import (
     Note,
     StartContainer,
 )
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Container,
     Health,
@@ -45,6 +45,7 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 
 STANDS, SLOT, SEEN = service(), slot(UNO), observed()

@@ -12,8 +12,9 @@ from veo_shell.core import copies as copies_module
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Answer, AskCopy, Command, Note, Refuse
 from veo_shell.core.copies import Copies
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 from veo_shell.errors import StoreError, UnknownService
 

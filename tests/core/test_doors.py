@@ -10,9 +10,10 @@ from tests.core.samples import DOS, TRES, UNO, container, document
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Command, TryPort
 from veo_shell.core.doors import Doors
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import Container, Knock, Port, State, Transport
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 
 

@@ -32,7 +32,6 @@ from veo_shell.core.commands import (
     TryPort,
 )
 from veo_shell.core.machine import Machine
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import (
     Knock,
     NodeDocument,
@@ -41,6 +40,7 @@ from veo_shell.core.model import (
     ServiceRecord,
     Status,
 )
+from veo_shell.core.timing import Timing
 from veo_shell.core.wire import (
     MAX_FRAME_BYTES,
     Ack,

@@ -20,10 +20,11 @@ from veo_shell.core import events as ev
 from veo_shell.core import graves as graves_module
 from veo_shell.core.commands import AskCopy, Command, Publish
 from veo_shell.core.graves import Graves
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import NodeRecord
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.placement import coordinator
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 from veo_shell.core.wire import Forget
 

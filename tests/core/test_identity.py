@@ -10,8 +10,8 @@ from tests.core.samples import DOS, TRES, UNO, document, heard
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Answer, AskWho, Command, Disconnect, End, Save
 from veo_shell.core.machine import Machine
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import NodeDocument, NodeRecord, Status
+from veo_shell.core.timing import Timing
 from veo_shell.core.wire import (
     Difference,
     Farewell,

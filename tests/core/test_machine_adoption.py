@@ -11,8 +11,8 @@ from tests.sim.cluster import World
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Save
 from veo_shell.core.machine import Machine
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import Restart, State, Status
+from veo_shell.core.timing import Timing
 
 
 def test_a_node_that_starts_again_adopts_what_runs() -> None:

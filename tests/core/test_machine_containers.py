@@ -12,8 +12,8 @@ from tests.sim.cluster import SimDisk, World
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Save
 from veo_shell.core.machine import Machine
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import Health, Record, Restart, Service, State, Status
+from veo_shell.core.timing import Timing
 from veo_shell.errors import NoSuitableNode
 
 

@@ -9,8 +9,8 @@ from tests.core.cores import WEB, add, anywhere, ask, cut, only, ready, remove, 
 from tests.core.samples import heard
 from tests.sim.cluster import World
 from veo_shell.core import events as ev
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import NodeRecord
+from veo_shell.core.timing import Timing
 from veo_shell.errors import NoSuitableNode, ServiceError, UnknownNode, UnknownService
 
 

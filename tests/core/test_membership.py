@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.core.samples import beat
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import Knock, Status
+from veo_shell.core.timing import Timing
 
 ME, DOS, TRES, CINCO = "me@me", "dos@dos", "tres@tres", "cinco@cinco"
 

@@ -22,7 +22,7 @@ from tests.core.samples import (
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Answer, Note, Refuse
 from veo_shell.core.copies import Copies
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Accepted,
     JournalEntry,
@@ -36,6 +36,7 @@ from veo_shell.core.model import (
 from veo_shell.core.operations import OPERATIONS_KEPT, Operations
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 from veo_shell.errors import (
     NoSuitableNode,

@@ -11,11 +11,12 @@ from tests.core.samples import UNO, WEB, observed
 from veo_shell.core import events as ev
 from veo_shell.core.care import Care
 from veo_shell.core.commands import Command, DiscardContainer, Note
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import NodeRecord, Observed, Record, Restart, ServiceRecord
 from veo_shell.core.orphans import Orphans
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 
 SEEN = observed(UNO, service=WEB)

@@ -7,10 +7,11 @@ import pytest
 
 from tests.core.samples import DOS, TRES, UNO, beat, document, service
 from veo_shell.core.commands import AskDifference, Connect
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import NodeRecord
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pulls import PULL_S, RESTLESS, Pulls
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 from veo_shell.core.wire import Difference, Pull, Records
 

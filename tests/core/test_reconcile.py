@@ -35,7 +35,7 @@ from tests.core.samples import (
     service,
     slot,
 )
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     NOT_LISTED,
     Container,
@@ -52,6 +52,7 @@ from veo_shell.core.model import (
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.placement import coordinator
 from veo_shell.core.reconcile import missing_slots
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 
 # Filling

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.samples import WEB, service
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.placement import coordinator
 from veo_shell.core.situation import Situation
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 
 ME, PEERS = "me@me", [f"n{number}@n" for number in range(5)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from veo_shell.core.membership import Timing
+from veo_shell.core.timing import Timing
 
 DESIGN = {
     "heartbeat_s": 0.5,

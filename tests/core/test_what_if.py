@@ -20,7 +20,7 @@ from tests.core.samples import (
     service,
     slot,
 )
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Container,
     DnsChange,
@@ -35,6 +35,7 @@ from veo_shell.core.model import (
     State,
 )
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 from veo_shell.core.what_if import if_lost
 

@@ -15,7 +15,6 @@ import attrs
 from veo_shell.core import commands as cmd
 from veo_shell.core import events as ev
 from veo_shell.core.machine import Machine
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import (
     Container,
     Cpu,
@@ -29,6 +28,7 @@ from veo_shell.core.model import (
     Record,
     Resources,
 )
+from veo_shell.core.timing import Timing
 from veo_shell.core.wire import (
     PROTOCOL,
     Ack,

@@ -13,7 +13,6 @@ from tests.sim.process import Process
 from tests.sim.violation import Violation
 from tests.sim.watch import Watch
 from veo_shell.core import events as ev
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import (
     Cpu,
     Disk,
@@ -22,6 +21,7 @@ from veo_shell.core.model import (
     Memory,
     Resources,
 )
+from veo_shell.core.timing import Timing
 
 RESOURCES = Resources(
     cpu=Cpu(count=4.0),

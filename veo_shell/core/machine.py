@@ -19,7 +19,7 @@ from veo_shell.core.copies import Copies
 from veo_shell.core.doors import Doors
 from veo_shell.core.exchange import Exchange
 from veo_shell.core.graves import Graves
-from veo_shell.core.membership import AWAY, GONE, Membership, Timing
+from veo_shell.core.membership import AWAY, GONE, Membership
 from veo_shell.core.model import (
     NOT_LISTED,
     Candidate,
@@ -35,6 +35,7 @@ from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
 from veo_shell.core.reconcile import Reconciler
 from veo_shell.core.situation import Situation
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 from veo_shell.core.wire import Delta, Forget, Heartbeat, Records
 from veo_shell.errors import PeerUnreachable

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 import attrs
 
 from veo_shell.core.model import Knock, Status
+from veo_shell.core.timing import Timing
 from veo_shell.core.wire import Heartbeat
 
 GONE = frozenset({Status.DEAD, Status.LEFT})
@@ -24,67 +25,6 @@ MAX_STRAIN = 7
 """Time-outs are stretched by at most one more than this (Lifeguard, section IV-A)."""
 CALM_TICKS = 8
 """So many ticks in time take one off the strain."""
-
-
-@attrs.frozen(kw_only=True)
-class Timing:
-    """Every time-out of a node, in seconds, with the defaults of the design."""
-
-    heartbeat_s: float = 0.5
-    """Between two heartbeats of a node."""
-    heartbeats_per_s: float = 200.0
-    """A node receives at most so many. With more peers than make that many, they beat
-    more slowly, and the time-outs grow alike."""
-    suspect_s: float = 1.5
-    """A peer that was silent for so long is suspect."""
-    dead_s: float = 2.5
-    """A peer that nobody heard for so long is dead; one side of a partition that saw no
-    majority for so long is the smaller one."""
-    down_s: float = 10.0
-    """A node whose host refuses the mesh's port is dead after so long."""
-    engine_s: float = 10.0
-    """What runs on a node whose engine is away is started elsewhere after so long."""
-    pause_s: float = 60.0
-    """For so long a node that is stopped asks the others to take it for paused."""
-    boot_grace_s: float = 15.0
-    """For so long after its start a node takes peers that it has not heard for unknown,
-    and decides nothing before it has seen another's view."""
-    lag_s: float = 0.5
-    """After a lag of its own loop over this a node takes no silence for evidence."""
-    try_s: float = 0.5
-    """Between two tries of a silent peer's port."""
-    majority_s: float = 3.0
-    """Instances of majority services are started elsewhere so long after a death."""
-    steady_s: float = 1.0
-    """The same nodes have to be alive for so long before duplicates are ended, and a
-    new instance has to be ready for so long before the one it replaces is."""
-    handover_s: float = 10.0
-    """A new instance that still fails, or is unhealthy, after so long takes over from
-    none."""
-    begin_s: float = 300.0
-    """A new instance that is not ready after so long takes over from none: its image
-    may have to be got first."""
-    patience_s: float = 60.0
-    """A verb waits no longer once nothing has happened to what it waits for so long."""
-    drain_s: float = 2.0
-    """Between leaving DNS and the end of a container that another one replaces."""
-    left_s: float = 60.0
-    """A node that left is shown for so long."""
-    copy_s: float = 3.0
-    """A write that no peer confirms within this is answered with one copy."""
-    grave_s: float = 30.0
-    """A service's tombstone stands for at least so long."""
-    stop_timeout_s: float = 10.0
-    """Between SIGTERM and SIGKILL for a container that is stopped."""
-    rejoin_s: float = 2.0
-    """Between two tries to join a node that does not answer."""
-    name_retry_s: float = 0.5
-    """Between two tries to join where the name's old process may be ending just now."""
-
-    @property
-    def leaving_s(self) -> float:
-        """Return after how long a node that leaves has stopped what ran there."""
-        return self.drain_s + self.stop_timeout_s + self.majority_s
 
 
 @attrs.define(kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from veo_shell.core.membership import Timing
 from veo_shell.core.model import (
     NOT_LISTED,
     Container,
@@ -18,6 +17,7 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.placement import coordinator
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View, pair
 
 AGAIN_S = 0.1

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from veo_shell.core.membership import Membership, Timing
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Container,
     DnsChange,
@@ -26,6 +26,7 @@ from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
 from veo_shell.core.reconcile import Reconciler
 from veo_shell.core.situation import Situation
+from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 from veo_shell.core.zone import compile_zone
 
