@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 
 from tests.fake_cluster import (
     FAST,
@@ -18,9 +20,11 @@ from tests.fake_cluster import (
     eventually,
     fake_cluster,
 )
-from veo_shell.core.model import OnPartition, Status
+from veo_shell.coordinator import Coordinator
+from veo_shell.core.model import OnPartition, Status, Written
+from veo_shell.core.verbs import write
 from veo_shell.edge.fake_engine import FakeEngine
-from veo_shell.errors import VeoError
+from veo_shell.errors import PeerUnreachable, Removed, ServiceError, VeoError
 from veo_shell.node import Node
 
 
@@ -110,46 +114,175 @@ class SlowToStop(FakeEngine):
         await super().discard(container_id, timeout_s)
 
 
-async def test_a_majority_service_is_not_started_beside_what_a_removed_node_stops(
-    tmp_path: Path,
-) -> None:
-    """It was: what was known of the node went before what ran there."""
-    names, slow = ("uno", "dos", "tres"), SlowToStop("veo", "tres@tres")
+THREE = ("uno", "dos", "tres")
+
+
+@contextlib.asynccontextmanager
+async def majority_service_on_tres(
+    tmp_path: Path, slow: SlowToStop
+) -> AsyncIterator[tuple[FakeCluster, list[int]]]:
+    """Have a service that only tres runs; note of how many containers there were."""
     most = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
     timing = attrs.evolve(FAST, patience_s=0.5)
     async with fake_cluster(
-        tmp_path, *names, timing=timing, engines={"tres": slow}
+        tmp_path, *THREE, timing=timing, engines={"tres": slow}
     ) as cluster:
-        uno, dos, tres = (cluster[name] for name in names)
+        uno, dos = cluster["uno"], cluster["dos"]
         await at_once(uno.node_monitor.drain("uno"), uno.node_monitor.drain("dos"))
         await uno.container_sup.add_service(most)
         assert (await cluster.ready(1))[0].node == "tres@tres"
         await at_once(uno.node_monitor.undrain("uno"), dos.node_monitor.undrain("dos"))
-        most_at_once = 0
+        counts: list[int] = []
 
         def look() -> None:
-            nonlocal most_at_once
-            held = [c for name in names for c in cluster.engines[name].containers]
-            most_at_once = max(most_at_once, len(held))
+            held = [c for name in THREE for c in cluster.engines[name].containers]
+            counts.append(len(held))
+
+        with cluster.whenever(look):
+            yield cluster, counts
+
+
+async def heartbeats_later(cluster: FakeCluster, number: int) -> None:
+    """Let some time pass in which all may act."""
+    peer = cluster["uno"].machine.members.peer("dos@dos")
+    assert peer is not None
+    heard = peer.count
+    await eventually(lambda: peer.count > heard + number)
+
+
+async def test_a_majority_service_is_not_started_beside_what_a_removed_node_stops(
+    tmp_path: Path,
+) -> None:
+    """It was: what was known of the node went before what ran there."""
+    slow = SlowToStop("veo", "tres@tres")
+    async with majority_service_on_tres(tmp_path, slow) as (cluster, counts):
+        uno, dos, tres = (cluster[name] for name in THREE)
 
         async def stop_late() -> None:
             await eventually(lambda: tres.machine.is_leaving)
-            peer = uno.machine.members.peer("dos@dos")
-            assert peer is not None
-            heard = peer.count
-            await eventually(lambda: peer.count > heard + 10)
+            await heartbeats_later(cluster, 10)
             slow.gate.set()
 
-        with cluster.whenever(look):
-            removed, _ = await asyncio.gather(
-                dos.node_monitor.remove_node("tres", force=True), stop_late()
-            )
-            assert removed.what == "tres@tres is removed"
-            await cluster.ready(1, "uno", "dos")
-        assert most_at_once == 1
+        removed, _ = await asyncio.gather(
+            dos.node_monitor.remove_node("tres", force=True), stop_late()
+        )
+        assert removed.what == "tres@tres is removed"
+        await cluster.ready(1, "uno", "dos")
+        assert max(counts) == 1
         await tres.failed
         told = [e.text for e in await uno.journal.why("tres")]
         assert "tres@tres removed from the cluster by an operator" in told
+
+
+@pytest.mark.parametrize("removed_before", [True, False])
+async def test_nor_where_a_node_that_leaves_is_removed_besides(
+    tmp_path: Path, removed_before: bool
+) -> None:
+    slow = SlowToStop("veo", "tres@tres")
+    async with majority_service_on_tres(tmp_path, slow) as (cluster, counts):
+        uno, dos, tres = (cluster[name] for name in THREE)
+
+        async def stop_late() -> None:
+            await heartbeats_later(cluster, 10)
+            assert max(counts) == 1
+            slow.gate.set()
+
+        async def remove() -> Written:
+            await eventually(partial(has_for, uno, "tres@tres", Status.LEFT))
+            removed, _ = await asyncio.gather(
+                uno.node_monitor.remove_node("tres", force=True), stop_late()
+            )
+            return removed
+
+        first = (
+            dos.node_monitor.remove_node("tres", force=True)
+            if removed_before
+            else tres.node_monitor.leave()
+        )
+        _, removed = await asyncio.gather(first, remove())
+        assert removed.what == "tres@tres is removed"
+        await cluster.ready(1, "uno", "dos")
+        assert max(counts) == 1
+
+
+async def test_a_removal_goes_on_without_its_console(tmp_path: Path) -> None:
+    slow = SlowToStop("veo", "tres@tres")
+    async with majority_service_on_tres(tmp_path, slow) as (cluster, _):
+        uno, tres = cluster["uno"], cluster["tres"]
+        removals: list[asyncio.Task[Any]] = []
+
+        async def remove() -> Written:
+            task = asyncio.current_task()
+            assert task is not None
+            removals.append(task)
+            return await uno.node_monitor.remove_node("tres", force=True)
+
+        async def hang_up() -> None:
+            await eventually(partial(has_for, uno, "tres@tres", Status.LEFT))
+            uno.abandon(*removals)
+            await heartbeats_later(cluster, 10)
+            slow.gate.set()
+
+        removed, _ = await asyncio.gather(remove(), hang_up())
+        assert removed.what == "tres@tres is removed"
+        await tres.failed
+
+
+async def test_who_is_told_late_that_a_node_does_not_leave_does_not_remove_it(
+    tmp_path: Path,
+) -> None:
+    """A third one that hangs held up the refusals, and both were removed."""
+    async with fake_cluster(tmp_path, *THREE) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.container_sup.add_service(WEB)
+        await cluster.ready(1)
+        cluster.network.hang("127.0.0.3")
+        told = await asyncio.gather(
+            uno.departure.remove("dos@dos"),
+            dos.departure.remove("uno@uno"),
+            return_exceptions=True,
+        )
+        for error in told:
+            assert isinstance(error, ServiceError)
+            assert "says that it stays" in str(error)
+        assert staying(cluster, "uno", "dos") == ["uno", "dos"]
+
+
+class Deaf(Coordinator):
+    """One that the order to leave does not reach."""
+
+    @write
+    async def leave(self) -> None:
+        raise PeerUnreachable("lost on the way")
+
+
+async def test_who_does_not_hear_that_it_is_to_leave_is_not_removed(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        dos.peer_words["coordinator"] = Deaf(dos)
+        with pytest.raises(ServiceError, match="does not hear that it is to leave"):
+            await uno.departure.remove("dos@dos")
+        assert staying(cluster, "uno", "dos") == ["uno", "dos"]
+
+
+async def test_a_node_that_joined_afresh_is_no_outcast(tmp_path: Path) -> None:
+    """One that was off while it was removed took who told it so for removed itself."""
+    timing = attrs.evolve(QUICK_TO_JUDGE, left_s=1.0)
+    async with fake_cluster(tmp_path, *THREE, timing=timing) as cluster:
+        uno, dos, tres = (cluster[name] for name in THREE)
+        await uno.node_monitor.remove_node("dos")
+        await dos.failed
+        await cluster.stop("dos")
+        await cluster.kill("uno")
+        await eventually(partial(has_for, tres, "uno@uno", Status.DEAD))
+        cluster.lose_disk("dos")
+        dos = await cluster.boot("dos", "tres")
+        await tres.node_monitor.remove_node("uno")
+        await eventually(lambda: dos.machine.view.head("uno@uno") is None)
+        with pytest.raises(Removed):
+            await cluster.boot("uno", "dos")
 
 
 async def test_a_node_of_the_version_before_takes_over(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from veo_shell.core.model import (
     HealthCheck,
     HealthKind,
     NodeInfo,
+    Restart,
     Status,
 )
 from veo_shell.edge.fake_engine import FakeEngine
@@ -144,6 +145,27 @@ async def test_rebalance_tells_what_it_began(tmp_path: Path) -> None:
         assert (moved.what, moved.copies) == ("2 begun, 0 moved", 2)
         assert moved.warning.count("begins on dos@dos (creating)") == 2
         slow.go_on()
+
+
+async def test_rebalance_passes_over_what_has_changed_meanwhile(
+    tmp_path: Path,
+) -> None:
+    """It ended there, and said that there was nothing to move."""
+    ends = attrs.evolve(WEB, replicas=2, restart=Restart.ON_FAILURE)
+    async with fake_cluster(tmp_path) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        await uno.node_monitor.drain("uno")
+        await cluster.add_coordinated_by("dos", ends)
+        await cluster.ready(2)
+        await uno.node_monitor.undrain("uno")
+        cluster.network.mute("127.0.0.2")
+        for container in dos.machine.view.containers():
+            cluster.engines["dos"].exit(container.id, 0)
+        await eventually(lambda: not dos.machine.answerable())
+        assert len(uno.machine.answerable()) == 2
+        moved = await uno.node_monitor.rebalance()
+        assert moved.what == "nothing to move"
+        assert moved.warning == "dos@dos: slot 1 has changed meanwhile"
 
 
 # What takes long

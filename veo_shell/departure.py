@@ -12,7 +12,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from veo_shell.core.events import Leaving
-from veo_shell.core.membership import AWAY, GONE
+from veo_shell.core.membership import AWAY
 from veo_shell.core.model import Status
 from veo_shell.core.progress import Draining, draining, why_not_leave
 from veo_shell.errors import PeerUnreachable, ServiceError, UsageError, VeoError
@@ -21,18 +21,23 @@ if TYPE_CHECKING:
     from veo_shell.node import Node
 
 
+ANSWER_S = 1.0
+"""Less than who told this node to leave waits for its answer."""
+TRIES = 2
+
+
 class Departure:
     """Whether this node stays, and the leaving of it and others."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._is_about_to = False
+        self._asking = 0
 
     @property
     def stays(self) -> bool:
-        """Tell whether this node holds what the cluster does, and goes on to."""
+        """Tell whether this node has seen the others' view, and does not leave."""
         machine = self._node.machine
-        return machine.is_settled and not machine.is_leaving and not self._is_about_to
+        return machine.is_settled and not machine.is_leaving and not self._asking
 
     async def leave(self, *, removed: bool = False) -> None:
         """Begin to leave the cluster: stop the containers, say so; then end.
@@ -40,16 +45,18 @@ class Departure:
         Raises:
             ServiceError: nobody would be left who knows the services.
         """
-        if self._node.machine.is_leaving:
+        machine = self._node.machine
+        if machine.is_leaving:
             return
         with self._node.answering():
-            self._is_about_to = True
+            self._asking += 1
             try:
                 await self._ask_who_stays()
-                # First: whom the peers take for gone decides no more.
-                self._node.feed(Leaving(removed=removed))
+                if not machine.is_leaving:  # by another's word meanwhile
+                    # First: whom the peers take for gone decides no more.
+                    self._node.feed(Leaving(removed=removed))
             finally:
-                self._is_about_to = False
+                self._asking -= 1
             await self._node.peers.say_farewell(left=True)
 
     async def drain(self, node: str) -> tuple[int, Draining]:
@@ -61,11 +68,15 @@ class Departure:
     async def remove(self, node: str) -> int:
         """Remove a node, return on how many disks that is.
 
-        One that lives leaves first: what still runs there is known until it stopped,
-        and a majority service is not started beside it.
+        One that lives leaves first, or goes on to: what still runs there is known until
+        it stopped, and a majority service is not started beside it.
+
+        Raises:
+            ServiceError: it does not leave.
         """
         machine = self._node.machine
-        if machine.members.status(node) not in GONE | AWAY:
+        is_there = machine.view.head(node) is not None
+        if is_there and machine.members.status(node) not in {Status.DEAD, *AWAY}:
             await self._have_leave(node)
         if node == machine.me and machine.is_leaving:
             return 0
@@ -80,14 +91,26 @@ class Departure:
             return is_dead or machine.view.head(node) is None or None
 
         try:
-            with contextlib.suppress(PeerUnreachable):  # its answer may be lost
-                await self._node.peers.call(node, "coordinator.leave")
+            await self._tell_to_leave(node)
             async with asyncio.timeout(self._node.config.timing.leaving_s):
                 await self._node.until(is_gone)
-        except (UsageError, TimeoutError):  # an earlier version, or its engine hangs
+        except UsageError:  # an earlier version
             return
         except ServiceError as exc:
             raise ServiceError(f"{exc}. {node} is drained: undrain it") from exc
+        except TimeoutError as exc:
+            if await self._stays(node):  # else its engine hangs
+                raise ServiceError(
+                    f"{node} does not hear that it is to leave, and is drained: try "
+                    "again, or undrain it"
+                ) from exc
+
+    async def _tell_to_leave(self, node: str) -> None:
+        """Have a node begin to leave, if it may; its answer can be lost."""
+        for _ in range(TRIES):
+            with contextlib.suppress(PeerUnreachable):
+                await self._node.peers.call(node, "coordinator.leave")
+                return
 
     def _draining(self, node: str) -> Draining:
         machine = self._node.machine
@@ -98,17 +121,19 @@ class Departure:
 
     async def _ask_who_stays(self) -> None:
         situation = self._node.machine.situation
-        others = [n for n in situation.verdicts.coordinators() if n != situation.me]
-        stay = await asyncio.gather(*(self._stays(other) for other in others))
-        leaving = [node for node, stays in zip(others, stay, strict=True) if not stays]
-        if reason := why_not_leave(situation, situation.me, leaving):
+        # Those not heard just now, too: they may hear this one.
+        others = [h.node for h in situation.view.nodes if h.node != situation.me]
+        answers = await asyncio.gather(*(self._stays(other) for other in others))
+        staying = [n for n, stays in zip(others, answers, strict=True) if stays]
+        if reason := why_not_leave(situation, situation.me, staying):
             raise ServiceError(reason)
 
     async def _stays(self, node: str) -> bool:
         """Ask a node whether it stays; one of an earlier version cannot tell."""
         try:
-            return bool(await self._node.peers.call(node, "coordinator.stays"))
+            async with asyncio.timeout(ANSWER_S):
+                return bool(await self._node.peers.call(node, "coordinator.stays"))
         except UsageError:
             return True
-        except VeoError:
+        except (VeoError, TimeoutError):
             return False

@@ -179,16 +179,16 @@ class Joining:
         raise StartError(f"{address}:{mesh_port} refuses {me}: {reply.reason}")
 
     async def _outcast_at(self, address: str, mesh_port: int) -> str:
-        """Return who is at an address, if this node has it for removed, else "".
+        """Return who is at an address, if its state is removed here, else "".
 
         Where two removed each other, apart, neither is to give up what it knows.
         """
         process = await self._node.peers.who_is(address, mesh_port)
-        view = self._node.machine.view
-        record = view.node_record(process.node) if process is not None else None
-        if record is None or not record.removed or view.head(record.node) is not None:
+        if process is None:
             return ""
-        return record.node
+        record = self._node.machine.view.node_record(process.node)
+        is_removed = record is not None and record.bars(process.identity)
+        return process.node if is_removed else ""
 
     async def _ask_in(self, address: str, mesh_port: int) -> Message:
         machine = self._node.machine

@@ -196,7 +196,7 @@ class NodeMonitor:
                     f"remove_node({name!r}, force=True): {left}"
                 )
         with self._node.answering():  # before this node ends, if it is the one
-            copies = await self._node.departure.remove(name)
+            [copies] = await asyncio.gather(self._node.departure.remove(name))
         return written(f"{name} is removed", copies)
 
     @write
@@ -217,8 +217,10 @@ class NodeMonitor:
             done, kept = await self._node.deciders.of_service(
                 slot.uid, "move", slot.uid, slot.slot, target
             )
-            if not done:
-                break
+            if not done:  # its coordinator knows more of it by now
+                avoid.add((slot.uid, target))
+                left.append(f"{slot.node}: slot {slot.slot} has changed meanwhile")
+                continue
             await self._node.deciders.seen(slot.key, done)
             begun, copies = begun + 1, min(copies, kept)
             pending = await self._node.quiet(

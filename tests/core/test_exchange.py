@@ -408,7 +408,9 @@ def test_a_pull_is_answered_with_what_the_asker_lacks() -> None:
 
 
 def test_who_asks_who_is_there_is_told() -> None:
-    assert Dialogue().ask(Who()) == Me(node=UNO, boot_id=f"{UNO}#1")
+    assert Dialogue().ask(Who()) == Me(
+        node=UNO, boot_id=f"{UNO}#1", identity=f"disk of {UNO}"
+    )
 
 
 # Overridden writes

@@ -204,7 +204,7 @@ def test_it_tells_which_process_it_is() -> None:
         for c in Dialogue().play(ev.Asked(operation="w", message=Who()))
         if isinstance(c, Answer)
     ]
-    assert answer.value == Me(node=UNO, boot_id=f"{UNO}#1")
+    assert answer.value == Me(node=UNO, boot_id=f"{UNO}#1", identity=f"disk of {UNO}")
 
 
 def test_its_name_under_another_boot_makes_it_rise_above() -> None:

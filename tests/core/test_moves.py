@@ -44,7 +44,7 @@ from veo_shell.core.model import (
 def drained(*held: Record | Container, spec: Service = WEB, me: str = UNO) -> Desk:
     desk = Desk(web(spec, replicas=2), at(DOS), at(DOS, 1), *held, me=me)
     desk.run(runs(DOS), runs(DOS, 1))
-    desk.write(decision(DOS, drained=True, cause="x/y/9"))
+    desk.write(decision(DOS, drained=True, drained_by="x/y/9"))
     return desk
 
 
@@ -231,11 +231,11 @@ def test_a_move_whose_old_instance_is_lost_does_not_hold_up_the_others() -> None
     new = runs(DOS, generation=2, state=State.BACKOFF, reason="exit code 1")
     moving = at(DOS, generation=2, handover=True, drained_from=TRES)
     desk = Desk(web(replicas=2), moving, at(UNO, 1), old, new, other)
-    desk.write(decision(TRES, drained=True, cause="c1"))
+    desk.write(decision(TRES, drained=True, drained_by="c1"))
     desk.lose(TRES)
     ended, *_ = desk.decide(1)
     assert (ended.slot, ended.handover, ended.node) == (0, False, DOS)
-    desk.write(decision(UNO, drained=True, cause="c2"))
+    desk.write(decision(UNO, drained=True, drained_by="c2"))
     (moved,) = desk.decide(1)
     assert (moved.slot, moved.node, moved.drained_from) == (1, DOS, UNO)
 
@@ -293,7 +293,7 @@ def test_what_may_be_moved() -> None:
 def drained_of_one(spec: Service = WEB) -> Desk:
     """One instance on dos, which is drained."""
     desk = Desk(web(spec), at(DOS), runs(DOS))
-    desk.write(decision(DOS, drained=True, cause="x/y/9"))
+    desk.write(decision(DOS, drained=True, drained_by="x/y/9"))
     return desk
 
 
@@ -382,14 +382,14 @@ def stuck_desk(*nodes: str, spec: Service = WEB) -> Desk:
     """One that stays on dos, which is drained: it does not begin on these."""
     stuck = tuple(Stuck(node=n, reason="why", decision="x/y/9") for n in nodes)
     desk = Desk(web(spec), at(DOS, stuck=stuck), runs(DOS))
-    desk.write(decision(DOS, drained=True, cause="x/y/9"))
+    desk.write(decision(DOS, drained=True, drained_by="x/y/9"))
     return desk
 
 
 def test_another_drain_tries_again_all_that_failed() -> None:
     desk = stuck_desk(UNO, TRES)
     assert desk.decide(5) == []  # it is not tried by itself
-    desk.write(decision(DOS, drained=True, cause="x/y/10"))
+    desk.write(decision(DOS, drained=True, drained_by="x/y/10"))
     (moved,) = desk.decide(1)
     fails(desk, moved, runs(DOS), state=State.FAILED, reason="again")
     *_, second = desk.decide(2.5)

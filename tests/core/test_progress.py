@@ -17,7 +17,7 @@ from veo_shell.core.progress import (
     why_not_remove,
 )
 
-TO_GO = decision(DOS, drained=True, cause="x/y/9", revision=9)
+TO_GO = decision(DOS, drained=True, drained_by="x/y/9", revision=9)
 STAYS = "web slot 0 stays on dos@dos: "
 
 
@@ -196,9 +196,9 @@ def test_the_last_one_does_not_leave_its_services() -> None:
     assert why_not_leave(desk.situation, UNO) == ""
     desk.lose(DOS)
     assert why_not_leave(desk.situation, UNO) == ""
-    told = why_not_leave(desk.situation, UNO, [TRES])
-    assert told.startswith("tres@tres may be leaving as well as uno@uno: nothing could")
-    assert why_not_leave(desk.situation, UNO, [DOS]) == ""
+    told = why_not_leave(desk.situation, UNO, [])
+    assert told.startswith("as uno@uno would leave, none of tres@tres says that it")
+    assert why_not_leave(desk.situation, UNO, [TRES]) == ""
     desk.lose(TRES)
     assert "nothing could take over web" in why_not_leave(desk.situation, UNO)
     assert why_not_leave(desk.situation, DOS) == ""

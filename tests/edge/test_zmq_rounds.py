@@ -145,6 +145,24 @@ def test_one_that_was_removed_by_the_reader_before_it_is_not_read(play: Played) 
     assert len(play(part, 3)) == 1
 
 
+def test_one_that_cannot_be_read_leaves_the_others_heard(play: Played) -> None:
+    """Without a next round none would be heard any more."""
+
+    def fail() -> None:
+        raise OSError("it cannot be read")
+
+    async def part(ears: Ears) -> None:
+        ears.say("a")
+        await ears.pass_time()
+        ears.once_read("b", fail)
+        ears.say("b")
+        await ears.pass_time(ROUND_S)
+        ears.say("c")
+        await ears.pass_time(ROUND_S)
+
+    assert play(part, 2) == [("a", 0.0), ("b", ROUND_S), ("c", 2 * ROUND_S)]
+
+
 def test_nothing_is_read_after_the_end(play: Played) -> None:
     async def part(ears: Ears) -> None:
         ears.say("a")

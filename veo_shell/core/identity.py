@@ -47,7 +47,7 @@ class Names:
     def me(self) -> Me:
         """Return which process this is."""
         own = self._door.own
-        return Me(node=own.node, boot_id=own.boot_id)
+        return Me(node=own.node, boot_id=own.boot_id, identity=own.identity)
 
     def on_join(self, operation: str, join: Join, now: float) -> None:
         """Answer a newcomer; ask first whether another process has its name."""

@@ -209,8 +209,8 @@ class Operations:
         """Begin to move a slot; return the revision of its record, 0 if it is not."""
         slot = self._view.slot(event.uid, event.slot)
         service = self._view.spec(event.uid)
-        if slot is None or not slot.wanted or service is None:
-            raise UnknownService(f"no slot {event.slot} of {event.uid} is wanted")
+        if slot is None or not slot.wanted or service is None:  # any more
+            return 0
         if slot.operation == event.operation or slot.node == event.node:
             self._confirm(slot)
             return slot.revision

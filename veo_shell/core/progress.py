@@ -109,20 +109,20 @@ def why_not_remove(situation: Situation, node: str) -> str:
 
 
 def why_not_leave(
-    situation: Situation, node: str, leaving: Collection[str] = ()
+    situation: Situation, node: str, staying: Collection[str] | None = None
 ) -> str:
     """Return why a node must not leave the cluster, "" if it may.
 
-    The last one would end its services, and set aside what is known of them. Those
-    that are `leaving` too take over nothing.
+    The last one would end its services, and set aside what is known of them. `staying`
+    are those that say that they take over, if they were asked.
     """
-    others = {n for n in situation.verdicts.coordinators() if n != node}
+    others = sorted(n for n in situation.verdicts.coordinators() if n != node)
     names = sorted({r.service.name for r in situation.view.services() if r.service})
-    if others.difference(leaving) or not names:
+    if (others if staying is None else staying) or not names:
         return ""
     last = f"{node} is the last node that lives"
     if others:
-        last = f"{', '.join(sorted(others))} may be leaving as well as {node}"
+        last = f"as {node} would leave, none of {', '.join(others)} says that it stays"
     return (
         f"{last}: nothing could take over "
         f"{', '.join(names)}. `veo stop` ends the node and leaves its containers "

@@ -219,9 +219,7 @@ class Situation:
     def drain_cause(self, node: str) -> str:
         """Return the journal's id of the decision by which a node is drained."""
         record = self.view.node_record(node)
-        if record is None or not record.drained:
-            return ""
-        return record.drained_by or record.cause  # as protocol 1 passes it on
+        return record.drained_by if record is not None else ""
 
     def stuck(self, slot: SlotRecord, node: str) -> dict[str, str]:
         """Return where a slot could not go since its node was drained, and why."""

@@ -193,10 +193,11 @@ class Who:
 
 @attrs.frozen(kw_only=True)
 class Me:
-    """The answer to `Who`."""
+    """The answer to `Who`; `identity` is that of its document."""
 
     node: str
     boot_id: str
+    identity: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -8,8 +8,11 @@ heartbeats of 100 peers those of one round are read together, each up to a round
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 FEW = 50
 """So many are read at once: at two heartbeats a second a round has only one each."""
@@ -48,11 +51,18 @@ class Rounds:
         for descriptor, _ in found:
             read = self._readers.get(descriptor)
             if read is not None:  # one that was read before may have had it removed
-                read()
+                self._read(read)
         if found and len(self._readers) > self._few:
             self._read_later()
         else:
             self._read_at_once()
+
+    def _read(self, read: Callable[[], None]) -> None:
+        """Go on with the others if one cannot be read, as the loop itself does."""
+        try:
+            read()
+        except Exception:
+            logger.exception("a socket could not be read")
 
     def _read_later(self) -> None:
         if self._next is None:
