@@ -20,11 +20,10 @@ from tests.fake_cluster import (
     eventually,
     fake_cluster,
 )
-from veo_shell.coordinator import Coordinator
 from veo_shell.core.model import OnPartition, Status, Written
-from veo_shell.core.verbs import write
+from veo_shell.core.timing import Timing
 from veo_shell.edge.fake_engine import FakeEngine
-from veo_shell.errors import PeerUnreachable, Removed, ServiceError, VeoError
+from veo_shell.errors import Removed, ServiceError, VeoError
 from veo_shell.node import Node
 
 
@@ -119,11 +118,11 @@ THREE = ("uno", "dos", "tres")
 
 @contextlib.asynccontextmanager
 async def majority_service_on_tres(
-    tmp_path: Path, slow: SlowToStop
+    tmp_path: Path, slow: SlowToStop, timing: Timing = FAST
 ) -> AsyncIterator[tuple[FakeCluster, list[int]]]:
     """Have a service that only tres runs; note of how many containers there were."""
     most = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
-    timing = attrs.evolve(FAST, patience_s=0.5)
+    timing = attrs.evolve(timing, patience_s=0.5)
     async with fake_cluster(
         tmp_path, *THREE, timing=timing, engines={"tres": slow}
     ) as cluster:
@@ -205,6 +204,31 @@ async def test_nor_where_a_node_that_leaves_is_removed_besides(
         assert max(counts) == 1
 
 
+async def test_nor_before_one_that_died_has_noticed_that_it_is_alone(
+    tmp_path: Path,
+) -> None:
+    slow = SlowToStop("veo", "tres@tres")
+    async with majority_service_on_tres(tmp_path, slow, QUICK_TO_JUDGE) as (cluster, _):
+        uno = cluster["uno"]
+        begun_s: list[float] = []
+
+        def look() -> None:
+            if any(cluster.engines[name].containers for name in ("uno", "dos")):
+                begun_s.append(uno.clock.now())
+
+        with cluster.whenever(look):
+            for address in ("127.0.0.1", "127.0.0.2"):
+                cluster.network.cut(address, "127.0.0.3")
+            await eventually(partial(has_for, uno, "tres@tres", Status.DEAD))
+            peer = uno.machine.members.peer("tres@tres")
+            assert peer is not None
+            dead_s = peer.since_s
+            await uno.departure.remove("tres@tres")
+            await cluster.ready(1, "uno", "dos")
+        assert begun_s[0] - dead_s >= QUICK_TO_JUDGE.majority_s
+        slow.gate.set()
+
+
 async def test_a_removal_goes_on_without_its_console(tmp_path: Path) -> None:
     slow = SlowToStop("veo", "tres@tres")
     async with majority_service_on_tres(tmp_path, slow) as (cluster, _):
@@ -248,23 +272,29 @@ async def test_who_is_told_late_that_a_node_does_not_leave_does_not_remove_it(
         assert staying(cluster, "uno", "dos") == ["uno", "dos"]
 
 
-class Deaf(Coordinator):
-    """One that the order to leave does not reach."""
-
-    @write
-    async def leave(self) -> None:
-        raise PeerUnreachable("lost on the way")
-
-
 async def test_who_does_not_hear_that_it_is_to_leave_is_not_removed(
     tmp_path: Path,
 ) -> None:
-    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
-        uno, dos = cluster["uno"], cluster["dos"]
-        dos.peer_words["coordinator"] = Deaf(dos)
+    async with fake_cluster(tmp_path, *THREE, timing=QUICK_TO_JUDGE) as cluster:
+        node = cluster["uno"].machine.situation.coordinator("node/uno@uno")
+        assert node != "uno@uno"  # another would write that it is removed
+        cluster.network.hang("127.0.0.1")
         with pytest.raises(ServiceError, match="does not hear that it is to leave"):
-            await uno.departure.remove("dos@dos")
-        assert staying(cluster, "uno", "dos") == ["uno", "dos"]
+            await cluster["dos"].departure.remove("uno@uno")
+        assert staying(cluster, *THREE) == list(THREE)
+
+
+async def test_who_is_not_heard_takes_over_nothing(tmp_path: Path) -> None:
+    """It said that it stays, with a view from before it was cut off."""
+    async with fake_cluster(tmp_path, timing=QUICK_TO_JUDGE) as cluster:
+        uno = cluster["uno"]
+        cluster.network.cut("127.0.0.1", "127.0.0.2")
+        await eventually(partial(has_for, uno, "dos@dos", Status.DEAD))
+        await uno.container_sup.add_service(WEB)
+        cluster.network.mute("127.0.0.1", "127.0.0.2")
+        cluster.network.mend("127.0.0.1", "127.0.0.2")
+        with pytest.raises(ServiceError, match="uno@uno is the last node that lives"):
+            await uno.node_monitor.leave()
 
 
 async def test_a_node_that_joined_afresh_is_no_outcast(tmp_path: Path) -> None:

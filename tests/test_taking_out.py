@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import attrs
@@ -151,21 +152,25 @@ async def test_rebalance_passes_over_what_has_changed_meanwhile(
     tmp_path: Path,
 ) -> None:
     """It ended there, and said that there was nothing to move."""
-    ends = attrs.evolve(WEB, replicas=2, restart=Restart.ON_FAILURE)
+    ends = attrs.evolve(WEB, replicas=4, restart=Restart.ON_FAILURE)
     async with fake_cluster(tmp_path) as cluster:
         uno, dos = cluster["uno"], cluster["dos"]
         await uno.node_monitor.drain("uno")
         await cluster.add_coordinated_by("dos", ends)
-        await cluster.ready(2)
+        last = (await cluster.ready(4))[-1]
         await uno.node_monitor.undrain("uno")
         cluster.network.mute("127.0.0.2")
-        for container in dos.machine.view.containers():
-            cluster.engines["dos"].exit(container.id, 0)
-        await eventually(lambda: not dos.machine.answerable())
-        assert len(uno.machine.answerable()) == 2
-        moved = await uno.node_monitor.rebalance()
-        assert moved.what == "nothing to move"
-        assert moved.warning == "dos@dos: slot 1 has changed meanwhile"
+        cluster.engines["dos"].exit(last.id, 0)
+        await eventually(lambda: len(dos.machine.answerable()) == 3)
+        assert len(uno.machine.answerable()) == 4
+
+        async def hear_again() -> None:
+            await eventually(lambda: cluster.engines["uno"].containers)
+            cluster.network.unmute("127.0.0.2")
+
+        moved, _ = await asyncio.gather(uno.node_monitor.rebalance(), hear_again())
+        assert moved.what == "2 moved"
+        assert moved.warning == "slot 3 on dos@dos has changed meanwhile"
 
 
 # What takes long

@@ -12,7 +12,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from veo_shell.core.events import Leaving
-from veo_shell.core.membership import AWAY
+from veo_shell.core.membership import AWAY, GONE
 from veo_shell.core.model import Status
 from veo_shell.core.progress import Draining, draining, why_not_leave
 from veo_shell.errors import PeerUnreachable, ServiceError, UsageError, VeoError
@@ -68,15 +68,16 @@ class Departure:
     async def remove(self, node: str) -> int:
         """Remove a node, return on how many disks that is.
 
-        One that lives leaves first, or goes on to: what still runs there is known until
-        it stopped, and a majority service is not started beside it.
+        One that lives leaves first, or goes on to, and one that has just died is waited
+        for: what still runs there is known until it stopped, and a majority service is
+        not started beside it.
 
         Raises:
             ServiceError: it does not leave.
         """
         machine = self._node.machine
         is_there = machine.view.head(node) is not None
-        if is_there and machine.members.status(node) not in {Status.DEAD, *AWAY}:
+        if is_there and machine.members.status(node) not in AWAY:
             await self._have_leave(node)
         if node == machine.me and machine.is_leaving:
             return 0
@@ -84,33 +85,43 @@ class Departure:
 
     async def _have_leave(self, node: str) -> None:
         """Have a node leave; wait until it has, for no longer than that may take."""
-        machine = self._node.machine
-
-        def is_gone() -> bool | None:
-            is_dead = machine.members.status(node) is Status.DEAD
-            return is_dead or machine.view.head(node) is None or None
-
+        members, timing = self._node.machine.members, self._node.config.timing
+        is_told = False
         try:
-            await self._tell_to_leave(node)
-            async with asyncio.timeout(self._node.config.timing.leaving_s):
-                await self._node.until(is_gone)
+            is_told = await self._tell_to_leave(node)
+            async with asyncio.timeout(
+                timing.leaving_s + (timing.dead_s + timing.majority_s) * members.crowd
+            ):
+                await self._node.until(lambda: self._is_gone(node) or None)
         except UsageError:  # an earlier version
             return
         except ServiceError as exc:
             raise ServiceError(f"{exc}. {node} is drained: undrain it") from exc
         except TimeoutError as exc:
-            if await self._stays(node):  # else its engine hangs
+            # Its engine hangs, if it was told.
+            if not is_told and members.status(node) is not Status.LEFT:
                 raise ServiceError(
                     f"{node} does not hear that it is to leave, and is drained: try "
                     "again, or undrain it"
                 ) from exc
 
-    async def _tell_to_leave(self, node: str) -> None:
-        """Have a node begin to leave, if it may; its answer can be lost."""
-        for _ in range(TRIES):
+    def _is_gone(self, node: str) -> bool:
+        """Tell whether a node has left, or been dead for as long as it may run on."""
+        machine = self._node.machine
+        members, now = machine.members, self._node.clock.now()
+        runs_s = members.timing.majority_s * members.crowd
+        is_dead = members.status(node) is Status.DEAD
+        is_over = is_dead and members.lost_for_s(node, now) >= runs_s
+        return is_over or machine.view.head(node) is None
+
+    async def _tell_to_leave(self, node: str) -> bool:
+        """Have a node begin to leave, if it may; tell whether it was told."""
+        tries = TRIES if self._node.machine.members.status(node) not in GONE else 0
+        for _ in range(tries):
             with contextlib.suppress(PeerUnreachable):
                 await self._node.peers.call(node, "coordinator.leave")
-                return
+                return True
+        return False
 
     def _draining(self, node: str) -> Draining:
         machine = self._node.machine
@@ -121,11 +132,13 @@ class Departure:
 
     async def _ask_who_stays(self) -> None:
         situation = self._node.machine.situation
-        # Those not heard just now, too: they may hear this one.
-        others = [h.node for h in situation.view.nodes if h.node != situation.me]
+        others = [n for n in situation.verdicts.coordinators() if n != situation.me]
         answers = await asyncio.gather(*(self._stays(other) for other in others))
-        staying = [n for n, stays in zip(others, answers, strict=True) if stays]
-        if reason := why_not_leave(situation, situation.me, staying):
+        stay = {n for n, stays in zip(others, answers, strict=True) if stays}
+        # Those that are heard still: what others hold may be from before they were not.
+        staying = stay.intersection(situation.verdicts.coordinators())
+        reason = why_not_leave(situation, situation.me, staying)
+        if reason and not self._node.machine.is_leaving:
             raise ServiceError(reason)
 
     async def _stays(self, node: str) -> bool:

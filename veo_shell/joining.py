@@ -187,7 +187,9 @@ class Joining:
         if process is None:
             return ""
         record = self._node.machine.view.node_record(process.node)
-        is_removed = record is not None and record.bars(process.identity)
+        is_removed = record is not None and record.bars(
+            process.identity or process.boot_id
+        )
         return process.node if is_removed else ""
 
     async def _ask_in(self, address: str, mesh_port: int) -> Message:

@@ -210,16 +210,17 @@ class NodeMonitor:
         """
         begun, moved, copies = 0, 0, 2
         avoid: set[tuple[str, str]] = set()
+        fixed: set[str] = set()
         left: list[str] = []
         machine = self._node.machine
-        while (step := next_step(machine.reconciler, avoid)) is not None:
+        while step := next_step(machine.reconciler, avoid, fixed):
             slot, target = step
             done, kept = await self._node.deciders.of_service(
                 slot.uid, "move", slot.uid, slot.slot, target
             )
             if not done:  # its coordinator knows more of it by now
-                avoid.add((slot.uid, target))
-                left.append(f"{slot.node}: slot {slot.slot} has changed meanwhile")
+                fixed.add(slot.key)
+                left.append(f"slot {slot.slot} on {slot.node} has changed meanwhile")
                 continue
             await self._node.deciders.seen(slot.key, done)
             begun, copies = begun + 1, min(copies, kept)

@@ -147,6 +147,15 @@ def test_a_node_that_could_not_take_an_instance_gets_none_of_that_service() -> N
     assert next_step(balance.reconciler, avoid | {("u1", DOS)}) is None
 
 
+def test_a_slot_that_stays_is_passed_over_and_counted() -> None:
+    balance = Balance(standing(), *placed(UNO, UNO, UNO))
+    found = next_step(balance.reconciler, fixed={"slot/u1/2"})
+    assert found is not None
+    assert (found[0].slot, found[0].node) == (1, UNO)
+    fixed = {f"slot/u1/{number}" for number in range(3)}
+    assert next_step(balance.reconciler, fixed=fixed) is None
+
+
 def test_variants_of_one_name_spread_as_one_service() -> None:
     host = attrs.evolve(WEB, network_mode="host")
     variants = [standing("u1"), standing("u2", host)]

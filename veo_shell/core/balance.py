@@ -9,11 +9,14 @@ from veo_shell.core.reconcile import Reconciler
 
 
 def next_step(
-    reconciler: Reconciler, avoid: Collection[tuple[str, str]] = ()
+    reconciler: Reconciler,
+    avoid: Collection[tuple[str, str]] = (),
+    fixed: Collection[str] = (),
 ) -> tuple[SlotRecord, str] | None:
     """Return a slot and the node to move it to; None where all is even.
 
     `avoid`: services, by uid, and nodes that could not take one of their instances.
+    `fixed`: slots, by key, that stay where they are.
 
     A service is even when no node has two instances more than another that fits it;
     one that is on the move is left alone.
@@ -21,13 +24,16 @@ def next_step(
     for record in reconciler.view.services():
         assert record.service is not None
         taboo = {node for uid, node in avoid if uid == record.uid}
-        if (step := _step(reconciler, record, taboo)) is not None:
+        if (step := _step(reconciler, record, taboo, fixed)) is not None:
             return step
     return None
 
 
 def _step(
-    reconciler: Reconciler, record: ServiceRecord, taboo: Collection[str]
+    reconciler: Reconciler,
+    record: ServiceRecord,
+    taboo: Collection[str],
+    fixed: Collection[str],
 ) -> tuple[SlotRecord, str] | None:
     view, service = reconciler.view, record.service
     assert service is not None
@@ -50,4 +56,5 @@ def _step(
     most = max(sorted({s.node for s in slots if s.node}), key=placed)
     if placed(most) - placed(least) < 2:
         return None
-    return next(slot for slot in reversed(slots) if slot.node == most), least
+    from_there = [s for s in slots if s.node == most and s.key not in fixed]
+    return (from_there[-1], least) if from_there else None
