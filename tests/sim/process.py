@@ -39,7 +39,8 @@ class Process(Loop):
         self.boot_id = f"{number:08}{host.name}"
         self.dns_key: object = None
         self.is_leaving = self.has_paused = False
-        self.may_decide = not host.joins and not host.disk.documents
+        others = host.disk.documents.keys() - {host.name}
+        self.may_decide = not host.joins and not others
         self.speaks_s = math.inf
         self._began_s = self.now
         self._handles: ev.Event = ev.Ticked()
