@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.samples import beat
+from tests.core.samples import beat, document
 from veo_shell.core.membership import Membership
 from veo_shell.core.model import Knock, Status
 from veo_shell.core.timing import Timing
@@ -55,7 +55,9 @@ class Clocked:
     def is_current(
         self, node: str, pair: tuple[int, int], digest: int, since_s: float = 0.0
     ) -> bool:
-        return self.members.is_current(node, pair, digest, since_s, self.now)
+        incarnation, version = pair
+        head = document(node, incarnation=incarnation, version=version)
+        return self.members.is_current(head, digest, since_s, self.now)
 
     def tried(self, knock: Knock, node: str = DOS) -> None:
         self.members.tried(node, knock, self.now)
@@ -756,6 +758,15 @@ def test_a_document_is_current_if_its_node_tells_of_no_later_one(
     assert clocked.is_current(DOS, pair, 0) is current
     assert clocked.is_current(ME, pair, 0)
     assert not clocked.is_current("x@x", pair, 0)
+
+
+def test_a_document_of_the_process_before_is_not_current() -> None:
+    """One that lost its disk counts anew, from below what the others hold of it."""
+    clocked = Clocked()
+    clocked.members.heard(DOS, f"{DOS}#2", clocked.now, beat(DOS, boot_id=f"{DOS}#2"))
+    assert not clocked.is_current(DOS, (2, 7), 0)
+    clocked.hear(DOS)
+    assert clocked.is_current(DOS, (2, 7), 0)
 
 
 def test_a_document_is_current_only_if_its_node_was_heard_since() -> None:

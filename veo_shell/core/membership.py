@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import attrs
 
-from veo_shell.core.model import Knock, Status
+from veo_shell.core.model import Knock, NodeDocument, Status
 from veo_shell.core.timing import Timing
 from veo_shell.core.wire import Heartbeat
 
@@ -201,22 +201,27 @@ class Membership:
         return not staying or others + (self._me in staying) > len(staying) / 2
 
     def is_current(
-        self, node: str, pair: tuple[int, int], digest: int, since_s: float, now: float
+        self, head: NodeDocument, digest: int, since_s: float, now: float
     ) -> bool:
-        """Tell whether a document, (incarnation, version), is what its node says now.
+        """Tell whether a document is what its node says now.
 
-        It was heard since then. Of a node that others hear for us, whether our whole
-        view is as theirs, once they would have noticed its silence too.
+        It was heard since then, and is the process that wrote it: one that lost its
+        disk counts anew, until it is told what it was at. Of a node that others hear
+        for us, whether our whole view is as theirs, once they would have noticed its
+        silence too.
         """
-        peer = self._peers.get(node)
+        peer = self._peers.get(head.node)
         if peer is None:
-            return node == self._me
+            return head.node == self._me
+        if peer.boot_id not in ("", head.boot_id):
+            return False
         if peer.witness:
             other = self._peers.get(peer.witness)
             is_late = now - peer.heard_s < self.timing.dead_s * self.stretch
             if other is None or is_late or other.heard_s < since_s:
                 return False
             return other.digest == digest
+        pair = head.incarnation, head.version
         return peer.told is not None and peer.told <= pair and peer.heard_s >= since_s
 
     def due_s(self, now: float) -> float:

@@ -18,7 +18,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.placement import coordinator
 from veo_shell.core.timing import Timing
-from veo_shell.core.view import View, pair
+from veo_shell.core.view import View
 
 AGAIN_S = 0.1
 """So long to wait for a heartbeat that makes what was seen trusted."""
@@ -53,9 +53,9 @@ class Verdicts(Protocol):
         """Tell whether a node is alive, heard directly, and hears this one."""
 
     def is_current(
-        self, node: str, pair: tuple[int, int], digest: int, since_s: float, now: float
+        self, head: NodeDocument, digest: int, since_s: float, now: float
     ) -> bool:
-        """Tell whether a document, (incarnation, version), is what its node says now.
+        """Tell whether a document is what its node says now.
 
         `digest` is that of the whole view that it stands in, `since_s` what the node
         must have been heard after.
@@ -204,9 +204,7 @@ class Situation:
         return (
             head is not None
             and self.is_reached(node)
-            and self.verdicts.is_current(
-                node, pair(head), self.view.digest, since_s, self.now
-            )
+            and self.verdicts.is_current(head, self.view.digest, since_s, self.now)
         )
 
     def named(self, slot: SlotRecord) -> Container | None:

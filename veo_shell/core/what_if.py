@@ -69,7 +69,7 @@ class Lost:
         return False  # no newcomer is to be counted in a what-if
 
     def is_current(
-        self, node: str, pair: tuple[int, int], digest: int, since_s: float, now: float
+        self, head: NodeDocument, digest: int, since_s: float, now: float
     ) -> bool:
         return True
 
