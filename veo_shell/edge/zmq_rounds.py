@@ -1,8 +1,8 @@
 """When sockets are read: at once while they are few, in rounds when they are many.
 
-A message that comes alone costs a node twice as much as one among others: the loop is
-woken for it, on a processor that has slept since and has nothing at hand. So of the
-heartbeats of 100 peers those of one round are read together, each up to a round late.
+A message that comes alone costs a node more than one among others: the loop is woken
+for it, on a processor that has slept since and has nothing at hand. So of 100 peers'
+heartbeats those of one round are read together, each up to a round late.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 FEW = 50
-"""So many are read at once: at two heartbeats a second a round has only one each."""
+"""So many are read at once: of their heartbeats, two a second each, a round has two."""
 ROUND_S = 0.02
 
 
