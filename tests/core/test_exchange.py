@@ -787,6 +787,10 @@ def test_a_heartbeat_tells_who_is_heard_and_known_though_others_have_it_for_dead
     assert hears() == (DOS,)
     node.play(heard(DOS, version=2))
     assert hears() == ()  # what is known of it here is of before
+    node.play(difference(document(DOS, version=3)))
+    assert hears() == (DOS,)
+    node.play(heard(DOS, boot_id=f"{DOS}#2"))
+    assert hears() == ()  # it lost its disk, and counts anew
 
 
 def test_the_host_of_a_silent_peer_is_tried() -> None:

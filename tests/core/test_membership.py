@@ -292,15 +292,15 @@ def test_one_that_is_back_by_a_delta_has_not_said_yet_whom_it_hears() -> None:
 
 def test_it_tells_whom_it_hears_of_those_that_another_takes_for_gone() -> None:
     clocked = Clocked(DOS, CINCO)
-    assert clocked.members.missed() == {}
+    assert clocked.members.missed() == ()
     clocked.hear(TRES, gone=(DOS, "x@x"))
-    assert clocked.members.missed() == {DOS: (1, 1)}
+    assert clocked.members.missed() == (DOS,)
     clocked.pass_time(1.25, TRES, CINCO, gone=(DOS,))
-    assert clocked.members.missed() == {}  # silent for two heartbeats
+    assert clocked.members.missed() == ()  # silent for two heartbeats
     clocked.hear(DOS)
-    assert clocked.members.missed() == {DOS: (1, 1)}
+    assert clocked.members.missed() == (DOS,)
     clocked.lag(0.75)
-    assert clocked.members.missed() == {}  # nobody has spoken since
+    assert clocked.members.missed() == ()  # nobody has spoken since
 
 
 def test_when_a_suspect_is_dead_is_known_beforehand() -> None:
@@ -767,6 +767,33 @@ def test_a_document_of_the_process_before_is_not_current() -> None:
     assert not clocked.is_current(DOS, (2, 7), 0)
     clocked.hear(DOS)
     assert clocked.is_current(DOS, (2, 7), 0)
+
+
+@pytest.mark.parametrize("is_dead", [True, False])
+def test_what_others_pass_on_of_a_later_process_is_current_though_it_is_not_heard(
+    is_dead: bool,
+) -> None:
+    """Only the link to it is broken; what it runs does not depend on that."""
+    clocked = Clocked(DOS, TRES)
+    away = {DOS: 9.0} if is_dead else {}
+    clocked.pass_time(3, TRES, silences=away)
+    assert clocked.status() is (Status.DEAD if is_dead else Status.ALIVE)
+    later = document(DOS, incarnation=2, version=0, boot_id=f"{DOS}#2")
+    clocked.members.succeed(DOS, later.boot_id, clocked.now)
+    clocked.pass_time(0.5, TRES, hears=(DOS,), digest=7)
+    assert clocked.evidence() == f"link broken: {TRES} hears it"
+    assert clocked.members.is_current(later, 7, clocked.now, clocked.now)
+    assert not clocked.is_current(DOS, (1, 1), 7)
+    said = beat(DOS, boot_id=later.boot_id, count=1)  # it counts anew
+    clocked.members.heard(DOS, later.boot_id, clocked.now, said)
+    assert clocked.members.is_as_told(later)
+
+
+def test_what_is_late_of_the_process_before_is_not_of_one_that_speaks() -> None:
+    clocked = Clocked()
+    clocked.members.heard(DOS, f"{DOS}#2", clocked.now, beat(DOS, boot_id=f"{DOS}#2"))
+    assert clocked.members.succeed(DOS, f"{DOS}#1", clocked.now) is None
+    assert not clocked.is_current(DOS, (2, 7), 0)
 
 
 def test_a_document_is_current_only_if_its_node_was_heard_since() -> None:

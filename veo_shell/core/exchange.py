@@ -136,8 +136,8 @@ class Exchange:
         """
         return tuple(
             node
-            for node, told in self._members.missed().items()
-            if (head := self._view.head(node)) is not None and told <= pair(head)
+            for node in self._members.missed()
+            if (head := self._view.head(node)) and self._members.is_as_told(head)
         )
 
     def on_heard(self, event: ev.Heard, now: float) -> None:

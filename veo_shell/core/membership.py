@@ -144,17 +144,13 @@ class Membership:
         """Return the peers that are dead or left, for those that have just started."""
         return tuple(peer.node for peer in self if peer.status in GONE)
 
-    def missed(self) -> dict[str, tuple[int, int]]:
-        """Return what those told whom this node hears and another one takes for gone.
+    def missed(self) -> tuple[str, ...]:
+        """Return whom this node hears and another one takes for gone.
 
         Only the other one's link to them may be broken: it believes who hears them.
         """
         lost = {node for peer in self if _speaks(peer) for node in peer.gone}
-        return {
-            peer.node: peer.told
-            for peer in self
-            if peer.node in lost and _speaks(peer) and peer.told is not None
-        }
+        return tuple(p.node for p in self if p.node in lost and _speaks(p))
 
     def is_mutual(self, node: str) -> bool:
         """Tell whether a peer is alive, heard directly, and hears this node."""
@@ -205,24 +201,31 @@ class Membership:
     ) -> bool:
         """Tell whether a document is what its node says now.
 
-        It was heard since then, and is the process that wrote it: one that lost its
-        disk counts anew, until it is told what it was at. Of a node that others hear
-        for us, whether our whole view is as theirs, once they would have noticed its
-        silence too.
+        It was heard since then. Of a node that others hear for us, whether our whole
+        view is as theirs, once they would have noticed its silence too.
         """
         peer = self._peers.get(head.node)
         if peer is None:
             return head.node == self._me
-        if peer.boot_id not in ("", head.boot_id):
-            return False
         if peer.witness:
             other = self._peers.get(peer.witness)
             is_late = now - peer.heard_s < self.timing.dead_s * self.stretch
             if other is None or is_late or other.heard_s < since_s:
                 return False
-            return other.digest == digest
-        pair = head.incarnation, head.version
-        return peer.told is not None and peer.told <= pair and peer.heard_s >= since_s
+            return other.digest == digest and _is_of(head, peer.boot_id)
+        return peer.heard_s >= since_s and self.is_as_told(head)
+
+    def is_as_told(self, head: NodeDocument) -> bool:
+        """Tell whether a peer's document is no older than what it said that it is at.
+
+        And of the process that said it: one that lost its disk counts anew, until it
+        is told what it was at.
+        """
+        peer = self._peers.get(head.node)
+        if peer is None or peer.told is None:
+            return False
+        known = head.incarnation, head.version
+        return peer.told <= known and _is_of(head, peer.boot_id)
 
     def due_s(self, now: float) -> float:
         """Return in how long the next suspect is dead, by what is known of it now."""
@@ -318,16 +321,17 @@ class Membership:
     def succeed(self, node: str, boot_id: str, now: float) -> Changed | None:
         """Note that a later process of a peer is known: its farewell binds it no more.
 
-        It is unknown until heard: the link to it may be broken.
+        It is unknown until heard: the link to it may be broken. One that others hear
+        for us runs on as that process.
         """
         peer = self._peers.get(node)
-        said_farewell = peer is not None and peer.status in (
-            Status.PAUSED,
-            Status.LEFT,
-        )
-        if peer is None or not said_farewell or peer.boot_id == boot_id:
+        if peer is None or peer.boot_id in ("", boot_id) or _speaks(peer):
             return None
-        peer.boot_id, peer.heard_s, peer.told = "", now, None
+        peer.told, peer.count = None, 0
+        if peer.status not in (Status.PAUSED, Status.LEFT):
+            peer.boot_id = boot_id
+            return None
+        peer.boot_id, peer.heard_s = "", now
         text = "another process of it was started, and is not heard yet"
         return self._judge(peer, Status.UNKNOWN, text, now)
 
@@ -536,6 +540,11 @@ class Membership:
         if Status.ALIVE in (old, status):
             self.steady_since_s = now
         return Changed(node=peer.node, old=old, new=status, evidence=evidence)
+
+
+def _is_of(head: NodeDocument, boot_id: str) -> bool:
+    """Tell whether a process wrote a document; of one not heard yet, any did."""
+    return boot_id in ("", head.boot_id)
 
 
 def _speaks(peer: Peer) -> bool:
