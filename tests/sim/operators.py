@@ -256,9 +256,15 @@ class Operators:
         node = self._some_node(rng, via)
         if sum(1 for host in self._world.hosts if not host.is_gone) > 2:
             self._world.ledger.lose(self._world[node], within_s=TAKES_OUT_S)
-            self._world.clock.begin(self._take_out(rng, via, node))
+            self._world.clock.begin(self._take_out(via, node))
 
-    def _take_out(self, rng: Random, via: Process, node: str) -> Steps:
+    def _take_out(self, via: Process, node: str) -> Steps:
+        """Wait as the verb does, all the while: it is not quiet between its steps."""
+        self._begin(task := f"take out {node}", TAKES_OUT_S)
+        yield from self._taken_out(via, node)
+        self._busy.pop(task, None)
+
+    def _taken_out(self, via: Process, node: str) -> Steps:
         machine = via.machine
         if why_not_leave(machine.situation, node):
             return
@@ -354,9 +360,9 @@ class Operators:
 
         return begin
 
-    def _begin(self, operation: str) -> None:
+    def _begin(self, operation: str, at_most_s: float = PATIENCE_S) -> None:
         """Note that somebody waits: not for ever, as the node asked may end."""
-        self._busy[operation] = self._world.clock.now + PATIENCE_S
+        self._busy[operation] = self._world.clock.now + at_most_s
 
     def _told(self, operation: str, outcome: Outcome) -> None:
         self._busy.pop(operation, None)
