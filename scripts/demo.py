@@ -317,9 +317,10 @@ def restarted(demo: Demo, before: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def remove(demo: Demo, bystander: Container) -> None:
-    """Remove the service: nothing of it is left, and nothing else is touched."""
-    step(8, "the service is removed")
-    demo.type("uno", 'container_sup.remove_service("nginx")')
+    """Remove the services: nothing of them is left, nothing else is touched."""
+    step(8, "both services are removed")
+    all_of_them = "for s in container_sup.services()"
+    demo.type("uno", f"[container_sup.remove_service(s) {all_of_them}]")
     for name in ADDRESSES:
         demo.dig_until(
             name, "nginx.veo", "A", "status: NXDOMAIN", timeout_s=DNS_TIMEOUT_S

@@ -564,6 +564,7 @@ services = st.builds(
     args=st.lists(free_texts.filter(bool), min_size=1, max_size=3).map(tuple),
     auto_remove=st.booleans(),
     group=st.none() | words,
+    variant=st.just("") | words,
     group_role=st.none() | st.sampled_from(GroupRole),
     group_policy=st.none() | st.sampled_from(GroupPolicy),
     health_check=st.none() | health_checks,

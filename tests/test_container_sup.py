@@ -23,6 +23,7 @@ from tests.fake_cluster import (
 from veo_shell.core.model import OnPartition, Port, Restart, Service, State, Status
 from veo_shell.edge.fake_engine import FakeEngine, Program
 from veo_shell.errors import (
+    AmbiguousService,
     EngineError,
     EngineUnreachable,
     ImageError,
@@ -444,12 +445,10 @@ async def test_a_lost_request_or_reply_is_repeated_and_done_once(
 # remove_service
 
 
-async def test_remove_by_name_removes_every_variant_on_every_node(
-    tmp_path: Path,
-) -> None:
+async def test_remove_by_name_removes_it_on_every_node(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         sup = cluster["uno"].container_sup
-        added = [await sup.add_service(s) for s in (ON_UNO, ON_DOS, ON_DOS)]
+        added = [await sup.add_service(WEB) for _ in range(3)]
         await cluster.ready(3)
         removed = await cluster["dos"].container_sup.remove_service("web")
         assert sorted(c.name for c in removed.containers) == sorted(
@@ -469,12 +468,32 @@ async def test_remove_by_service_removes_that_one_only(tmp_path: Path) -> None:
         await sup.remove_service(ON_DOS)
         assert sup.services() == [ON_UNO]
         assert await cluster.ready(1) == [kept]
-        with pytest.raises(UnknownService) as caught:
+        with pytest.raises(UnknownService):
             await sup.remove_service(ON_DOS)
-        assert str(caught.value) == (
-            "the service 'web' stands with another spec; "
-            "remove_service('web') removes every one of that name"
-        )
+
+
+async def test_a_name_that_is_that_of_two_is_refused_until_the_variant_is_said(
+    tmp_path: Path,
+) -> None:
+    """All of the name were removed."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno, dos = (cluster[n].container_sup for n in ("uno", "dos"))
+        blue = attrs.evolve(ON_UNO, variant="blue", replicas=2)
+        added = [await uno.add_service(service) for service in (blue, ON_DOS)]
+        await cluster.ready(3)
+        for verb in (dos.remove_service("web"), dos.scale("web", 3)):
+            with pytest.raises(AmbiguousService) as caught:
+                await verb
+            rows = {row["uid"]: row for row in caught.value.candidates}
+            assert rows.keys() == {c.uid for c in added}
+            assert rows[added[0].uid]["variant"] == "blue"
+        await cluster.ready(3)
+        scaled = await dos.scale("web", 1, variant="blue")
+        assert scaled.what == "web (blue): 1 instance"
+        await dos.remove_service("web", variant=added[1].uid[:4])
+        assert [c.uid for c in await cluster.ready(1)] == [added[0].uid]
+        assert (await dos.remove_service("web")).what == "web (blue) removed"
+        await nothing_left(cluster)
 
 
 async def test_unknown_names_are_told_with_what_is_near(tmp_path: Path) -> None:
@@ -884,20 +903,6 @@ async def test_scaling_what_cannot_be(tmp_path: Path) -> None:
             assert str(caught.value) == f"replicas: {number} is not from 0 to 1000"
         with pytest.raises(UnknownService, match="no service is called 'web'"):
             await sup.scale("web", 1)
-        other = attrs.evolve(ON_UNO, image="nginx:1.27", replicas=2)
-        added = [await sup.add_service(service) for service in (ON_UNO, other)]
-        with pytest.raises(UsageError) as caught:
-            await sup.scale("web", 2)
-        said, _, listed = str(caught.value).rpartition(": ")
-        assert said == (
-            "2 services are called 'web': give the one to scale, as "
-            "container_sup.services() has it"
-        )
-        first, second = (a.uid[:6] for a in added)
-        assert f"nginx:latest ({first}, replicas 1)" in listed
-        assert f"nginx:1.27 ({second}, replicas 2)" in listed
-        assert len((await sup.scale(other, 3)).containers) == 3
-        assert len(sup.list_containers()) == 4
 
 
 async def test_removed_while_it_was_being_scaled(tmp_path: Path) -> None:

@@ -102,7 +102,10 @@ def test_walkthrough(cluster: Cluster, rig: Rig) -> None:
         eventually(partial(answers, node, "_website._tcp.nginx.veo", "SRV", expected))
 
     # 8. Removed, both are gone on both hosts, in DNS too; the stranger still runs.
-    dos.console('container_sup.remove_service("nginx")')
+    either = dos.attach('container_sup.remove_service("nginx")')
+    assert "AmbiguousService: 2 services are called 'nginx'" in either.stderr
+    for service, name in ((H, "h"), (T, "t")):
+        dos.console(f"{service}container_sup.remove_service({name})")
     for node in cluster:
         eventually(partial(is_unknown, node, "nginx.veo"), 1)
         assert node.containers() == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import uuid
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,9 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.progress import BEGINNING, begins, scaling
 from veo_shell.core.protocols import Engine
-from veo_shell.core.scalars import REPLICAS_MOST, shown
+from veo_shell.core.scalars import REPLICAS_MOST
 from veo_shell.core.situation import has_ended, is_named
+from veo_shell.core.variants import called, meant
 from veo_shell.core.verbs import read, write
 from veo_shell.core.what_if import if_lost
 from veo_shell.core.wire import packed_bytes
@@ -36,7 +36,6 @@ from veo_shell.core.written import ONE_COPY, written
 from veo_shell.errors import (
     ServiceError,
     StartFailed,
-    UnknownService,
     UsageError,
 )
 
@@ -123,54 +122,52 @@ class ContainerSup:
         raise StartFailed(what)
 
     @write
-    async def remove_service(self, name: str | Service) -> Written:
-        """Remove all services of a name, or just the one given; tell what they ran.
+    async def remove_service(self, name: str | Service, variant: str = "") -> Written:
+        """Remove the service of a name, or the one given; tell what it ran.
 
-        Returns when their containers are gone from every node that can be reached, or
+        Returns when its containers are gone from every node that can be reached, or
         once nothing happens any more for a while: then it tells which are still there.
+
+        Raises:
+            AmbiguousService: several have that name, and no `variant` says which.
 
         >>> container_sup.remove_service("nginx")
         """
         view = self._node.machine.view
-        uids = self._uids(name)
-        held = [c for c in view.containers() if c.uid in uids]
-        copies = [
-            (await self._node.deciders.of_service(u, "remove", u))[1] for u in uids
-        ]
-        left = await self._node.quiet(
-            lambda: self._left(c for u in uids for c in view.instances(u))
-        )
+        record = meant(view, name, variant)
+        uid, which = record.uid, called(record)
+        held = [c for c in view.containers() if c.uid == uid]
+        _, copies = await self._node.deciders.of_service(uid, "remove", uid)
+        left = await self._node.quiet(lambda: self._left(view.instances(uid)))
         ended = (attrs.evolve(c, state=State.EXITED, reason="removed") for c in held)
-        wanted = name.name if isinstance(name, Service) else name
         return written(
-            f"{wanted} removed", min(copies), self._still(left), containers=tuple(ended)
+            f"{which} removed", copies, self._still(left), containers=tuple(ended)
         )
 
     @write
-    async def scale(self, name: str | Service, replicas: int) -> Written:
+    async def scale(
+        self, name: str | Service, replicas: int, variant: str = ""
+    ) -> Written:
         """Have so many instances of a service; return once they run, or wait for room.
 
         Or once nothing happens any more for a while: then it tells what is pending.
+
+        Raises:
+            AmbiguousService: several have that name, and no `variant` says which.
 
         >>> container_sup.scale("nginx", 3)
         """
         if not 0 <= replicas <= REPLICAS_MOST:
             raise UsageError(f"replicas: {replicas} is not from 0 to {REPLICAS_MOST}")
-        uids = self._uids(name)
-        if len(uids) > 1:
-            raise UsageError(
-                f"{len(uids)} services are called {name!r}: give the one to scale, as "
-                f"container_sup.services() has it: {self._variants(uids)}"
-            )
-        [uid] = uids
+        record = meant(self._node.machine.view, name, variant)
+        uid, which = record.uid, called(record)
         _, copies = await self._node.deciders.of_service(uid, "scale", uid, replicas)
         under_way = await self._node.quiet(lambda: self._scaling(uid, replicas))
         instances = tuple(self._node.machine.view.instances(uid))
         pending = sum(1 for c in self._waiting() if c.uid == uid)
         left = [_wait_for_room(pending)] if pending else []
         left += [_still_under_way(under_way)] if under_way else []
-        wanted = name.name if isinstance(name, Service) else name
-        what = f"{wanted}: {replicas} instance{'' if replicas == 1 else 's'}"
+        what = f"{which}: {replicas} instance{'' if replicas == 1 else 's'}"
         return written(what, copies, "; ".join(left), instances)
 
     @write
@@ -335,27 +332,6 @@ class ContainerSup:
             raise ServiceError("the service was removed while it was being scaled")
         return scaling(machine.situation, uid, replicas)
 
-    def _uids(self, name: str | Service) -> list[str]:
-        """Return the services of a name, or the one given; raise `UnknownService`."""
-        spec = name if isinstance(name, Service) else None
-        wanted = name.name if isinstance(name, Service) else name
-        uids = [
-            record.uid
-            for record in self._node.machine.view.named(wanted)
-            if spec in (None, record.service)
-        ]
-        if not uids:
-            raise UnknownService(self._unknown(wanted, spec))
-        return uids
-
-    def _variants(self, uids: list[str]) -> str:
-        records = [r for r in self._node.machine.view.services() if r.uid in uids]
-        return ", ".join(
-            f"{r.service.image} ({r.uid[:6]}, replicas {r.replicas})"
-            for r in records
-            if r.service
-        )
-
     def _uid_of(self, service: Service) -> str:
         for record in self._node.machine.view.named(service.name):
             if record.service == service:
@@ -421,17 +397,6 @@ class ContainerSup:
         head = machine.view.head(node)
         engine = head is not None and not head.engine_lost
         return engine and machine.members.status(node) in REACHED
-
-    def _unknown(self, name: str, spec: Service | None) -> str:
-        names = [service.name for service in self.services()]
-        if spec is not None and name in names:
-            return (
-                f"the service {name!r} stands with another spec; "
-                f"remove_service({name!r}) removes every one of that name"
-            )
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"no service is called '{shown(name)}'{hint}"
 
 
 def _policy(service: Service) -> str:

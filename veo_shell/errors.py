@@ -88,6 +88,39 @@ class UnknownService(ServiceError):
     """No service of that name is in the cluster."""
 
 
+class AmbiguousService(ServiceError):
+    """Several services have that name: choose one with variant=.
+
+    `candidates`: of each its uid, its variant in the file, image and replicas.
+    """
+
+    service: str
+    candidates: list[dict[str, Any]]
+
+    def describe(self) -> str:
+        rows = self.listed()
+        if not rows:
+            return super().describe()
+        name = self.fields.get("service", "")
+        return "\n".join(
+            [f"{len(rows)} services are called {name!r}: choose with variant=", *rows]
+        )
+
+    def listed(self) -> list[str]:
+        """Return a line for each candidate, with what chooses it."""
+        rows = self.fields.get("candidates", ())
+        uids = {row["uid"] for row in rows}
+        shortest = next(
+            n for n in range(6, 99) if len({u[:n] for u in uids}) == len(uids)
+        )
+        return [
+            f"  {row['uid'][:shortest]}"
+            + (f" or {row['variant']}" if row["variant"] else "")
+            + f": {row['image']}, replicas {row['replicas']}"
+            for row in rows
+        ]
+
+
 class UnknownContainer(ServiceError):
     """No such container is in the cluster."""
 

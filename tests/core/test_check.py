@@ -105,6 +105,7 @@ def mounts(*changes: dict[str, Any]) -> dict[str, tuple[Mount, ...]]:
         ]),
         ({"pid_mode": "own"}, ['.pid_mode: "own" is not host or container:NAME']),
         ({"group": ""}, [".group: is empty"]),
+        ({"variant": " "}, [".variant: is empty"]),
         ({"group_role": GroupRole.MASTER}, [".group_role: needs a `group`"]),
         ({"group_policy": GroupPolicy.ONE_FOR_ONE}, [
             ".group_policy: needs a `group`",
@@ -240,12 +241,14 @@ def test_all_problems_are_told_at_once() -> None:
     changes: dict[str, Any] = {
         "restart": "no",
         "group": 7,
+        "variant": None,
         "image": "",
         "group_role": GroupRole.SLAVE,
         "hosts": ("a", "b@b", "c"),
         **ports({"host_port": 70000}, {"name": "b", "container_port": -1}),
     }
     assert [line.split(": ")[0] for line in problems(attrs.evolve(WEB, **changes))] == [
+        "web.variant",
         "web.restart",
         "web.group",
         "web.image",

@@ -82,6 +82,7 @@ nodes:
 services:
   web:
     image: nginx:latest
+    variant: blue
     replicas: 3
     on_partition: majority
     restart: on-failure
@@ -121,6 +122,7 @@ PORTS = (
 FULL_SERVICE = Service(
     name="web",
     image="nginx:latest",
+    variant="blue",
     replicas=3,
     on_partition=OnPartition.MAJORITY,
     restart=Restart.ON_FAILURE,
@@ -244,6 +246,8 @@ def test_what_is_not_said_has_its_default() -> None:
         ("labels: {K: V, E: }", {"labels": ("K=V", "E=")}),
         ("args: [-p, 80, '', 'a=b']", {"args": ("-p", "80", "", "a=b")}),
         ("group: shop", {"group": "shop"}),
+        ("variant: blue", {"variant": "blue"}),
+        ("variant:", {}),
         ("ports: []", {}),
         ("volumes: []", {}),
     ],
@@ -341,12 +345,12 @@ def test_all_errors_of_a_file_are_told_at_once_in_the_order_of_its_lines() -> No
         parse(text, "/etc/cluster.yml")
     assert told.value.problems == [
         '/etc/cluster.yml:2: nodes[0].node: "uno" is not a node\'s name (name@host)',
-        "/etc/cluster.yml:9: services.web.restrat: unknown key; "
+        "/etc/cluster.yml:10: services.web.restrat: unknown key; "
         "did you mean `restart`?",
-        "/etc/cluster.yml:32: services.web.ports[0].host_port: "
+        "/etc/cluster.yml:33: services.web.ports[0].host_port: "
         '"80x" is not a port (0–65535)',
-        "/etc/cluster.yml:38: services.db.image: is missing",
-        '/etc/cluster.yml:39: services.a b: "a b" is not a service\'s name: '
+        "/etc/cluster.yml:39: services.db.image: is missing",
+        '/etc/cluster.yml:40: services.a b: "a b" is not a service\'s name: '
         "letters, digits, - and _, a letter or digit first, at most 63",
     ]
     assert str(told.value) == "\n".join(told.value.problems)
@@ -424,6 +428,8 @@ VOLUME = "ro, rw, private, rprivate, shared, rshared, slave, rslave"
         ("roles: {a: b}", [": is a mapping, not a list"]),
         ("roles: [a b]", [f'[0]: "a b" is not a role: {ONE_WORD}']),
         ('group: "\\e[2J"', [f': "\\x1b[2J" is not a group\'s name: {ONE_WORD}']),
+        ("variant: a b", [f': "a b" is not a variant\'s name: {ONE_WORD}']),
+        ("variant: ''", [": is empty"]),
         ("role: a\nroles: b", ["roles: says the same as `role`: keep one"]),
         ("hosts: uno", [': "uno" is not a node\'s name (name@host)']),
         ("environment: A=b", [": is a single value, not a list"]),
@@ -504,6 +510,24 @@ def test_errors_of_a_field(yaml_text: str, expected: list[str]) -> None:
         assert told in (f".{field}{message}", f".{message}")
 
 
+def test_two_services_of_one_name_are_told_apart_by_their_variant() -> None:
+    text = """services:
+  web: {image: nginx, variant: blue}
+  web: {image: nginx, variant: green}
+  web: {image: nginx}
+  web: {image: nginx}
+  db: {image: redis, variant: blue}
+"""
+    variants = [service.variant for service in parse(text, "c.yml").services]
+    assert variants == ["blue", "green", "", "", "blue"]
+    with pytest.raises(ConfigError) as told:
+        parse(text.replace("green", "blue").replace("db:", "web:"), "c.yml")
+    assert told.value.problems == [
+        f'c.yml:{line}: services.web.variant: "blue" is that of another web (on line 2)'
+        for line in (3, 6)
+    ]
+
+
 def test_a_key_that_stands_twice_names_both_lines() -> None:
     assert problems("cpus: 1", "memory: 1", "cpus: 2") == [
         "c.yml:6: services.web.cpus: stands twice (first on line 4)"
@@ -552,9 +576,9 @@ def test_plain_data_is_read_as_the_file_is() -> None:
         (
             {"web": {"image": "x", 1: 2, "1": 3, "cpu": 1}},
             [
-                "web.1: unknown key; known are image, replicas, on_partition, restart, "
-                "restart_count, privileged, network_mode, pid_mode, cpus, memory, "
-                "disk, roles, role, hosts, environment, labels, volumes, args, "
+                "web.1: unknown key; known are image, variant, replicas, on_partition, "
+                "restart, restart_count, privileged, network_mode, pid_mode, cpus, "
+                "memory, disk, roles, role, hosts, environment, labels, volumes, args, "
                 "auto_remove, group, group_role, group_policy, health_check, "
                 "healthcheck, ports",
                 "web.1: stands twice",
@@ -660,10 +684,18 @@ SERVICES = st.builds(
     args=st.lists(TEXTS, max_size=3).map(tuple),
     auto_remove=st.booleans(),
     group=PLAIN,
+    variant=st.just("") | PLAIN,
     group_role=st.sampled_from([None, *GroupRole]),
     group_policy=st.sampled_from([None, *GroupPolicy]),
     health_check=st.none() | HEALTH_CHECKS,
     ports=PORT_LISTS,
+)
+
+
+FILES = st.lists(
+    SERVICES,
+    max_size=3,
+    unique_by=lambda s: (s.name, s.variant) if s.variant else object(),
 )
 
 
@@ -693,7 +725,7 @@ def to_spec(service: Service, quoted: bool) -> dict[str, Any]:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
-@given(st.lists(SERVICES, max_size=3), st.booleans(), st.booleans())
+@given(FILES, st.booleans(), st.booleans())
 def test_a_written_service_is_read_back(
     services: list[Service], quoted: bool, flow: bool
 ) -> None:

@@ -154,7 +154,7 @@ COLUMNS: dict[str, dict[str, Cell]] = {
     "Container": _CONTAINER,
     "Added": {**_CONTAINER, **_same("copies")},
     "Service": {
-        **_same("name", "image"),
+        **_same("name", "variant", "image"),
         "network": _network,
         "ports": lambda service: _word(service.ports),
         **_same("restart"),
@@ -190,7 +190,7 @@ COLUMNS: dict[str, dict[str, Cell]] = {
 IF_ANY = frozenset(
     {
         *("reason", "evidence", "since", "drained", "stays", "silent", "warning"),
-        *("on_partition", "refused", "dropped"),
+        *("on_partition", "refused", "dropped", "variant"),
     }
 )
 """Columns that are left out where no row has anything in them."""

@@ -69,6 +69,7 @@ def to_mapping(service: Service) -> dict[str, Any]:
     return {
         "name": service.name,
         "image": service.image,
+        "variant": service.variant or None,
         "replicas": _number(service.replicas),
         "on_partition": service.on_partition.value,
         "restart": service.restart.value,

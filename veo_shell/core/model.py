@@ -147,10 +147,12 @@ class Service:
     `environment` and `labels` hold `KEY=value` strings in the order given. `cpus`,
     `memory_bytes` and `disk_bytes` of 0 mean no limit and no reservation. `replicas` is
     how many instances it begins with; `scale` changes the number that stands.
+    `variant` tells it from others of its name, "" where the file does not.
     """
 
     name: str
     image: str
+    variant: str = ""
     replicas: int = 1
     on_partition: OnPartition = OnPartition.AVAILABLE
     restart: Restart = Restart.NEVER

@@ -106,8 +106,19 @@ def _address(text: str) -> str:
 
 def _services(tree: Tree) -> tuple[Service, ...]:
     # Not `unique`: two services may have one name.
-    found = [read_service(name, value) for name, value in tree.pairs()]
-    return tuple(service for service in found if service)
+    read = [(value, read_service(name, value)) for name, value in tree.pairs()]
+    first: dict[tuple[str, str], Tree] = {}
+    for value, service in read:
+        if service is None or not service.variant:
+            continue
+        taken = first.setdefault((service.name, service.variant), value)
+        if taken is not value:
+            text = (
+                f"{scalars.quoted(service.variant)} is that of another {service.name}"
+            )
+            line = f" (on line {taken.line})" if taken.line else ""
+            value.complain(f"{text}{line}", at="variant")
+    return tuple(service for _, service in read if service)
 
 
 def read_service(name: str, tree: Tree) -> Service | None:
@@ -287,6 +298,7 @@ HEALTH_CHECK: Fields = {
 }
 SERVICE: Fields = {
     "image": ("image", scalar(scalars.image)),
+    "variant": ("variant", scalar(scalars.variant)),
     "replicas": ("replicas", scalar(scalars.replicas)),
     "on_partition": ("on_partition", scalar(one_of({p.value: p for p in OnPartition}))),
     "restart": ("restart", scalar(scalars.restart)),

@@ -107,6 +107,7 @@ def plain_name(what: str) -> Callable[[str], str]:
 
 role = plain_name("a role")
 group = plain_name("a group's name")
+variant = plain_name("a variant's name")
 
 
 def boolean(text: str) -> bool:

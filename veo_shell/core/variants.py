@@ -1,0 +1,72 @@
+"""Which service a name means: several may have it, as variants."""
+
+from __future__ import annotations
+
+import difflib
+
+from veo_shell.core.model import Service, ServiceRecord
+from veo_shell.core.scalars import shown
+from veo_shell.core.view import View
+from veo_shell.errors import AmbiguousService, UnknownService
+
+SHORTEST = 4
+"""So many characters from the beginning of a uid may stand for it."""
+
+
+def meant(view: View, name: str | Service, variant: str = "") -> ServiceRecord:
+    """Return the service of a name, or the one given; of several, the variant.
+
+    `variant`: what the file calls it, else its uid, or what no other's begins with.
+
+    Raises:
+        UnknownService: there is none.
+        AmbiguousService: it may be one of several.
+    """
+    spec = name if isinstance(name, Service) else None
+    wanted = name.name if isinstance(name, Service) else name
+    found = [r for r in view.named(wanted) if spec in (None, r.service)]
+    if not found:
+        raise UnknownService(_unknown(view, wanted, spec))
+    chosen = _chosen(found, variant) if variant else found
+    if len(chosen) == 1:
+        return chosen[0]
+    rows = [_row(record) for record in chosen or found]
+    if chosen:
+        raise AmbiguousService(service=wanted, candidates=rows)
+    there = AmbiguousService(service=wanted, candidates=rows).listed()
+    said = f"no {wanted!r} is the variant '{shown(variant)}'; there are"
+    raise UnknownService("\n".join([said, *there]))
+
+
+def called(record: ServiceRecord) -> str:
+    """Return what a service is called, with its variant if the file names that."""
+    assert record.service is not None
+    variant = record.service.variant
+    return f"{record.service.name} ({variant})" if variant else record.service.name
+
+
+def _chosen(found: list[ServiceRecord], variant: str) -> list[ServiceRecord]:
+    """Return those that a variant means by the first way in which it means any."""
+    by_name = [r for r in found if r.service and r.service.variant == variant]
+    by_uid = [r for r in found if r.uid == variant]
+    begins = [r for r in found if r.uid.startswith(variant)]
+    return by_name or by_uid or (begins if len(variant) >= SHORTEST else [])
+
+
+def _row(record: ServiceRecord) -> dict[str, str | int]:
+    assert record.service is not None
+    return {
+        "uid": record.uid,
+        "variant": record.service.variant,
+        "image": record.service.image,
+        "replicas": record.replicas,
+    }
+
+
+def _unknown(view: View, wanted: str, spec: Service | None) -> str:
+    names = [r.service.name for r in view.services() if r.service]
+    if spec is not None and wanted in names:
+        return f"the service {wanted!r} stands with another spec: give its name alone"
+    near = difflib.get_close_matches(wanted, names, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no service is called '{shown(wanted)}'{hint}"
