@@ -258,6 +258,14 @@ def test_what_is_usual_of_a_service_is_not_in_its_label() -> None:
     assert msgspec.json.decode(label, type=Service) == WEB
 
 
+def test_a_container_tells_that_a_file_brought_its_service() -> None:
+    spec = attrs.evolve(WEB, from_file=True)
+    seen = observe(document(labels=build(spec, identity=IDENTITY)["Labels"]))
+    assert seen is not None
+    assert seen.service is not None
+    assert seen.service.from_file
+
+
 def test_our_labels_win() -> None:
     service = attrs.evolve(WEB, labels=("veo.slot=7",))
     labels = build(service, identity=IDENTITY)["Labels"]

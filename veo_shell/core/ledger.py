@@ -6,6 +6,7 @@ exactly what adding all of them up would give.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Set
 
@@ -35,6 +36,10 @@ class Account:
         self.memory_bytes += sign * service.memory_bytes
         self.disk_bytes += sign * service.disk_bytes
         self.instances[service.name] += sign
+
+    def apart(self) -> Account:
+        """Return one with the same sums, to be added to apart; it has no slots."""
+        return attrs.evolve(self, slots={}, instances=self.instances.copy())
 
 
 class Ledger:
@@ -67,6 +72,13 @@ class Ledger:
     def account(self, node: str) -> Account:
         """Return what is placed on a node, now and from now on."""
         return self._accounts[node]
+
+    def apart(self) -> Ledger:
+        """Return one with accounts that are added to apart; it is only read."""
+        copied = copy.copy(self)
+        accounts = {node: account.apart() for node, account in self._accounts.items()}
+        copied._accounts = defaultdict(Account, accounts)
+        return copied
 
     def reserved(self, node: str) -> Room:
         """Return what the slots placed on a node reserve together."""

@@ -148,6 +148,8 @@ class Service:
     `memory_bytes` and `disk_bytes` of 0 mean no limit and no reservation. `replicas` is
     how many instances it begins with; `scale` changes the number that stands.
     `variant` tells it from others of its name, "" where the file does not.
+    `from_file`: `apply` brought it, nobody added it by hand. That is no part of what is
+    asked for: two services are equal whatever they have there.
     """
 
     name: str
@@ -175,6 +177,7 @@ class Service:
     group_policy: GroupPolicy | None = None
     health_check: HealthCheck | None = None
     ports: tuple[Port, ...] = ()
+    from_file: bool = attrs.field(default=False, eq=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -6,6 +6,7 @@ and however often, nodes that have heard the same end with the same view.
 
 from __future__ import annotations
 
+import copy
 import enum
 import hashlib
 import zlib
@@ -180,6 +181,12 @@ class View:
         """
         slots = self._ledger.assigned(node, uids)
         return (slot for slot in slots if self.spec(slot.uid) is not None)
+
+    def apart(self) -> View:
+        """Return this view with accounts that are added to apart; it is only read."""
+        copied = copy.copy(self)
+        copied._ledger = self._ledger.apart()
+        return copied
 
     def reserved(self, node: str) -> Room:
         """Return what the slots placed on a node reserve together."""

@@ -1,0 +1,71 @@
+"""Instances foreseen: each sees those before it, and the table is as it was."""
+
+from __future__ import annotations
+
+import attrs
+
+from tests.core.samples import DOS, NODES, TRES, UNO, WEB, document, service, slot
+from veo_shell.core.foresight import MORE, TOLD, Foresight
+from veo_shell.core.ledger import Account
+from veo_shell.core.membership import Membership
+from veo_shell.core.model import NodeRecord, OnPartition
+from veo_shell.core.situation import Situation
+from veo_shell.core.timing import Timing
+from veo_shell.core.view import View
+
+BIG = attrs.evolve(WEB, name="big", cpus=3.0)
+
+
+def cluster() -> Situation:
+    """Three nodes that live, as the first sees them; `web` runs on it."""
+    view, members = View(), Membership(UNO, Timing(), 0.0)
+    for node in NODES:
+        view.merge_document(document(node))
+        view.merge_record(NodeRecord(node=node, revision=1, writer=UNO, votes=True))
+        members.heard(node, "b", 0.0) if node != UNO else None
+    view.merge_record(service())
+    view.merge_record(slot(UNO))
+    return Situation(UNO, view, members)
+
+
+def test_each_instance_sees_those_before_it() -> None:
+    situation = cluster()
+    before = attrs.asdict(situation.view.account(UNO))
+    foresight = Foresight(situation, 0.0)
+    nodes, refused = foresight.place(WEB, "u1", 2)
+    assert (sorted(map(str, nodes)), refused) == ([DOS, TRES], "")
+    nodes, refused = foresight.place(BIG, "u2", 4)
+    assert (sorted(map(str, nodes[:3])), nodes[3]) == (sorted(NODES), None)
+    assert refused == (
+        "dos@dos: wants 3 cpus, 1 left of 4; tres@tres: wants 3 cpus, 1 left of 4; "
+        "uno@uno: wants 3 cpus, 1 left of 4"
+    )
+    assert foresight.place(BIG, "u3", 1) == ((None,), refused)
+    assert attrs.asdict(situation.view.account(UNO)) == before
+    assert Foresight(situation, 0.0).place(BIG, "u2", 3)[1] == ""
+
+
+def test_why_nothing_fits_is_told_of_some() -> None:
+    foresight = Foresight(cluster(), 0.0)
+    huge = attrs.evolve(WEB, cpus=64.0)
+    told = [foresight.place(huge, f"u{n}", 1)[1] for n in range(TOLD + 1)]
+    assert MORE not in told[:TOLD]
+    assert told[TOLD] == MORE
+
+
+def test_what_only_a_majority_may_begin_waits_for_it() -> None:
+    situation = cluster()
+    careful = attrs.evolve(WEB, on_partition=OnPartition.MAJORITY)
+    nodes, refused = Foresight(situation, 1e6).place(careful, "u2", 1)
+    assert nodes == (None,)
+    assert refused.startswith("dos@dos: no majority of the nodes is seen")
+
+
+def test_an_account_apart_shares_nothing_that_changes() -> None:
+    account = Account()
+    account.add(BIG, 1)
+    apart = account.apart()
+    for field in attrs.fields(Account):
+        ours, theirs = getattr(account, field.name), getattr(apart, field.name)
+        assert ours is not theirs or isinstance(ours, int), field.name
+        assert ours == theirs

@@ -1,0 +1,42 @@
+"""Where instances would run if they were begun now, one after the other."""
+
+from __future__ import annotations
+
+from veo_shell.core.model import Service
+from veo_shell.core.places import Places, refusals
+from veo_shell.core.situation import Situation
+
+TOLD = 50
+"""Of so many services it is told why they fit nowhere: it takes long for many."""
+MORE = f"no node fits; why is told of the first {TOLD} such services"
+
+
+class Foresight:
+    """Places instances in a view of its own: those before are there, in no table."""
+
+    def __init__(self, situation: Situation, now: float) -> None:
+        self._view = situation.view.apart()
+        apart = Situation(situation.me, self._view, situation.verdicts)
+        apart.now = now
+        self._places = Places(apart)
+        self._refused = 0
+
+    def place(
+        self, service: Service, uid: str, count: int
+    ) -> tuple[tuple[str | None, ...], str]:
+        """Return a node for each of so many, None for nowhere, and why nowhere."""
+        nodes: list[str | None] = []
+        for _ in range(count):
+            node = self._places.best(service, uid)
+            if node is None:
+                nowhere = [None] * (count - len(nodes))
+                return (*nodes, *nowhere), self._why(service, uid)
+            self._view.account(node).add(service, 1)
+            nodes.append(node)
+        return tuple(nodes), ""
+
+    def _why(self, service: Service, uid: str) -> str:
+        self._refused += 1
+        if self._refused > TOLD:
+            return MORE
+        return refusals(self._places.candidates(service, uid))
