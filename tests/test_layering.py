@@ -38,6 +38,7 @@ WORDS = (
 # What a node is put together from besides the words.
 PARTS = (
     "veo_shell.own_settings",
+    "veo_shell.applying",
     "veo_shell.coordinator",
     "veo_shell.deciders",
     "veo_shell.peers",

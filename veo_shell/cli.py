@@ -100,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _fill_in_streams()
     try:
         own, rest = _split(sys.argv[1:] if argv is None else argv)
-        arguments = _parser().parse_args(own, argparse.Namespace(args=rest))
+        parser = _parser(_PlanParser if own[:1] == ["plan"] else _Parser)
+        arguments = parser.parse_args(own, argparse.Namespace(args=rest))
         status = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -189,16 +190,24 @@ class _Parser(argparse.ArgumentParser):
         sys.stdout.flush()  # while a reader that has left can be told from a bug
         super().exit(status, message)
 
+    usage_status = USAGE
+
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"veo: {message} (see: {self.prog} --help)\n")
+        self.exit(self.usage_status, f"veo: {message} (see: {self.prog} --help)\n")
+
+
+class _PlanParser(_Parser):
+    """That of `veo plan`, whose status 2 says that there is something to do."""
+
+    usage_status = FAILED
 
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[_Parser]
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser(kind: type[_Parser]) -> _Parser:
+    parser = kind(
         prog="veo",
         description="A masterless Docker cluster with DNS built in.",
         epilog=f"veo COMMAND --help tells more; {STATUSES}",
@@ -211,6 +220,7 @@ def _parser() -> _Parser:
     _add_status(commands)
     _add_attach(commands)
     _add_check(commands)
+    _add_plan(commands)
     return parser
 
 
@@ -342,6 +352,28 @@ def _add_check(commands: Commands) -> None:
     parser.add_argument("file", metavar="FILE")
 
 
+def _add_plan(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "plan",
+        "show what applying a cluster.yml would do; nothing is done",
+        "exit status: 0 nothing to do, 2 something to do, 1 on a failure or wrong "
+        "usage, 3 when no node answers",
+    )
+    parser.set_defaults(run=_plan)
+    _add_file_and_prune(parser)
+
+
+def _add_file_and_prune(parser: _Parser) -> None:
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="also remove what runs in the cluster and is not in the file",
+    )
+    _add_run_dir(parser)
+
+
 def _start(arguments: argparse.Namespace) -> int:
     from veo_shell import daemon
     from veo_shell.options import Options
@@ -453,3 +485,12 @@ def _check(arguments: argparse.Namespace) -> int:
     for line in problems:
         sys.stderr.write(f"{printable(line)}\n")
     return FAILED if problems else FINE
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from veo_shell.console import apply
+
+    try:
+        return apply.plan(_run_dir(arguments), arguments.file, prune=arguments.prune)
+    except UsageError as exc:
+        raise VeoError(str(exc)) from exc  # its status would tell of something to do

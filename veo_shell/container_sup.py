@@ -24,6 +24,7 @@ from veo_shell.core.model import (
     Status,
     Written,
 )
+from veo_shell.core.planned import Plan
 from veo_shell.core.progress import BEGINNING, begins, scaling
 from veo_shell.core.protocols import Engine
 from veo_shell.core.scalars import REPLICAS_MOST
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 MAX_SPEC_BYTES = 256 * 1024
 """Specs travel with others in frames of 1 MiB."""
+File = list[Service]
+"""The services of a file, as they come from a console that has read it."""
 REACHED = frozenset({Status.ALIVE, Status.SUSPECT})
 SAME_HEAL_S = 60.0
 """Decisions about duplicates that are no further apart belong to one heal."""
@@ -186,6 +189,17 @@ class ContainerSup:
         found = self._node.container_monitor.state(container)
         copies, left = await self._withdraw(found)
         return written(f"{found.name or found.service} stopped", copies, left)
+
+    @read
+    async def plan(self, file: File | None = None, prune: bool = False) -> Plan:
+        """Return what applying a file would add, change, remove; nothing is done.
+
+        Without one the node's own file; in the console a path is of a file of yours.
+        With `prune` also what is in the cluster and not in the file would be removed.
+
+        >>> container_sup.plan("cluster.yml")
+        """
+        return await self._node.applying.plan(file, prune=prune)
 
     @read
     async def last_heal(self) -> list[JournalEntry]:

@@ -17,6 +17,7 @@ from weakref import WeakSet
 
 import attrs
 
+from veo_shell.applying import Applying
 from veo_shell.container_monitor import ContainerMonitor
 from veo_shell.container_storage import ContainerStorage
 from veo_shell.container_sup import ContainerSup
@@ -115,9 +116,11 @@ class Node:
         self.departure = Departure(self)
         self.heartbeat = Heartbeat(self)
         self.journal = Journal(self, store)
+        self.settings = OwnSettings(config.config_file)
+        self.applying = Applying(self)
         self.container_sup = ContainerSup(self, engine)
         self.words: Mapping[str, object] = {
-            "settings": OwnSettings(config.config_file),
+            "settings": self.settings,
             "container_sup": self.container_sup,
             "container_monitor": self.container_monitor,
             "container_storage": self.container_storage,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from veo_shell import errors
 from veo_shell.core.model import Candidate, Port, Service, Transport
+from veo_shell.core.planned import Action, Plan, Step
 from veo_shell.core.verbs import (
     pack,
     pack_error,
@@ -24,6 +25,9 @@ from veo_shell.core.verbs import (
 PORT = Port(name="dns", container_port=53, protocol=Transport.UDP)
 SERVICE = Service(name="web", image="nginx", cpus=0.5, ports=(PORT,))
 CANDIDATE = Candidate(node="uno@uno", fits=True)
+STEP = Step(
+    action=Action.ADD, uid="u1", service=SERVICE, replicas=2, nodes=("uno@uno", None)
+)
 
 
 def carried(packed: Any) -> Any:
@@ -45,6 +49,7 @@ def carried(packed: Any) -> Any:
         [SERVICE, None],
         {"web": SERVICE, "n": 1},
         [[CANDIDATE], {"port": PORT}],
+        Plan(steps=(STEP,)),
     ],
     ids=repr,
 )

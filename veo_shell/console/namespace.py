@@ -11,6 +11,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from veo_shell.console.files import taken
 from veo_shell.errors import NodeUnreachable, UsageError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Verb:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self._client.read if self.access == "read" else self._client.call
+        args, kwargs = taken(self.name, args, kwargs)
         return call(self.name, *args, **kwargs)
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
+from veo_shell.console import plans
 from veo_shell.console.cells import IF_ANY, columns, fields
 from veo_shell.core.printable import printable
 from veo_shell.core.verbs import is_record
@@ -29,7 +30,7 @@ def show(value: object, stream: TextIO | None = None) -> None:
     elif (made_of := parts(value)) is not None:
         for part in made_of:
             if isinstance(part, str):
-                stream.write(f"{_lines(part)}\n")
+                stream.write(f"{_painted(part)}\n")
             else:
                 _print_rich(part, stream)
     elif is_tabular(value):
@@ -103,6 +104,14 @@ def _lines(part: str) -> str:
     return printable(part, but="\n")
 
 
+def _painted(part: str) -> str:
+    """Return lines as a terminal shows them: in colour, if they have one."""
+    colour = getattr(part, "colour", "")
+    if not colour or os.environ.get("NO_COLOR"):
+        return _lines(part)
+    return f"\x1b[{colour}m{_lines(part)}\x1b[0m"
+
+
 def _draw_tree(entries: Sequence[Any], rows: list[list[str]]) -> None:
     """Indent what follows from an entry above it, if the list is of such chains.
 
@@ -159,6 +168,7 @@ PARTS: dict[str, Callable[[Any], list[Any]]] = {
     "Written": _written,
     "Added": _added,
     "Loss": _loss,
+    "Plan": plans.shown,
 }
 """Records that are shown as lines and tables when they stand alone."""
 

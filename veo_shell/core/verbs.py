@@ -1,8 +1,9 @@
 """Verbs: what may be called from a console, another node or HTTP, and how it travels.
 
 Arguments and results travel as `[tag, data]`. The tag "Container" names a record class
-of `core/model.py`, "[Container]" a list of such records; "[]" and "{}" are a list and a
-mapping whose members are packed themselves (records among other things); "" is plain.
+of `core/model.py` or `core/planned.py`, "[Container]" a list of such records; "[]" and
+"{}" are a list and a mapping whose members are packed themselves (records among other
+things); "" is plain.
 """
 
 from __future__ import annotations
@@ -119,6 +120,10 @@ def _record_class(name: str) -> type:
     from veo_shell.core import model  # only callers that see a record pay for attrs
 
     found = getattr(model, name, None)
+    if found is None:
+        from veo_shell.core import planned
+
+        found = getattr(planned, name, None)
     if not hasattr(found, "__attrs_attrs__"):
         raise UsageError(f"no record is called {name!r}")
     assert isinstance(found, type)
