@@ -22,6 +22,7 @@ from bench import (
     death,
     local,
     placement,
+    planning,
     replicas,
     simulated,
 )
@@ -82,6 +83,11 @@ SUBJECTS = {
     "placement": Subject(
         text="placement decisions, 100 nodes, 10,000 containers",
         bench=placement.bench,
+        rounds=5,
+    ),
+    "plan": Subject(
+        text="`veo plan` of 1,000 services; 100 nodes, 10,000 containers",
+        bench=planning.bench,
         rounds=5,
     ),
 }
