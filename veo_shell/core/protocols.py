@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Protocol
 
 import attrs
@@ -51,6 +58,61 @@ class Engine(Protocol):
         Subscribes first, then yields `EngineListed` with all that exist; yields
         `EngineLost` when the engine goes away and `EngineListed` when it is back.
         """
+
+
+class Output(Protocol):
+    """What a process in a container says, as it comes. May raise `EngineError`.
+
+    With a terminal (`is_tty`) plain bytes, without one in frames (`core/frames.py`).
+    """
+
+    is_tty: bool
+
+    async def read(self, most_bytes: int) -> bytes:
+        """Return what comes next, b"" at the end; may be given up and asked again."""
+
+    def close(self) -> None:
+        """Read no more; who waits for more gets the end."""
+
+
+class Dialogue(Output, Protocol):
+    """A command in a container: what it says, and what it is told."""
+
+    async def write(self, data: bytes) -> None:
+        """Pass to its stdin, once little of what came before waits.
+
+        May be given up, while it waits, and asked again.
+        """
+
+    def end_input(self) -> None:
+        """Tell it that nothing more comes."""
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Tell its terminal how large it is."""
+
+    async def exit_code(self) -> int:
+        """Return its exit code, once it has said all."""
+
+
+class Streams(Protocol):
+    """The other half of a node's Docker Engine: talking with what runs there.
+
+    Both may raise `EngineError`.
+    """
+
+    async def logs(
+        self, container_id: str, *, since: str, tail: int | None, follow: bool
+    ) -> Output:
+        """Have a container's log with the time of each message; its last `tail`.
+
+        `since`: seconds since 1970, to the nanosecond, "" for all. `follow`: goes on
+        until the container ends.
+        """
+
+    async def exec(
+        self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool
+    ) -> Dialogue:
+        """Run a command in a container that runs."""
 
 
 class Mesh(Protocol):

@@ -52,7 +52,7 @@ class DockerLine:
 
     def __init__(self, url: str = "") -> None:
         self.url = url or os.environ.get("DOCKER_HOST") or DEFAULT_URL
-        self._tls = _tls(self.url)
+        self.tls = _tls(self.url)
         self._api_version: str | None = None
         self._quick = _Workers("docker", QUICK_THREADS, self)
         self._slow = _Workers("docker-slow", SLOW_THREADS, self)
@@ -130,7 +130,7 @@ class DockerLine:
         return f"no Docker Engine answers at {self.url} ({reason}): {advice}"
 
     def _client(self, version: str) -> APIClient:
-        tls = self._tls or False
+        tls = self.tls or False
         client = APIClient(self.url, version, timeout=CALL_TIMEOUT_S, tls=tls)
         base_url = str(docker.utils.parse_host(self.url))
         if base_url.startswith("http+unix://"):

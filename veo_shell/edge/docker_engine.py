@@ -19,6 +19,7 @@ from veo_shell.core.events import EngineEvent, EngineLost
 from veo_shell.core.model import Observed
 from veo_shell.edge.docker_client import DockerLine, one_line, wait_briefly
 from veo_shell.edge.docker_events import ACTIONS, EventStream, Session, exit_code
+from veo_shell.edge.docker_streams import DockerStreams
 from veo_shell.errors import (
     EngineError,
     EngineUnreachable,
@@ -45,6 +46,7 @@ class DockerEngine:
 
     def __init__(self, url: str, cluster: str, node: str) -> None:
         self._line = DockerLine(url)
+        self.streams = DockerStreams(self._line)
         self._cluster = cluster
         self._node = node
         self._streams: set[EventStream] = set()

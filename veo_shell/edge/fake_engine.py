@@ -28,6 +28,7 @@ from veo_shell.core.events import (
     ProcessEnded,
 )
 from veo_shell.core.model import Health, Observed
+from veo_shell.edge.fake_streams import FakeStreams
 from veo_shell.errors import (
     EngineError,
     EngineUnreachable,
@@ -45,10 +46,12 @@ class Program:
     """What a command does: `exits` at once with that code, or runs until told.
 
     `on_term`: its exit code after SIGTERM; None ignores that and is killed.
+    `says`: what it says first, as (output, text).
     """
 
     exits: int | None = None
     on_term: int | None = 0
+    says: tuple[tuple[str, str], ...] = ()
 
 
 @attrs.define(kw_only=True)
@@ -118,6 +121,7 @@ class FakeEngine:
         self.containers: dict[str, FakeContainer] = {}
         self._whose = (cluster, node)
         self._programs = dict(programs or {})
+        self.streams = FakeStreams(self._talking, self._programs)
         self._images = None if images is None else set(images)
         self._registry = set(registry)
         self._failures: dict[str, list[Exception]] = {}
@@ -235,6 +239,7 @@ class FakeEngine:
         container = self.containers[container_id]
         container.running = False
         container.exit_code, container.oom_killed = code, oom_killed
+        self.streams.ended(container_id)
         self._tell(container, ProcessEnded(container_id=container_id))
         event = ContainerExited(
             container_id=container_id, exit_code=code, oom_killed=oom_killed
@@ -272,6 +277,7 @@ class FakeEngine:
     def go_away(self, reason: str) -> None:
         """Stop answering; containers keep running."""
         self._away = reason
+        self.streams.cut()
         for inbox in self._inboxes:
             inbox.put_nowait(self._lost())
 
@@ -326,6 +332,8 @@ class FakeEngine:
         if container.has_health_check:
             container.health = Health.STARTING
         self._tell(container, ContainerStarted(observed=self._seen(container)))
+        for output, text in self._program(container).says:
+            self.streams.say(container.id, text, output)
         code = self._program(container).exits
         if code is not None:
             self.exit(container.id, code)
@@ -369,6 +377,13 @@ class FakeEngine:
 
     def _by_name(self, name: str) -> FakeContainer | None:
         return next((c for c in self.containers.values() if c.name == name), None)
+
+    def _talking(self, container_id: str) -> FakeContainer:
+        """Return a container to talk with; raise what the engine answers else."""
+        self._act("talk")
+        if container_id not in self.containers:
+            raise EngineError(f"No such container: {container_id}", status=404)
+        return self.containers[container_id]
 
     def _own(self, container_id: str) -> FakeContainer:
         container = self.containers.get(container_id)
