@@ -178,6 +178,7 @@ class FakeCluster:
                 timing=self.timing,
             ),
             engine=engine or self.engines[name],
+            streams=self.engines[name].streams,
             mesh=over(self.meshes[name]),
             store=store or self.store(name),
             host=FixedHost(boot=self.host_boot, addresses=self.host_addresses),

@@ -46,6 +46,7 @@ PARTS = (
     "veo_shell.departure",
     "veo_shell.heartbeat",
     "veo_shell.journal",
+    "veo_shell.streams",
 )
 
 PTPYTHON_PARTS = ("prompt_toolkit", "pygments")
@@ -119,7 +120,7 @@ RINGS = (
         ),
         others=("attrs", "uvloop"),
     ),
-    Ring(files=("cli.py", "__main__.py"), veo=("veo_shell",)),
+    Ring(files=("cli.py", "cli_streams.py", "__main__.py"), veo=("veo_shell",)),
 )
 
 

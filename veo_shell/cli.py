@@ -118,7 +118,11 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part the command line behind the code or the file that `veo attach` is to run.
 
     What follows is its own, as in Python; argparse would look for our options there.
+    So is what `veo exec` runs, which follows `--`.
     """
+    if argv[:1] == ["exec"] and "--" in argv:
+        at = [*argv].index("--")
+        return [*argv[:at]], [*argv[at + 1 :]]
     at = 1 if argv[:1] == ["attach"] else len(argv)
     while at < len(argv):
         word = argv[at]
@@ -221,6 +225,7 @@ def _parser(kind: type[_Parser]) -> _Parser:
     _add_attach(commands)
     _add_check(commands)
     _add_plan(commands)
+    _add_streams(commands)
     return parser
 
 
@@ -372,6 +377,22 @@ def _add_file_and_prune(parser: _Parser) -> None:
         help="also remove what runs in the cluster and is not in the file",
     )
     _add_run_dir(parser)
+
+
+def _add_streams(commands: Commands) -> None:
+    from veo_shell.cli_streams import add_exec, add_logs
+
+    logs = _add(commands, "logs", "print what a service's containers say")
+    _add_run_dir(logs)
+    add_logs(logs, _run_dir)
+    execute = _add(
+        commands,
+        "exec",
+        "run a command in a container, on whatever node it is",
+        "The exit status is the command's. Without -t, Ctrl-C ends `veo exec` alone.",
+    )
+    _add_run_dir(execute)
+    add_exec(execute, _run_dir)
 
 
 def _start(arguments: argparse.Namespace) -> int:

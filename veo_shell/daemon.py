@@ -175,9 +175,11 @@ def _assemble(
     from veo_shell.node import Node
 
     keys, *also = _keys(options, config.cluster)
+    engine = DockerEngine(options.docker or "", config.cluster, config.name)
     node = Node(
         config,
-        engine=DockerEngine(options.docker or "", config.cluster, config.name),
+        engine=engine,
+        streams=engine.streams,
         mesh=ZmqMesh(config.address, config.mesh_port, config.pub_port, keys, also),
         store=SqliteStore(state, config.cluster, config.name),
         host=LocalHost(state.parent),

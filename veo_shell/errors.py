@@ -125,6 +125,16 @@ class UnknownContainer(ServiceError):
     """No such container is in the cluster."""
 
 
+class AmbiguousContainer(UnknownContainer):
+    """Several containers could be meant. `containers`: their names."""
+
+    containers: list[str]
+
+
+class StreamLost(ServiceError):
+    """What was read of a container broke off."""
+
+
 class UnknownNode(ServiceError):
     """No such node is in the cluster."""
 

@@ -26,7 +26,15 @@ from veo_shell.core import commands as cmd
 from veo_shell.core.events import Event
 from veo_shell.core.machine import Machine
 from veo_shell.core.model import NodeDocument, NodeRecord, Record
-from veo_shell.core.protocols import Clock, Engine, Host, Mesh, Server, Store
+from veo_shell.core.protocols import (
+    Clock,
+    Engine,
+    Host,
+    Mesh,
+    Server,
+    Store,
+)
+from veo_shell.core.protocols import Streams as EngineStreams
 from veo_shell.core.timing import Timing
 from veo_shell.core.wire import PROTOCOL
 from veo_shell.deciders import Deciders
@@ -39,6 +47,7 @@ from veo_shell.journal import Journal
 from veo_shell.node_monitor import NodeMonitor
 from veo_shell.own_settings import OwnSettings
 from veo_shell.peers import Peers
+from veo_shell.streams import Streams
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +96,7 @@ class Node:
         config: NodeConfig,
         *,
         engine: Engine,
+        streams: EngineStreams,
         mesh: Mesh,
         store: Store,
         host: Host,
@@ -119,6 +129,7 @@ class Node:
         self.settings = OwnSettings(config.config_file)
         self.applying = Applying(self)
         self.container_sup = ContainerSup(self, engine)
+        self.streams = Streams(self, streams)
         self.words: Mapping[str, object] = {
             "settings": self.settings,
             "container_sup": self.container_sup,
@@ -127,6 +138,7 @@ class Node:
             "dns_registry": self.dns_registry,
             "node_monitor": self.node_monitor,
             "journal": self.journal,
+            "streams": self.streams,
         }
         self.peer_words = {**self.words, "coordinator": Coordinator(self)}
         self._performers: dict[type, Callable[[Any], None]] = {
@@ -213,6 +225,7 @@ class Node:
         await self.peers.say_farewell(left=self.machine.is_leaving)
         self._perform(self.machine.pause(self.clock.now()))
         self._is_ending = True
+        self.streams.stop()
         await self.peers.close()
         for task in list(self._tasks):
             task.cancel()

@@ -26,7 +26,7 @@ class Terminal:
     def __init__(
         self, argv: Sequence[str], env: Mapping[str, str], size: tuple[int, int]
     ) -> None:
-        self._master, slave = pty.openpty()
+        self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self.raw = b""
         self._read_to = 0
@@ -44,7 +44,7 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         """Type keys; "\\r" is Enter, "\\x03" Ctrl-C, "\\x04" Ctrl-D."""
-        os.write(self._master, keys.encode())
+        os.write(self.master, keys.encode())
 
     def read_until(self, text: str) -> str:
         """Read on to the end of this text; return all of it, without control codes."""
@@ -66,17 +66,17 @@ class Terminal:
         """End the program, if it still runs, and take the terminal away."""
         self.process.kill()
         self.process.wait()
-        os.close(self._master)
+        os.close(self.master)
 
     def _shown(self) -> str:
         return CONTROL.sub("", self.raw.decode(errors="replace"))
 
     def _receive(self, deadline: float) -> bool:
         left_s = max(0.0, deadline - time.monotonic())
-        if not select.select([self._master], [], [], left_s)[0]:
+        if not select.select([self.master], [], [], left_s)[0]:
             return False
         try:
-            received = os.read(self._master, 65536)
+            received = os.read(self.master, 65536)
         except OSError:  # EIO: the program has closed its side
             return False
         self.raw += received

@@ -37,14 +37,16 @@ def test_building_asks_nothing_of_the_node(tmp_path: Path) -> None:
     client = Client(tmp_path / "nowhere")
     built = namespace.build(client)
     assert set(namespace.WORDS) <= set(built)
-    assert dir(built["container_sup"]) == []  # completion: not an error
+    assert dir(built["node_monitor"]) == []  # completion: not an error
+    assert dir(built["container_sup"]) == ["exec", "logs"]  # those of this end
     assert not hasattr(built["container_sup"], "__wrapped__")
     client.close()
 
 
 def test_a_words_attributes_are_the_nodes_verbs(names: dict[str, Any]) -> None:
     word = names["container_sup"]
-    assert dir(word) == ["add_service", "broken", "cloud_containers", "count", "wait"]
+    nodes = {"add_service", "broken", "cloud_containers", "count", "wait"}
+    assert dir(word) == sorted({*nodes, "exec", "logs"})
     assert word.count() == 42
     assert word.count.__doc__ == "Count the containers of this node."
     assert word.count.__name__ == "count"
@@ -66,6 +68,8 @@ def test_a_word_shows_its_verbs(names: dict[str, Any]) -> None:
     assert lines[0] == f"container_sup: {namespace.WORDS['container_sup']}"
     at = lines.index("  count() -> int")
     assert lines[at + 1] == "      Count the containers of this node."
+    assert any(line.startswith("  logs(name: ") for line in lines)
+    assert any(line.startswith("  exec(container: ") for line in lines)
 
 
 @pytest.mark.parametrize(

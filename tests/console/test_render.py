@@ -10,6 +10,8 @@ import attrs
 import pytest
 
 from veo_shell.console import render
+from veo_shell.console.execute import Executed
+from veo_shell.core.logs import LogLine
 from veo_shell.core.model import (
     Added,
     Candidate,
@@ -422,3 +424,21 @@ def test_long_plain_values_are_spread_on_a_terminal(
 def test_a_dumb_terminal_gets_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = on_screen([CONTAINER], monkeypatch, 40, TERM="dumb")
     assert shown == render.text([CONTAINER]) + "\n"
+
+
+def test_what_a_command_said_stands_as_it_was() -> None:
+    found = Executed(exit_code=3, output="one\n\ttwo\x1b[2J\n")
+    assert render.text(found) == "one\n\ttwo\\x1b[2J\nexit status 3"
+    assert render.text(Executed(exit_code=0, output="")) == "exit status 0"
+    cut = attrs.evolve(found, cut=True)
+    assert render.text(cut).splitlines()[-2:] == [
+        "… cut: it said more than that",
+        "exit status 3",
+    ]
+
+
+def test_lines_of_logs_are_shown_one_below_the_other() -> None:
+    line = LogLine(at="2026", instance="a", stream="stdout", text="one")
+    out = io.StringIO()
+    render.show([line, attrs.evolve(line, instance="b")], out)
+    assert out.getvalue() == "a | one\nb | one\n"

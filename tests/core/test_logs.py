@@ -162,11 +162,26 @@ def test_who_says_nothing_holds_up_nobody_for_long() -> None:
         merge.add(name)
     assert merge.due_in_s(0) == math.inf
     merge.put([line(2, "2")], 10.0)
+    assert not merge.is_empty
     assert merge.take(10.4) == []
     assert merge.due_in_s(10.4) == pytest.approx(0.1)
     merge.put([line(1, "1", instance="b")], 10.4)
     assert [one.text for one in merge.take(10.4)] == ["1"]
     assert [one.text for one in merge.take(10.5)] == ["2"]
+    assert merge.is_empty
+
+
+def test_who_says_much_waits_for_nobody() -> None:
+    merge = Merge(window_s=0.5)
+    for name in ("a", "b", "c"):
+        merge.add(name)
+    merge.put([line(1, "first", instance="b")], 0)
+    merge.put([line(n, "x" * 1000) for n in range(2, 1000)], 0)
+    out = merge.take(0)
+    assert [one.text for one in out[:1]] == ["first"]
+    assert not merge.is_full("a")
+    left = sum(len(one.text) for one in merge.take(1))
+    assert HELD_CHARACTERS - 1000 <= left <= HELD_CHARACTERS
 
 
 def test_of_two_lines_of_one_time_none_is_lost() -> None:

@@ -33,12 +33,17 @@ class Client:
     def __init__(
         self, run_dir: str | os.PathLike[str], ping_every_ms: int = PING_EVERY_MS
     ) -> None:
+        self._run_dir = run_dir
         self.path = f"{os.fspath(run_dir)}/control.sock"
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
         self._lock = threading.Lock()
         self._number = 0
         self._ping_every_ms = ping_every_ms
+
+    def another(self) -> Client:
+        """Return a line of its own to the same node, for another thread."""
+        return Client(self._run_dir, self._ping_every_ms)
 
     def call(self, verb: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call `word.verb` and return its value, or raise its error.

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from veo_shell.console.client import Client
-    from veo_shell.core.model import NodeEntry, Service
+    from veo_shell.console.execute import Executed
+    from veo_shell.console.logs import Lines
+    from veo_shell.core.logs import LogLine
+    from veo_shell.core.model import Container, NodeEntry, Service
 
     File = str | os.PathLike[str]
 
@@ -51,6 +54,7 @@ def build(client: Client) -> dict[str, Any]:
     words = {
         **remote,
         "settings": Settings(listing),
+        "container_sup": ContainerSup(listing),
         "container_builder": Local("container_builder", "veo_shell.container_builder"),
     }
     return {
@@ -224,6 +228,66 @@ class Settings(Facade):
         if file is None:
             return self._listing.client.read(f"settings.{verb}")
         return getattr(_settings(), verb)(file)
+
+
+class ContainerSup(Facade):
+    """`container_sup`: what is a stream is read, and put together, at this end."""
+
+    def __init__(self, listing: Listing) -> None:
+        super().__init__("container_sup", listing)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *OWN_VERBS})
+
+    def _rows(self) -> dict[str, str]:
+        remote = {name: getattr(self, name) for name in super().__dir__()}
+        rows = {f"{n}{v.signature}": v.__doc__ or "" for n, v in remote.items()}
+        return {**rows, **_documented(self, OWN_VERBS)}
+
+    def logs(
+        self,
+        name: Container | Service | str,
+        tail: int = 100,
+        follow: bool = False,
+        since: str | float | None = None,
+    ) -> Lines | list[LogLine]:
+        """Return the last lines of a service's containers, or of one, in order of time.
+
+        With `follow` what they say from then on too, to be iterated or just shown,
+        until Ctrl-C; also what is started again, moved or added meanwhile.
+        `since`: 5m, seconds, or a time as the lines have it.
+
+        Raises:
+            UnknownService: nothing is called so.
+
+        >>> container_sup.logs("nginx", tail=20)
+        """
+        from veo_shell.console import logs
+
+        return logs.logs(
+            self._listing.client, name, tail=tail, follow=follow, since=since
+        )
+
+    def exec(
+        self, container: Container | Service | str, command: str | Sequence[str]
+    ) -> Executed:
+        """Run a command in a container, wherever it is; return how it ended.
+
+        A text is split as a shell would, but no shell runs it. Of what it says the
+        first mebibyte is returned.
+
+        Raises:
+            AmbiguousContainer: it is a service with several; it lists them.
+            UnknownContainer: there is none, or it does not run.
+
+        >>> container_sup.exec("nginx", "nginx -t")
+        """
+        from veo_shell.console import execute
+
+        return execute.run(self._listing.client, container, command)
+
+
+OWN_VERBS = ("exec", "logs")
 
 
 class Local:

@@ -25,7 +25,9 @@ BAD = frozenset({"failed", "dead", "unhealthy", "exited", "no"})
 def show(value: object, stream: TextIO | None = None) -> None:
     """Print a value for a person or a pipe, whichever is behind the stream."""
     stream = stream or sys.stdout
-    if not stream.isatty() or is_dumb():
+    if is_log(value):
+        _show_log(value, stream)
+    elif not stream.isatty() or is_dumb():
         stream.write(f"{text(value)}\n")
     elif (made_of := parts(value)) is not None:
         for part in made_of:
@@ -70,6 +72,26 @@ def parts(value: Any) -> list[Any] | None:
     return shown(value) if shown else None
 
 
+def is_log(value: Any) -> bool:
+    """Tell whether these are lines of logs, listed or as they come."""
+    if isinstance(value, list):
+        return bool(value) and all(type(one).__name__ == "LogLine" for one in value)
+    return type(value).__name__ == "Lines"
+
+
+def _show_log(value: Any, stream: TextIO) -> None:
+    """Print lines of logs; those that come until there are none, or Ctrl-C."""
+    from contextlib import closing
+
+    from veo_shell.console import logs
+
+    if isinstance(value, list):
+        logs.show([value], stream)
+        return
+    with closing(value):
+        logs.show(iter(value.batch, []), stream)
+
+
 def is_tabular(value: object) -> bool:
     """Tell whether this is a record or a list of records of one class."""
     if isinstance(value, list | tuple):
@@ -101,7 +123,7 @@ def table(value: Any) -> tuple[list[str], list[list[str]]]:
 
 
 def _lines(part: str) -> str:
-    return printable(part, but="\n")
+    return printable(part, but="\n\t")
 
 
 def _painted(part: str) -> str:
@@ -158,6 +180,12 @@ def _listed(records: Sequence[Any]) -> list[Any]:
     return [records] if records else []
 
 
+def _executed(record: Any) -> list[Any]:
+    said = [_lines(record.output.removesuffix("\n"))] if record.output else []
+    cut = ["… cut: it said more than that"] if record.cut else []
+    return [*said, *cut, f"exit status {record.exit_code}"]
+
+
 def _loss(record: Any) -> list[Any]:
     moves = _listed(record.moves) or ["nothing of it would move"]
     dns = ["what DNS would answer:", record.dns] if record.dns else []
@@ -169,6 +197,7 @@ PARTS: dict[str, Callable[[Any], list[Any]]] = {
     "Added": _added,
     "Loss": _loss,
     "Plan": plans.shown,
+    "Executed": _executed,
 }
 """Records that are shown as lines and tables when they stand alone."""
 

@@ -58,7 +58,7 @@ class Repl(PythonRepl):
     """Prints records as tables, and VEO's own errors without a stack."""
 
     def _show_result(self, result: object) -> None:
-        if render.is_tabular(result):
+        if render.is_tabular(result) or render.is_log(result):
             render.show(result)
         else:
             columns = self.app.output.get_size().columns

@@ -148,15 +148,17 @@ class LogReader:
 class Merge:
     """Puts the lines of several instances in order of their times.
 
-    A line comes out when every instance has told of a later one, or its end; or when
-    it has waited for `window_s`: one that says nothing for long holds up nobody.
-    What waits is bounded by who asks no more for what `is_full`.
+    A line comes out when every instance has told of a later one, or its end. With a
+    window also when it has waited for that long, or too much waits: one that says
+    nothing holds up nobody. What waits is bounded by who asks no more for what
+    `is_full`.
     """
 
     def __init__(self, window_s: float = math.inf) -> None:
         self._window_s = window_s
         self._open: set[str] = set()
         self._silent: set[str] = set()
+        self._full: set[str] = set()
         self._waiting: dict[str, deque[tuple[LogLine, float]]] = {}
         self._held: Counter[str] = Counter()
         # A heap: of each instance that waits, the time of its first line.
@@ -181,7 +183,7 @@ class Merge:
                 heapq.heappush(self._heads, (line.at, line.instance))
                 self._silent.discard(line.instance)
             waiting.append((line, now))
-            self._held[line.instance] += len(line.text)
+            self._count(line.instance, len(line.text))
 
     def take(self, now: float) -> list[LogLine]:
         """Return what may come out, in order."""
@@ -190,7 +192,7 @@ class Merge:
             _, instance = heapq.heappop(self._heads)
             waiting = self._waiting[instance]
             line, _ = waiting.popleft()
-            self._held[instance] -= len(line.text)
+            self._count(instance, -len(line.text))
             out.append(line)
             if waiting:
                 heapq.heappush(self._heads, (waiting[0][0].at, instance))
@@ -200,13 +202,27 @@ class Merge:
                 del self._waiting[instance], self._held[instance]
         return out
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether no line waits."""
+        return not self._heads
+
     def due_in_s(self, now: float) -> float:
         """Return when the next line comes out, though others say nothing."""
         if not self._heads:
             return math.inf
+        if self._full and self._window_s < math.inf:
+            return 0.0
         _, arrived = self._waiting[self._heads[0][1]][0]
         return arrived + self._window_s - now
 
     def is_full(self, instance: str) -> bool:
         """Tell whether enough of an instance waits."""
-        return self._held[instance] > HELD_CHARACTERS
+        return instance in self._full
+
+    def _count(self, instance: str, more: int) -> None:
+        self._held[instance] += more
+        if self._held[instance] > HELD_CHARACTERS:
+            self._full.add(instance)
+        else:
+            self._full.discard(instance)
