@@ -25,6 +25,7 @@ from bench import (
     planning,
     replicas,
     simulated,
+    talk,
 )
 from bench.report import say, title
 from tests.rig.rig import lacking
@@ -69,6 +70,11 @@ SUBJECTS = {
         bench=replicas.bench,
         rounds=10,
         hosts=True,
+    ),
+    "talk": Subject(
+        text="logs of a container that says 200 MB, from another node",
+        bench=talk.bench,
+        rounds=3,
     ),
     "crowd": Subject(
         text="one node among 100, with 10,000 containers",
