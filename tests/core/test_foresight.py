@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import attrs
 
 from tests.core.samples import DOS, NODES, TRES, UNO, WEB, document, service, slot
 from veo_shell.core.foresight import MORE, TOLD, Foresight
 from veo_shell.core.ledger import Account
 from veo_shell.core.membership import Membership
-from veo_shell.core.model import NodeRecord, OnPartition
+from veo_shell.core.model import NodeRecord, OnPartition, Port
 from veo_shell.core.situation import Situation
 from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
@@ -61,11 +63,14 @@ def test_what_only_a_majority_may_begin_waits_for_it() -> None:
     assert refused.startswith("dos@dos: no majority of the nodes is seen")
 
 
-def test_an_account_apart_shares_nothing_that_changes() -> None:
+def test_an_account_apart_changes_apart() -> None:
+    port = Port(name="site", container_port=80, host_port=80)
+    fixed = attrs.evolve(BIG, memory_bytes=1, disk_bytes=1, ports=(port,))
     account = Account()
-    account.add(BIG, 1)
-    apart = account.apart()
-    for field in attrs.fields(Account):
-        ours, theirs = getattr(account, field.name), getattr(apart, field.name)
-        assert ours is not theirs or isinstance(ours, int), field.name
-        assert ours == theirs
+    account.add(fixed, 1)
+    before, apart = copy.deepcopy(account), account.apart()
+    assert apart == before
+    apart.add(fixed, 1)
+    apart.slots["u1"] = {}
+    assert account == before
+    assert apart != before

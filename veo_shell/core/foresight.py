@@ -31,7 +31,9 @@ class Foresight:
             if node is None:
                 nowhere = [None] * (count - len(nodes))
                 return (*nodes, *nowhere), self._why(service, uid)
-            self._view.account(node).add(service, 1)
+            account = self._view.account(node)
+            account.add(service, 1)
+            account.slots.setdefault(uid, {})  # it has an instance there
             nodes.append(node)
         return tuple(nodes), ""
 

@@ -38,8 +38,10 @@ class Account:
         self.instances[service.name] += sign
 
     def apart(self) -> Account:
-        """Return one with the same sums, to be added to apart; it has no slots."""
-        return attrs.evolve(self, slots={}, instances=self.instances.copy())
+        """Return one with the same sums, to be added to apart."""
+        return attrs.evolve(
+            self, slots=dict(self.slots), instances=self.instances.copy()
+        )
 
 
 class Ledger:
