@@ -49,7 +49,6 @@ LIMIT_S = 15.0
 FAST = Timing(
     heartbeat_s=0.05,
     pause_s=30.0,
-    stop_timeout_s=0.5,
     rejoin_s=0.1,
     name_retry_s=0.05,
     drain_s=0.1,

@@ -73,6 +73,7 @@ def test_a_plain_service_asks_for_nothing_but_its_image() -> None:
         "Image": "nginx:latest",
         "Env": [],
         "Labels": {},
+        "StopTimeout": 10,
         "HostConfig": {
             "Privileged": False,
             "AutoRemove": False,
@@ -558,6 +559,7 @@ services = st.builds(
     on_partition=st.sampled_from(OnPartition),
     restart=st.sampled_from(Restart),
     restart_count=st.integers(0, 9),
+    stop_timeout_s=st.sampled_from([0, 10, 3600]),
     privileged=st.booleans(),
     network_mode=st.sampled_from([None, "default", "bridge", "host", "none"]),
     pid_mode=st.sampled_from([None, "host"]),

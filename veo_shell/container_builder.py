@@ -58,6 +58,7 @@ def build(
         "Image": service.image,
         "Env": _environment(service),
         "Labels": _labels(service, identity),
+        "StopTimeout": service.stop_timeout_s,
         "HostConfig": _host_config(service, address),
     }
     if service.args:
@@ -149,6 +150,7 @@ def parse_inspect(inspect: Mapping[str, Any], service: Service) -> Service:
         pid_mode=_mode_of_container(host.get("PidMode") or None, service.pid_mode),
         cpus=(host.get("NanoCpus") or 0) / NANO,
         memory_bytes=host.get("Memory") or 0,
+        stop_timeout_s=config.get("StopTimeout", service.stop_timeout_s),
         mounts=tuple(_mount(mount) for mount in host.get("Mounts") or ()),
         ports=(
             _published(inspect, service.ports)

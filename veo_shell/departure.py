@@ -86,11 +86,12 @@ class Departure:
     async def _have_leave(self, node: str) -> None:
         """Have a node leave; wait until it has, for no longer than that may take."""
         members, timing = self._node.machine.members, self._node.config.timing
+        leaving_s = self._node.machine.situation.leaving_s(node)
         is_told = False
         try:
             is_told = await self._tell_to_leave(node)
             async with asyncio.timeout(
-                timing.leaving_s + (timing.dead_s + timing.majority_s) * members.crowd
+                leaving_s + (timing.dead_s + timing.majority_s) * members.crowd
             ):
                 await self._node.until(lambda: self._is_gone(node) or None)
         except UsageError:  # an earlier version

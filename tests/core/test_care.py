@@ -671,14 +671,21 @@ def test_what_fills_the_slot_elsewhere_ends_first(
 
 
 @pytest.mark.parametrize(
-    ("status", "after_s"),
-    [(Status.LEFT, 15.0), (Status.DEAD, 3.0), (Status.PAUSED, None)],
+    ("status", "stop_timeout_s", "after_s"),
+    [
+        (Status.LEFT, 10, 15.0),
+        (Status.LEFT, 60, 65.0),
+        (Status.LEFT, 0, 5.0),
+        (Status.DEAD, 60, 3.0),  # it is killed there
+        (Status.PAUSED, 10, None),
+    ],
     ids=lambda value: str(value),
 )
 def test_what_a_lost_node_ran_is_taken_for_ended_when_it_had_the_time(
-    status: Status, after_s: float | None
+    status: Status, stop_timeout_s: int, after_s: float | None
 ) -> None:
-    node = Voting(slot(UNO, generation=2))
+    spec = attrs.evolve(MOST, stop_timeout_s=stop_timeout_s)
+    node = Voting(service(spec=spec, revision=9), slot(UNO, generation=2))
     held = document(DOS, version=2, containers=(container(DOS),))
     node.view.merge_document(held)
     node.listed()
@@ -691,7 +698,7 @@ def test_what_a_lost_node_ran_is_taken_for_ended_when_it_had_the_time(
         assert node.tick(10, TRES) == []
     else:
         assert node.tick(after_s - 0.25, TRES) == []
-        assert node.tick(0.25, TRES) == [create(MOST, 2)]
+        assert node.tick(0.25, TRES) == [create(spec, 2)]
 
 
 def test_where_nobody_votes_yet_it_begins_at_once() -> None:

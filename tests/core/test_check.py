@@ -69,6 +69,9 @@ def mounts(*changes: dict[str, Any]) -> dict[str, tuple[Mount, ...]]:
         ({"restart_count": 2**31}, [
             '.restart_count: "2147483648" is not a whole number (0–2147483647)',
         ]),
+        ({"stop_timeout_s": 3601}, [
+            '.stop_timeout_s: "3601" is not whole seconds, from 0s to 1h',
+        ]),
         ({"cpus": float("nan")}, [f'.cpus: "nan" {NOT_CPUS}']),
         ({"cpus": float("inf")}, [f'.cpus: "inf" {NOT_CPUS}']),
         ({"cpus": -1.0}, [f'.cpus: "-1.0" {NOT_CPUS}']),

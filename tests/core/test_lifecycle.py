@@ -39,6 +39,7 @@ from veo_shell.core.lifecycle import (
     Unwanted,
     Wanted,
     backoff_s,
+    engine_stop_s,
     on_event,
 )
 from veo_shell.core.model import (
@@ -264,6 +265,11 @@ def test_one_that_is_down_needs_no_drain(code: int) -> None:
     story.play(exited(code))
     assert story.state() in (State.EXITED, State.BACKOFF)
     assert story.play(Unwanted(drain_s=2.0)) == [DISCARD]
+
+
+def test_it_has_the_time_to_stop_that_its_service_gives_it() -> None:
+    patient = attrs.evolve(DISCARD, timeout_s=90.0)
+    assert running(stop_timeout_s=90).play(Unwanted()) == [patient]
 
 
 def test_one_that_is_to_be_killed_gets_no_time_to_end() -> None:
@@ -548,6 +554,19 @@ def test_what_obeys_its_engine_as_that_ends_has_not_done_its_job() -> None:
     over = attrs.evolve(ENDED, exit_code=0)
     assert story.play(Found(observed=over, anew=True)) == [after(0.0)]
     assert story.play(DUE) == [START]
+
+
+def test_an_engine_that_ends_waits_for_what_stops_slowly() -> None:
+    """Docker: until the last one had its time, and 5 s more."""
+    quick, slow = running(), running(stop_timeout_s=60)
+    assert slow.life is not None
+    assert quick.life is not None
+    assert engine_stop_s([]) == engine_stop_s([quick.life]) == ENGINE_STOP_S
+    within_s = engine_stop_s([quick.life, slow.life])
+    quick.play(exited(0))
+    quick.now += within_s - 1
+    assert quick.play(EngineEnded(within_s=within_s)) == []
+    assert quick.container.reason == "its engine ended"
 
 
 @pytest.mark.parametrize("limit", [1, 2], ids=["used up", "not yet"])

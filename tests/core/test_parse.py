@@ -24,7 +24,7 @@ from veo_shell.core.model import (
     Service,
     Transport,
 )
-from veo_shell.core.parse import ClusterFile, parse, parse_service
+from veo_shell.core.parse import SERVICE, ClusterFile, parse, parse_service
 from veo_shell.errors import ConfigError
 
 # As the Erlang original ships it.
@@ -87,6 +87,7 @@ services:
     on_partition: majority
     restart: on-failure
     restart_count: 3
+    stop_timeout: 1m30s
     privileged: true
     network_mode: host
     pid_mode: host
@@ -127,6 +128,7 @@ FULL_SERVICE = Service(
     on_partition=OnPartition.MAJORITY,
     restart=Restart.ON_FAILURE,
     restart_count=3,
+    stop_timeout_s=90,
     privileged=True,
     network_mode="host",
     pid_mode="host",
@@ -418,6 +420,11 @@ VOLUME = "ro, rw, private, rprivate, shared, rshared, slave, rslave"
             ': "sometimes" is not one of never, no, on-failure, restart, always',
         ]),
         ("restart: [no]", [": is a list, not a single value"]),
+        ("stop_timeout: 500ms", [': "500ms" is not whole seconds, from 0s to 1h']),
+        ("stop_timeout: 3601", [': "3601" is not whole seconds, from 0s to 1h']),
+        ("stop_timeout: soon", [
+            ': "soon" is not a duration (seconds, or like 500ms, 10s, 1m30s)',
+        ]),
         ("privileged: maybe", [': "maybe" is not true or false']),
         ("memory: lots", [
             ': "lots" is not a size (bytes, or like 64k, 256m, 1g)',
@@ -576,11 +583,7 @@ def test_plain_data_is_read_as_the_file_is() -> None:
         (
             {"web": {"image": "x", 1: 2, "1": 3, "cpu": 1}},
             [
-                "web.1: unknown key; known are image, variant, replicas, on_partition, "
-                "restart, restart_count, privileged, network_mode, pid_mode, cpus, "
-                "memory, disk, roles, role, hosts, environment, labels, volumes, args, "
-                "auto_remove, group, group_role, group_policy, health_check, "
-                "healthcheck, ports",
+                f"web.1: unknown key; known are {', '.join(SERVICE)}",
                 "web.1: stands twice",
                 "web.cpu: unknown key; did you mean `cpus`?",
             ],

@@ -871,6 +871,16 @@ def test_one_that_left_and_fell_silent_is_let_go_when_it_had_the_time_to_stop() 
     assert desk.view.head(DOS) is None
 
 
+def test_what_takes_long_to_stop_is_waited_for_where_its_node_left() -> None:
+    slow = attrs.evolve(WEB, stop_timeout_s=60)
+    desk = Desk(web(service=slow), runs(DOS, state=State.STOPPING))
+    desk.lose(DOS, Status.LEFT)
+    desk.decide(60)
+    assert desk.view.head(DOS) is not None
+    desk.decide(6)
+    assert desk.view.head(DOS) is None
+
+
 def test_one_that_is_back_already_is_not_let_go() -> None:
     """Its new process is known from the others; it was not heard here yet."""
     desk = Desk(decision(DOS, votes=False))

@@ -28,11 +28,14 @@ OURS = {
     "patience_s": 60.0,
     "left_s": 60.0,
     "grave_s": 30.0,
-    "stop_timeout_s": 10.0,
     "rejoin_s": 2.0,
     "name_retry_s": 0.5,
 }
 """What the design leaves open: a change of these is one of what an operator sees."""
+
+
+def test_a_node_that_leaves_has_the_time_to_kill_what_does_not_end() -> None:
+    assert [Timing().leaving_s(stop_s) for stop_s in (0, 10, 90)] == [5.0, 15.0, 95.0]
 
 
 def test_every_timeout_is_as_it_was_decided() -> None:

@@ -93,6 +93,7 @@ services = st.builds(
     name=words,
     image=words,
     restart=st.sampled_from(Restart),
+    stop_timeout_s=naturals,
     cpus=sizes,
     memory_bytes=naturals,
     network_mode=st.none() | words,

@@ -33,7 +33,7 @@ from veo_shell.core.events import (
 )
 from veo_shell.core.model import Identity, Mount, MountKind, Observed, Service
 from veo_shell.edge import docker_engine, docker_events
-from veo_shell.edge.docker_client import DEFAULT_URL, QUICK_THREADS, DockerLine
+from veo_shell.edge.docker_client import DEFAULT_URL, SLOW_THREADS, DockerLine
 from veo_shell.edge.docker_engine import DockerEngine
 from veo_shell.errors import EngineError, EngineUnreachable, ImageError, UsageError
 
@@ -100,17 +100,51 @@ async def until(condition: Callable[[], object]) -> None:
 # Calls
 
 
-async def test_stubborn_containers_do_not_hold_up_a_start(ours: Ours) -> None:
-    many = QUICK_THREADS + 2
+async def test_stubborn_containers_do_not_hold_up_a_start_or_a_stop(
+    ours: Ours,
+) -> None:
+    many = SLOW_THREADS + 2
     stubborn = attrs.evolve(WEB, args=STUBBORN)
     held = [(await ours.run(stubborn, slot)).id for slot in range(many)]
     async with asyncio.TaskGroup() as group:
         discards = [group.create_task(ours.engine.discard(i, 30.0)) for i in held]
         await until(lambda: ours.relay.asked("/stop") == many)
-        assert (await ours.run(slot=many)).running
+        polite = await ours.run(slot=many)
+        assert polite.running
+        await ours.engine.discard(polite.id, 30.0)
         assert not any(task.done() for task in discards)
         for container_id in held:
             ours.client.containers.get(container_id).kill()
+
+
+async def test_one_that_ignores_sigterm_is_killed_when_its_time_is_over(
+    ours: Ours,
+) -> None:
+    """Whatever is started, and stops in order, meanwhile."""
+    stubborn = (await ours.run(attrs.evolve(WEB, args=STUBBORN))).id
+    async with contextlib.aclosing(ours.engine.watch()) as watch:
+        assert isinstance(await anext(watch), EngineListed)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(ours.engine.discard(stubborn, 3.0))
+            await until(lambda: ours.relay.asked("/stop"))
+            for slot in range(1, 4):
+                polite = await ours.run(slot=slot)
+                await ours.engine.discard(polite.id, 3.0)
+            assert not task.done()
+        async with asyncio.timeout(30):
+            ends = [e async for e in _ends(watch, 4)]
+    codes = {e.container_id: e.exit_code for e in ends}
+    assert codes.pop(stubborn) == 137
+    assert set(codes.values()) == {0}
+
+
+async def _ends(watch: Any, count: int) -> AsyncIterator[ContainerExited]:
+    async for event in watch:
+        if isinstance(event, ContainerExited):
+            yield event
+            count -= 1
+        if not count:
+            return
 
 
 def threads(prefix: str) -> list[str]:

@@ -288,7 +288,7 @@ class Operators:
         leaver, machine = self._world[node].process, via.machine
         if leaver is not None and self._world.network.joins(via.name, node):
             leaver.arrive(self._world.clock.begin, leaver.leave())
-        limit_s = via.now + self._world.timing.leaving_s
+        limit_s = via.now + machine.situation.leaving_s(node)
         while machine.view.head(node) is not None and via.now < limit_s:
             if machine.members.status(node) is Status.DEAD:
                 break

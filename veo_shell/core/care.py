@@ -17,6 +17,7 @@ from veo_shell.core.lifecycle import (
     Unwanted,
     Wanted,
     ended_just_now,
+    engine_stop_s,
     on_event,
 )
 from veo_shell.core.membership import GONE, Membership
@@ -115,11 +116,12 @@ class Care:
 
     def up_till_now(self, now: float) -> tuple[Container, ...]:
         """Return the containers, with those that ended just now as running."""
+        within_s = engine_stop_s(self.lives.values())
         return tuple(
             life.to(State.RUNNING).container
             if life.container.id
             and life.container.state in (State.EXITED, State.FAILED)
-            and ended_just_now(life, now)
+            and ended_just_now(life, within_s, now)
             else life.container
             for life in self.lives.values()
         )
@@ -143,8 +145,9 @@ class Care:
         self._out.note(
             "engine", f"the engine is away: {event.reason}", about=self._node
         )
+        within_s = engine_stop_s(self.lives.values())
         for name in list(self.lives):
-            self._live(name, EngineEnded(), now)
+            self._live(name, EngineEnded(within_s=within_s), now)
 
     def on_named(self, event: Any, now: float) -> None:
         """Pass an answer of the engine, or a timer, to the container it is about."""
@@ -291,7 +294,7 @@ class Care:
         if identity.container_name in self.lives:
             return
         if service.on_partition is OnPartition.MAJORITY and (
-            not self._may_start_majority or self._runs_elsewhere(slot, now)
+            not self._may_start_majority or self._runs_elsewhere(slot, service, now)
         ):
             self._again.add(slot.uid)
             return
@@ -303,15 +306,15 @@ class Care:
         if is_new:
             self._live(identity.container_name, Wanted(), now)
 
-    def _runs_elsewhere(self, slot: SlotRecord, now: float) -> bool:
+    def _runs_elsewhere(self, slot: SlotRecord, service: Service, now: float) -> bool:
         """Tell whether the slot is still filled by another: of majority services."""
         return any(
-            c.may_run and not self._is_over(c.node, now)
+            c.may_run and not self._is_over(c.node, service, now)
             for c in self._view.in_slot(slot.uid, slot.slot)
         )
 
-    def _is_over(self, node: str, now: float) -> bool:
-        """Tell whether a node has surely ended what wants a majority.
+    def _is_over(self, node: str, service: Service, now: float) -> bool:
+        """Tell whether a node has surely ended a service that wants a majority.
 
         One that is dead has the time to notice that it is alone, one that leaves to
         stop what it shows.
@@ -319,8 +322,9 @@ class Care:
         status = self._members.status(node)
         if status not in GONE:
             return False
-        is_dead = status is Status.DEAD
-        needs_s = self._timing.majority_s if is_dead else self._timing.leaving_s
+        needs_s = self._timing.majority_s
+        if status is not Status.DEAD:
+            needs_s = self._timing.leaving_s(service.stop_timeout_s)
         return self._members.lost_for_s(node, now) >= needs_s
 
     def _identity(self, slot: SlotRecord, service: Service) -> Identity:
@@ -376,12 +380,7 @@ class Care:
         if old is not None:
             is_lost = not is_there and service.restart is Restart.NEVER
             container = _recalled(container, old, is_lost=is_lost)
-        return Life(
-            container=container,
-            identity=identity,
-            service=service,
-            stop_timeout_s=self._timing.stop_timeout_s,
-        )
+        return Life(container=container, identity=identity, service=service)
 
     def _live(self, name: str, event: LifeEvent, now: float) -> None:
         before = self.lives[name]

@@ -74,6 +74,7 @@ def to_mapping(service: Service) -> dict[str, Any]:
         "on_partition": service.on_partition.value,
         "restart": service.restart.value,
         "restart_count": _number(service.restart_count),
+        "stop_timeout": _number(service.stop_timeout_s),
         "privileged": service.privileged,
         "network_mode": service.network_mode,
         "pid_mode": service.pid_mode,

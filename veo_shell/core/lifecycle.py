@@ -6,7 +6,7 @@ is gone from the engine and from this node's document.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -48,6 +48,8 @@ RETRY_S = 1.0
 """A container that the engine failed to remove is tried again after this time."""
 ENGINE_STOP_S = 15.0
 """Docker's own time-out for its containers when it ends (`--shutdown-timeout`)."""
+ENGINE_GRACE_S = 5.0
+"""One that may take longer to stop is waited for, and so long on top."""
 SETTLE_S = 5.0
 """A listing may be older than an answer of the engine: it is believed about a
 container only when nothing is known to have happened to that for so long."""
@@ -85,7 +87,9 @@ class Found:
 
 @attrs.frozen(kw_only=True)
 class EngineEnded:
-    """The engine went away: it had begun to stop its containers a little before."""
+    """The engine went away: so long before it had begun to stop its containers."""
+
+    within_s: float = ENGINE_STOP_S
 
 
 LifeEvent = (
@@ -122,7 +126,11 @@ class Life:
     container: Container
     identity: Identity
     service: Service
-    stop_timeout_s: float = 10.0
+    stop_timeout_s: float = attrs.field(
+        default=attrs.Factory(
+            lambda self: float(self.service.stop_timeout_s), takes_self=True
+        )
+    )
     started_s: float | None = None
     attempts: int = 0
     wanted: bool = True
@@ -173,12 +181,18 @@ def backoff_s(attempts: int) -> float:
     return float(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(attempts, 16)))
 
 
-def ended_just_now(life: Life, now: float) -> bool:
+def engine_stop_s(lives: Iterable[Life]) -> float:
+    """Return how long an engine takes to stop these as it ends."""
+    slowest_s = max((life.service.stop_timeout_s for life in lives), default=0)
+    return max(ENGINE_STOP_S, slowest_s + ENGINE_GRACE_S)
+
+
+def ended_just_now(life: Life, within_s: float, now: float) -> bool:
     """Tell whether the end of its engine, which is at hand, may have ended it.
 
     Not one that had ended before this node knew it, nor one that runs only once.
     """
-    is_new = now - life.changed_s < ENGINE_STOP_S
+    is_new = now - life.changed_s < within_s
     may_be = life.wanted and life.service.restart is not Restart.NEVER
     return is_new and may_be and life.started_s is not None
 
@@ -497,7 +511,8 @@ def _ended_with_engine(life: Life, event: LifeEvent, now: float) -> Step:
 
     The start that follows counts as the first: it is no restart.
     """
-    if not ended_just_now(life, now):
+    assert isinstance(event, EngineEnded)
+    if not ended_just_now(life, event.within_s, now):
         return life, []
     life = attrs.evolve(life, started_s=None)
     if life.container.state in (State.EXITED, State.FAILED):

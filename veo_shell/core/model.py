@@ -7,6 +7,9 @@ from typing import Any
 
 import attrs
 
+STOP_TIMEOUT_S = 10
+"""Docker's own default."""
+
 
 class Restart(enum.Enum):
     """When a container that ended is started again."""
@@ -150,6 +153,7 @@ class Service:
     `variant` tells it from others of its name, "" where the file does not.
     `from_file`: `apply` brought it, nobody added it by hand. That is no part of what is
     asked for: two services are equal whatever they have there.
+    `stop_timeout_s` is between SIGTERM and SIGKILL.
     """
 
     name: str
@@ -159,6 +163,7 @@ class Service:
     on_partition: OnPartition = OnPartition.AVAILABLE
     restart: Restart = Restart.NEVER
     restart_count: int = 0
+    stop_timeout_s: int = STOP_TIMEOUT_S
     privileged: bool = False
     network_mode: str | None = None
     pid_mode: str | None = None

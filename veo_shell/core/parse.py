@@ -303,6 +303,7 @@ SERVICE: Fields = {
     "on_partition": ("on_partition", scalar(one_of({p.value: p for p in OnPartition}))),
     "restart": ("restart", scalar(scalars.restart)),
     "restart_count": ("restart_count", scalar(scalars.count)),
+    "stop_timeout": ("stop_timeout_s", scalar(scalars.stop_timeout_s)),
     "privileged": ("privileged", scalar(scalars.boolean)),
     "network_mode": ("network_mode", scalar(scalars.network_mode)),
     "pid_mode": ("pid_mode", scalar(scalars.pid_mode)),

@@ -20,6 +20,7 @@ PORT_NAME_MAX = 62  # RFC 2782 puts "_" before it
 PLAIN_NAME_MAX = 63
 SHOWN_MAX = 60
 REPLICAS_MOST = 1000
+STOP_TIMEOUT_MOST_S = 3600
 
 # The counts of digits are bounded: Python refuses numbers of over 4,300 digits.
 NUMBER = r"(?:[0-9]{1,20}(?:\.[0-9]{0,25})?|\.[0-9]{1,25})"
@@ -194,6 +195,14 @@ def duration_ns(text: str) -> int:
     if 0 < exact_ns < DOCKERS_LEAST_NS:
         raise Wrong(f"{quoted(text)} is too short: Docker takes 1ms and more")
     return int(exact_ns)
+
+
+def stop_timeout_s(text: str) -> int:
+    """Read how long a container may take to stop: Docker counts whole seconds."""
+    whole_s, rest_ns = divmod(duration_ns(text), UNIT_NS["s"])
+    if rest_ns or whole_s > STOP_TIMEOUT_MOST_S:
+        raise Wrong(f"{quoted(text)} is not whole seconds, from 0s to 1h")
+    return whole_s
 
 
 def label(what: str, most: int) -> Callable[[str], str]:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from veo_shell.core.model import (
     NOT_LISTED,
+    STOP_TIMEOUT_S,
     Container,
     NodeDocument,
     OnPartition,
@@ -242,6 +243,13 @@ class Situation:
     def why_lost(self, slot: SlotRecord) -> str:
         """Return the journal's id of what took a slot's node away."""
         return (self.verdicts.entry(slot.node) if slot.node else "") or slot.cause
+
+    def leaving_s(self, node: str) -> float:
+        """Return after how long a node that leaves has stopped what runs there."""
+        held = (c for c in self.view.containers(node) if c.may_run)
+        specs = [spec for c in held if (spec := self.view.spec(c.uid))]
+        slowest_s = max((s.stop_timeout_s for s in specs), default=STOP_TIMEOUT_S)
+        return self.verdicts.timing.leaving_s(slowest_s)
 
     def note_engines(self) -> None:
         """Note since when nodes have been without their engine."""

@@ -53,14 +53,14 @@ class Timing:
     """A write that no peer confirms within this is answered with one copy."""
     grave_s: float = 30.0
     """A service's tombstone stands for at least so long."""
-    stop_timeout_s: float = 10.0
-    """Between SIGTERM and SIGKILL for a container that is stopped."""
     rejoin_s: float = 2.0
     """Between two tries to join a node that does not answer."""
     name_retry_s: float = 0.5
     """Between two tries to join where the name's old process may be ending just now."""
 
-    @property
-    def leaving_s(self) -> float:
-        """Return after how long a node that leaves has stopped what ran there."""
-        return self.drain_s + self.stop_timeout_s + self.majority_s
+    def leaving_s(self, stop_timeout_s: float) -> float:
+        """Return after how long a node that leaves has stopped what it runs.
+
+        That is killed after `stop_timeout_s`.
+        """
+        return self.drain_s + stop_timeout_s + self.majority_s

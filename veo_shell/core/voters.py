@@ -60,7 +60,7 @@ class Voters:
             return False
         for_s = verdicts.lost_for_s(node, self._situation.now)
         runs = any(c.may_run for c in self._view.containers(node))
-        if runs and for_s < verdicts.timing.leaving_s:
+        if runs and for_s < self._situation.leaving_s(node):
             return False
         is_due = self._decides(node) or for_s >= SETTLED_S
         return is_due and verdicts.boot(node) == head.boot_id

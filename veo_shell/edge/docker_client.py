@@ -41,13 +41,15 @@ CALL_TIMEOUT_S = 60
 END_TIMEOUT_S = 1.0
 QUICK_THREADS = 8
 SLOW_THREADS = 32
+STOP_THREADS = 1024
 
 
 class DockerLine:
     """A line to the engine at `url`; without one, as DOCKER_HOST says, or Docker's own.
 
-    Calls that may wait long (a container that ignores SIGTERM, a pull) have threads
-    apart from the others: a few stubborn containers must not hold up every start.
+    Calls that may wait long (a pull) have threads apart from the others, and those that
+    wait for containers to stop have as many as it takes: some take their hour, and must
+    hold up no start, no pull and no other stop.
     """
 
     def __init__(self, url: str = "") -> None:
@@ -56,6 +58,7 @@ class DockerLine:
         self._api_version: str | None = None
         self._quick = _Workers("docker", QUICK_THREADS, self)
         self._slow = _Workers("docker-slow", SLOW_THREADS, self)
+        self._stops = _Workers("docker-stop", STOP_THREADS, self)
 
     async def call(self, ask: Callable[[APIClient], T]) -> T:
         """Make a call that the engine answers soon."""
@@ -65,12 +68,16 @@ class DockerLine:
         """Make a call that the engine may think about for long."""
         return await self._slow.run(ask)
 
+    async def call_stop(self, ask: Callable[[APIClient], T]) -> T:
+        """Make a call that the engine answers when a container has ended."""
+        return await self._stops.run(ask)
+
     async def close(self) -> None:
         """Fail the calls under way and end the threads.
 
         One that the engine keeps waiting ends with its answer: nobody waits for it.
         """
-        threads = self._quick.close() + self._slow.close()
+        threads = self._quick.close() + self._slow.close() + self._stops.close()
         await wait_briefly(threads)
 
     @contextlib.contextmanager

@@ -106,7 +106,7 @@ class DockerEngine:
         held = self._own(raw)
         with _gone_is_fine():
             grace_s = math.ceil(timeout_s)
-            await self._line.call_slow(lambda c: c.stop(held.id, timeout=grace_s))
+            await self._line.call_stop(lambda c: c.stop(held.id, timeout=grace_s))
             try:
                 await self._line.call_slow(
                     lambda c: c.remove_container(held.id, v=True, force=True)
