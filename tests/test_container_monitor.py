@@ -25,6 +25,7 @@ from veo_shell.core.model import (
     Health,
     HealthCheck,
     HealthKind,
+    OnUnhealthy,
     Restart,
     State,
     Status,
@@ -60,7 +61,9 @@ async def test_an_unhealthy_container_leaves_dns_and_comes_back(
     check = HealthCheck(kind=HealthKind.SHELL, cmd=("true",))
     async with fake_cluster(tmp_path) as cluster:
         uno = cluster["uno"]
-        service = attrs.evolve(WEB, hosts=("dos@dos",), health_check=check)
+        service = attrs.evolve(
+            WEB, hosts=("dos@dos",), health_check=check, on_unhealthy=OnUnhealthy.LEAVE
+        )
         container = await uno.container_sup.add_service(service)
         assert container.health is Health.STARTING
         assert uno.machine.answerable() == []

@@ -41,6 +41,7 @@ PARTS = (
     "veo_shell.applying",
     "veo_shell.coordinator",
     "veo_shell.deciders",
+    "veo_shell.instances",
     "veo_shell.peers",
     "veo_shell.joining",
     "veo_shell.departure",

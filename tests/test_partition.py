@@ -25,6 +25,7 @@ from veo_shell.core.model import (
     HealthCheck,
     HealthKind,
     OnPartition,
+    OnUnhealthy,
     Restart,
     Service,
     State,
@@ -120,7 +121,7 @@ async def test_the_healthy_one_stays_when_healed(tmp_path: Path) -> None:
     check = HealthCheck(kind=HealthKind.SHELL, cmd=("true",))
     async with three(tmp_path) as cluster:
         first = await cluster["uno"].container_sup.add_service(
-            attrs.evolve(AVAILABLE, health_check=check)
+            attrs.evolve(AVAILABLE, health_check=check, on_unhealthy=OnUnhealthy.LEAVE)
         )
         engine = cluster.engines[short(first)]
         engine.set_health(first.id, Health.HEALTHY)

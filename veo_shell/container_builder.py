@@ -19,6 +19,7 @@ from veo_shell.core.model import (
     HealthCheck,
     HealthKind,
     Identity,
+    InstanceHealth,
     Mount,
     MountKind,
     Observed,
@@ -26,6 +27,7 @@ from veo_shell.core.model import (
     Service,
     Transport,
 )
+from veo_shell.core.printable import printable
 from veo_shell.errors import UsageError
 
 LABEL_CLUSTER = "veo.cluster"
@@ -42,6 +44,7 @@ NANO = 1_000_000_000
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
 # Go's zero time: what Docker reports for a thing that has not happened.
 NEVER = "0001-01-01"
+OUTPUT_MOST = 200
 
 
 def build(
@@ -110,6 +113,7 @@ def observe(inspect: Mapping[str, Any]) -> Observed | None:
         ports=_published(inspect, _ports_from_label(labels.get(LABEL_PORTS, ""))),
         address=address_of(inspect),
         service=_spec(labels.get(LABEL_SPEC, "")),
+        check_output=last_output(inspect),
     )
 
 
@@ -369,6 +373,36 @@ def _healthcheck(check: HealthCheck) -> dict[str, Any]:
 def _health(state: Mapping[str, Any]) -> Health:
     status = (state.get("Health") or {}).get("Status", "")
     return health_from(status)
+
+
+def health_of(
+    inspect: Mapping[str, Any], name: str, node: str, since_s: float
+) -> InstanceHealth:
+    """Return what Docker keeps of a container's health check."""
+    state = inspect.get("State") or {}
+    health = state.get("Health") or {}
+    return InstanceHealth(
+        name=name,
+        node=node,
+        health=_health(state),
+        since_s=since_s,
+        failing=health.get("FailingStreak") or 0,
+        outputs=tuple(map(_output, health.get("Log") or ())),
+    )
+
+
+def last_output(inspect: Mapping[str, Any]) -> str:
+    """Return on one line what a container's health check said last, "" for nothing."""
+    health = (inspect.get("State") or {}).get("Health") or {}
+    log = health.get("Log") or ()
+    return _output(log[-1]) if log else ""
+
+
+def _output(check: Mapping[str, Any]) -> str:
+    said = printable(" ".join((check.get("Output") or "").split()))
+    if not said and (code := check.get("ExitCode")):
+        return f"its check ended with exit code {code}"
+    return said if len(said) <= OUTPUT_MOST else f"{said[: OUTPUT_MOST - 1]}…"
 
 
 def health_from(status: str) -> Health:

@@ -15,6 +15,7 @@ from veo_shell.core.commands import (
     CreateContainer,
     DiscardContainer,
     StartContainer,
+    StopContainer,
 )
 from veo_shell.core.events import (
     ContainerCreated,
@@ -24,6 +25,7 @@ from veo_shell.core.events import (
     EngineLost,
     Event,
     StartAnswered,
+    StopAnswered,
     TimerDue,
 )
 from veo_shell.core.model import Container, State
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 REWATCH_S = 1.0
 
 Work = Callable[[], Coroutine[None, None, Event]]
+Failure = type[EngineFailed] | type[StopAnswered]
 
 
 class ContainerMonitor:
@@ -110,6 +113,15 @@ class ContainerMonitor:
 
         self._order(order.name, work)
 
+    def stop(self, order: StopContainer) -> None:
+        """Stop a container."""
+
+        async def work() -> Event:
+            seen = await self._engine.stop(order.container_id, order.timeout_s)
+            return StopAnswered(name=order.name, observed=seen)
+
+        self._order(order.name, work, StopAnswered)
+
     def discard(self, order: DiscardContainer) -> None:
         """Stop and remove a container."""
 
@@ -131,18 +143,18 @@ class ContainerMonitor:
         self._timers.pop(name, None)
         self._node.feed(TimerDue(name=name))
 
-    def _order(self, name: str, work: Work) -> None:
-        self._node.spawn(self._carry_out(name, work), f"order for {name}")
+    def _order(self, name: str, work: Work, failed: Failure = EngineFailed) -> None:
+        self._node.spawn(self._carry_out(name, work, failed), f"order for {name}")
 
-    async def _carry_out(self, name: str, work: Work) -> None:
+    async def _carry_out(self, name: str, work: Work, failed: Failure) -> None:
         try:
             event = await work()
         except EngineError as exc:
             logger.warning("%s: %s", name, exc)
-            event = EngineFailed(name=name, reason=str(exc))
+            event = failed(name=name, reason=str(exc))
         except Exception as exc:
             logger.exception("%s: a fault of VEO's", name)
-            event = EngineFailed(name=name, reason=f"a fault of VEO's: {exc!r}")
+            event = failed(name=name, reason=f"a fault of VEO's: {exc!r}")
         self._node.feed(event)
 
     def _located(self, event: Event) -> Event:

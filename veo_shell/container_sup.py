@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from veo_shell.core.model import (
     Accepted,
     Added,
     Container,
+    InstanceHealth,
     JournalEntry,
     Loss,
     OnPartition,
@@ -189,6 +191,61 @@ class ContainerSup:
         found = self._node.container_monitor.state(container)
         copies, left = await self._withdraw(found)
         return written(f"{found.name or found.service} stopped", copies, left)
+
+    @write
+    async def restart(
+        self, what: Container | Service | str, variant: str = ""
+    ) -> Written:
+        """Restart a container, or the instances of a service one after the other.
+
+        Each when the one before is ready again. It is stopped in order and started at
+        once, its restarts counted anew. It begins again, too, where it had ended.
+        Once nothing happens any more for a while it tells what is under way.
+
+        Raises:
+            ServiceError: one does not come back; those after it are left as they are.
+            AmbiguousService: several have that name, and no `variant` says which.
+
+        >>> container_sup.restart("nginx")
+        """
+        instances = self._node.instances
+        found = instances.of(what, variant)
+        if not found:
+            raise ServiceError("nothing of it runs: there is nothing to restart")
+        left = await instances.restart(found)
+        names = ", ".join(container.name for container in found)
+        view = self._node.machine.view
+        now = (view.container(c.node, c.name) for c in found)
+        seen = tuple(container for container in now if container is not None)
+        return Written(
+            what=f"{names} restarted",
+            copies=0,
+            warning=_still_under_way(left) if left else "",
+            containers=seen,
+        )
+
+    @read
+    async def health(
+        self, what: Container | Service | str, variant: str = ""
+    ) -> list[InstanceHealth]:
+        """Return what the health check says of each instance of a service.
+
+        With for how long, how often in a row it failed, and what it said last.
+
+        >>> container_sup.health("nginx")
+        """
+        instances = self._node.instances
+        found = instances.of(what, variant)
+        return list(await asyncio.gather(*map(instances.health, found)))
+
+    @read
+    async def inspect(self, container: Container | str) -> dict[str, Any]:
+        """Return what Docker's own inspect tells of a container, on any node.
+
+        >>> container_sup.inspect(container_sup.cloud_containers()[0])
+        """
+        found = self._node.container_monitor.state(container)
+        return await self._node.instances.inspect(found)
 
     @read
     async def plan(self, file: File | None = None, prune: bool = False) -> Plan:

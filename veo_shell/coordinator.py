@@ -1,11 +1,14 @@
-"""What nodes ask of a service's coordinator, over the mesh; no console reaches it."""
+"""What nodes ask of each other, over the mesh; no console reaches it.
+
+Most of it is for a service's coordinator, the rest for the node of a container.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from veo_shell.core import events as ev
-from veo_shell.core.model import Service
+from veo_shell.core.model import InstanceHealth, Service
 from veo_shell.core.operations import Operation
 from veo_shell.core.verbs import read, write
 
@@ -17,7 +20,7 @@ Decided = list[Any]
 
 
 class Coordinator:
-    """The operators' writes, decided by this node."""
+    """The operators' writes, decided by this node; its containers, at its hand."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -77,6 +80,21 @@ class Coordinator:
     async def remove_node(self, operation: str, node: str) -> Decided:
         """Remove a node from the cluster."""
         return await self._decide(ev.RemoveNodeAsked(operation=operation, node=node))
+
+    @write
+    async def restart(self, operation: str, name: str) -> None:
+        """Begin to restart a container of this node."""
+        await self._node.instances.restart_here(operation, name)
+
+    @read
+    async def health(self, operation: str, name: str) -> InstanceHealth:
+        """Return what this node's engine says of a container's health."""
+        return await self._node.instances.health_here(name)
+
+    @read
+    async def inspect(self, operation: str, name: str) -> dict[str, Any]:
+        """Return the raw document of a container of this node."""
+        return await self._node.instances.inspect_here(name)
 
     @read
     def stays(self) -> bool:

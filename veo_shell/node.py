@@ -42,6 +42,7 @@ from veo_shell.departure import Departure
 from veo_shell.dns_registry import DnsRegistry
 from veo_shell.errors import Removed, StartError, VeoError, VerbFailed
 from veo_shell.heartbeat import Heartbeat
+from veo_shell.instances import Instances
 from veo_shell.joining import Joining
 from veo_shell.journal import Journal
 from veo_shell.node_monitor import NodeMonitor
@@ -122,6 +123,7 @@ class Node:
         self.node_monitor = NodeMonitor(self, host)
         self.peers = Peers(self, mesh)
         self.deciders = Deciders(self)
+        self.instances = Instances(self, engine)
         self.joining = Joining(self)
         self.departure = Departure(self)
         self.heartbeat = Heartbeat(self)
@@ -144,6 +146,7 @@ class Node:
         self._performers: dict[type, Callable[[Any], None]] = {
             cmd.CreateContainer: self.container_monitor.create,
             cmd.StartContainer: self.container_monitor.start,
+            cmd.StopContainer: self.container_monitor.stop,
             cmd.DiscardContainer: self.container_monitor.discard,
             cmd.After: self.container_monitor.after,
             cmd.Save: self.container_storage.save,

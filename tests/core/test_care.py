@@ -24,11 +24,14 @@ from veo_shell.core import events as ev
 from veo_shell.core.care import Care
 from veo_shell.core.commands import (
     After,
+    Answer,
     Command,
     CreateContainer,
     DiscardContainer,
     Note,
+    Refuse,
     StartContainer,
+    StopContainer,
 )
 from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
@@ -193,6 +196,9 @@ def test_what_is_remembered_of_one_that_is_gone_from_the_engine(
         ),
         pytest.param(
             True, State.BACKOFF, Restart.ON_FAILURE, State.BACKOFF, id="engine first"
+        ),
+        pytest.param(
+            False, State.STOPPING, Restart.ON_FAILURE, State.BACKOFF, id="was stopped"
         ),
         pytest.param(
             False, State.BACKOFF, Restart.ON_FAILURE, State.BACKOFF, id="engine alone"
@@ -499,7 +505,7 @@ def test_what_happens_to_a_stranger_is_known_when_it_is_adopted() -> None:
         (
             ev.HealthChanged(container_id=SEEN.id, health=Health.UNHEALTHY),
             State.UNHEALTHY,
-            [],
+            [After(name=NAME, delay_s=0.0)],
         ),
         (ev.ContainerGone(container_id=SEEN.id), State.CREATING, [create()]),
         (ev.ProcessEnded(container_id=SEEN.id), State.RUNNING, []),
@@ -705,6 +711,53 @@ def test_where_nobody_votes_yet_it_begins_at_once() -> None:
     node = Dialogue(service(spec=MOST), SLOT)
     node.care.on_tick(node.now)
     assert node.listed() == [create(MOST)]
+
+
+# Restarted by an operator
+
+
+def answers(node: Dialogue, name: str, operation: str = "op1") -> list[Command]:
+    node.care.on_restart_asked(
+        ev.RestartAsked(operation=operation, name=name), node.now
+    )
+    return node.follow()
+
+
+def test_it_is_restarted_once_for_an_operation_and_that_is_answered() -> None:
+    node = Dialogue(STANDS, SLOT)
+    node.listed(SEEN)
+    stop = StopContainer(name=NAME, container_id=SEEN.id, timeout_s=10.0)
+    answer = Answer(operation="op1", value=None)
+    assert answers(node, NAME) == [stop, answer]
+    assert answers(node, NAME) == [answer]
+    assert node.notes[-1].text == f"{NAME}: stopping: restarted by an operator"
+
+
+def test_it_leaves_dns_first_where_another_instance_is_there() -> None:
+    node = Dialogue(STANDS, SLOT, slot(DOS, 1))
+    node.listed(SEEN)
+    held = (container(UNO), container(DOS, 1))
+    for document_of, there in zip((UNO, DOS), held, strict=True):
+        node.view.merge_document(document(document_of, containers=(there,)))
+    assert answers(node, NAME)[0] == After(name=NAME, delay_s=2.0)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_is_given_up_is_not_restarted(is_there: bool) -> None:
+    node = Dialogue(STANDS, SLOT)
+    node.listed(*([SEEN] if is_there else []))
+    node.merge(service(spec=None, revision=9))
+    node.follow()
+    [refusal] = answers(node, NAME if is_there else "another")
+    assert isinstance(refusal, Refuse)
+    assert "is no more on uno@uno" in str(refusal.error)
+
+
+def test_that_it_was_restarted_is_remembered() -> None:
+    node = Dialogue(STANDS, SLOT)
+    node.care.remember([container(operation="op1")])
+    node.listed(SEEN)
+    assert answers(node, NAME) == [Answer(operation="op1", value=None)]
 
 
 # The journal

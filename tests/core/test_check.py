@@ -25,6 +25,7 @@ from veo_shell.core.model import (
     HealthKind,
     Mount,
     MountKind,
+    OnUnhealthy,
     Port,
     Restart,
     Service,
@@ -68,6 +69,9 @@ def mounts(*changes: dict[str, Any]) -> dict[str, tuple[Mount, ...]]:
         ]),
         ({"restart_count": 2**31}, [
             '.restart_count: "2147483648" is not a whole number (0–2147483647)',
+        ]),
+        ({"on_unhealthy": OnUnhealthy.RESTART, "restart": Restart.NEVER}, [
+            ".on_unhealthy: needs `restart: on-failure` or `always`",
         ]),
         ({"stop_timeout_s": 3601}, [
             '.stop_timeout_s: "3601" is not whole seconds, from 0s to 1h',

@@ -14,6 +14,7 @@ from veo_shell.core.commands import (
     CreateContainer,
     DiscardContainer,
     StartContainer,
+    StopContainer,
 )
 from veo_shell.core.events import (
     ContainerCreated,
@@ -25,6 +26,7 @@ from veo_shell.core.events import (
     HealthChanged,
     ProcessEnded,
     StartAnswered,
+    StopAnswered,
     TimerDue,
 )
 from veo_shell.core.lifecycle import (
@@ -36,6 +38,7 @@ from veo_shell.core.lifecycle import (
     Found,
     Life,
     LifeEvent,
+    RestartOrdered,
     Unwanted,
     Wanted,
     backoff_s,
@@ -47,6 +50,7 @@ from veo_shell.core.model import (
     Health,
     Identity,
     Observed,
+    OnUnhealthy,
     Port,
     Restart,
     Service,
@@ -443,6 +447,317 @@ def test_health_moves_between_running_and_unhealthy() -> None:
     story.play(HealthChanged(container_id="c1", health=Health.UNHEALTHY))
     assert story.state() is State.UNHEALTHY
     assert story.play(exited(1)) == [after(0.1)]
+
+
+# Health
+
+
+def sick(output: str = "no answer") -> HealthChanged:
+    return HealthChanged(container_id="c1", health=Health.UNHEALTHY, output=output)
+
+
+WELL = HealthChanged(container_id="c1", health=Health.HEALTHY)
+STOP = StopContainer(name=NAME, container_id="c1", timeout_s=10.0)
+STOPPED = StopAnswered(name=NAME, observed=attrs.evolve(ENDED, exit_code=0))
+CHECKED = StartAnswered(name=NAME, observed=attrs.evolve(SEEN, health=Health.STARTING))
+
+
+def checked(**changes: Any) -> Story:
+    """Return one whose health is looked at, and not known yet."""
+    story = Story(attrs.evolve(WEB, **changes))
+    story.play(Wanted())
+    story.play(ContainerCreated(name=NAME, container_id="c1"))
+    story.play(CHECKED)
+    return story
+
+
+def unhealthy(**changes: Any) -> Story:
+    """Return one that was healthy, is not any more, and is stopped for that."""
+    story = checked(**changes)
+    story.play(WELL)
+    assert story.play(sick()) == [after(0.0)]
+    assert (story.state(), story.container.reason) == (State.UNHEALTHY, "no answer")
+    assert story.play(DUE) == [STOP]
+    assert story.state() is State.STOPPING
+    assert story.container.reason == "unhealthy: no answer"
+    return story
+
+
+def test_one_with_a_check_is_ready_while_that_is_content() -> None:
+    story = checked(on_unhealthy=OnUnhealthy.LEAVE)
+    ready = []
+    for event in (WELL, sick(), WELL):
+        ready.append(story.container.is_ready)
+        story.play(event)
+    assert [*ready, story.container.is_ready] == [False, True, False, True]
+    assert story.container.reason == ""
+
+
+@pytest.mark.parametrize(
+    ("restart", "on_unhealthy", "action"),
+    [
+        (Restart.NEVER, None, OnUnhealthy.LEAVE),
+        (Restart.NEVER, OnUnhealthy.KILL, OnUnhealthy.KILL),
+        (Restart.ON_FAILURE, None, OnUnhealthy.RESTART),
+        (Restart.ALWAYS, None, OnUnhealthy.RESTART),
+        (Restart.ALWAYS, OnUnhealthy.LEAVE, OnUnhealthy.LEAVE),
+    ],
+)
+def test_unhealthy_ones_are_restarted_where_any_are(
+    restart: Restart, on_unhealthy: OnUnhealthy | None, action: OnUnhealthy
+) -> None:
+    spec = attrs.evolve(WEB, restart=restart, on_unhealthy=on_unhealthy)
+    assert spec.when_unhealthy is action
+
+
+@pytest.mark.parametrize("told_first", [True, False], ids=["event", "answer"])
+@pytest.mark.parametrize("code", [0, 143])
+def test_an_unhealthy_one_is_stopped_and_started_again_whatever_its_code(
+    code: int, told_first: bool
+) -> None:
+    """It was asked to end: that it did is no success."""
+    story = unhealthy()
+    answer = StopAnswered(name=NAME, observed=attrs.evolve(ENDED, exit_code=code))
+    events: list[LifeEvent] = [exited(code), answer]
+    orders = [
+        order
+        for event in (events if told_first else reversed(events))
+        for order in story.play(event)
+    ]
+    assert orders == [after(0.1)]
+    assert (story.state(), story.container.exit_code) == (State.BACKOFF, code)
+    assert story.container.reason == "unhealthy: no answer"
+    assert story.play(DUE) == [START]
+    assert story.play(CHECKED) == []
+    assert (story.container.restarts, story.container.health) == (1, Health.STARTING)
+    assert story.play(exited(1)) != []  # nothing is owed
+
+
+def test_one_that_is_told_to_be_unhealthy_without_a_word_is_treated_alike() -> None:
+    story = checked()
+    story.play(sick(""))
+    assert story.play(DUE) == [STOP]
+    assert story.container.reason == "unhealthy"
+
+
+def test_one_that_is_well_again_at_once_is_not_stopped() -> None:
+    story = checked()
+    story.play(sick())
+    assert story.play(WELL) == []
+    assert story.play(DUE) == []
+    assert story.container.is_ready
+
+
+def test_one_that_is_left_alone_stays_unhealthy() -> None:
+    story = checked(on_unhealthy=OnUnhealthy.LEAVE)
+    story.play(sick())
+    assert story.play(DUE) == []
+    assert story.state() is State.UNHEALTHY
+
+
+def test_one_that_ends_by_itself_meanwhile_is_not_stopped() -> None:
+    story = checked()
+    story.play(sick())
+    story.play(DYING)
+    assert story.play(DUE) == []
+    assert story.play(exited(1)) == [after(0.1)]
+
+
+def test_one_that_is_killed_for_its_health_has_failed() -> None:
+    story = checked(on_unhealthy=OnUnhealthy.KILL, restart=Restart.ALWAYS)
+    story.play(sick())
+    assert story.play(DUE) == [attrs.evolve(STOP, timeout_s=0.0)]
+    story.play(exited(137))
+    assert story.play(STOPPED) == []
+    assert story.state() is State.FAILED
+    assert story.container.reason == "unhealthy: no answer (on_unhealthy: kill)"
+
+
+def test_being_unhealthy_uses_up_the_restart_count() -> None:
+    story = checked(restart_count=1)
+    for _ in range(2):
+        story.play(sick())
+        story.play(DUE)
+        story.play(exited(0))
+        story.play(STOPPED)
+        story.play(DUE)
+        if story.state() is State.STARTING:
+            story.play(CHECKED)
+    assert story.state() is State.FAILED
+    assert story.container.reason == "unhealthy: no answer, restarted 1 times"
+
+
+@pytest.mark.parametrize(
+    ("gets_well", "delays"), [(False, [0.1, 0.2, 0.4]), (True, [0.1, 0.1, 0.1])]
+)
+def test_only_one_that_was_healthy_has_run_steadily(
+    gets_well: bool, delays: list[float]
+) -> None:
+    story, seen = checked(), []
+    for _ in range(3):
+        if gets_well:
+            story.play(WELL)
+        story.now += 3 * STEADY_S
+        story.play(sick())
+        story.play(DUE)
+        story.play(exited(0))
+        [order] = story.play(STOPPED)
+        assert isinstance(order, After)
+        seen.append(order.delay_s)
+        story.play(DUE)
+        story.play(CHECKED)
+    assert seen == delays
+
+
+def test_one_that_cannot_be_stopped_is_tried_again() -> None:
+    story = unhealthy()
+    refused = StopAnswered(name=NAME, reason="no Docker Engine answers")
+    assert story.play(refused) == [after(1.0)]
+    assert story.play(DUE) == [STOP]
+    still = StopAnswered(name=NAME, observed=SEEN)
+    assert story.play(still) == [after(1.0)]
+    story.play(exited(0))
+    assert story.play(refused) == [after(0.1)]
+    assert story.container.exit_code == 0
+
+
+def test_what_health_or_a_listing_says_of_one_that_is_stopped_is_late() -> None:
+    story = unhealthy()
+    story.now += SETTLE_S
+    for event in (WELL, sick(), Found(observed=SEEN), ContainerStarted(observed=SEEN)):
+        assert story.play(event) == []
+        assert story.state() is State.STOPPING
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_one_that_is_removed_as_it_is_stopped_is_made_anew(answered: bool) -> None:
+    story = unhealthy(auto_remove=True)
+    if answered:  # its events are lost
+        assert story.play(StopAnswered(name=NAME)) == [after(0.1)]
+        assert story.container.exit_code == 137
+    else:
+        story.play(exited(0))
+        story.play(ContainerGone(container_id="c1"))
+        failed = StopAnswered(name=NAME, reason="internal error")
+        assert story.play(failed) == [after(0.1)]
+        assert story.container.exit_code == 0
+    [order] = story.play(DUE)
+    assert isinstance(order, CreateContainer)
+
+
+def test_one_whose_removal_alone_is_told_is_made_anew() -> None:
+    story = unhealthy()
+    story.play(ContainerGone(container_id="c1"))
+    story.play(StopAnswered(name=NAME, reason="internal error"))
+    assert story.play(DUE) == [after(0.1)]
+    assert story.play(DUE) == [CREATE]
+
+
+def test_one_that_is_given_up_while_it_is_stopped_is_removed() -> None:
+    story = unhealthy()
+    assert story.play(Unwanted(drain_s=2.0)) == [DISCARD]
+    for late in (exited(0), ContainerGone(container_id="c1"), STOPPED):
+        assert story.play(late) == []
+    assert story.play(Unwanted(kill=True)) == [attrs.evolve(DISCARD, timeout_s=0.0)]
+    assert story.play(ContainerDiscarded(name=NAME)) == []
+    story.play(ContainerDiscarded(name=NAME))
+    assert story.life is None
+
+
+def test_an_answer_that_was_overtaken_means_nothing() -> None:
+    story = running()
+    assert story.play(STOPPED) == []
+    assert story.state() is State.RUNNING
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+def test_one_that_is_found_unhealthy_is_treated_alike(adopted: bool) -> None:
+    seen = attrs.evolve(SEEN, health=Health.UNHEALTHY, check_output="no answer")
+    story = Story() if adopted else checked()
+    story.now += SETTLE_S
+    assert story.play(Found(observed=seen, anew=adopted)) == [after(0.0)]
+    assert (story.state(), story.container.reason) == (State.UNHEALTHY, "no answer")
+    assert story.play(DUE) == [STOP]
+
+
+def test_since_when_its_health_is_as_it_is() -> None:
+    story = checked()
+    since = []
+    for event in (WELL, WELL, sick(), sick()):
+        story.now += 5
+        story.play(event)
+        assert story.life is not None
+        since.append(story.life.health_s)
+    assert since == [105.0, 105.0, 115.0, 115.0]
+
+
+# Restarted by an operator
+
+RESTART = RestartOrdered(operation="op1")
+
+
+def test_one_that_an_operator_restarts_is_started_at_once_and_as_new() -> None:
+    story = running(restart_count=1)
+    story.play(exited(1))
+    story.play(DUE)
+    story.play(ANSWERED)
+    assert story.play(RESTART) == [STOP]
+    assert (story.state(), story.container.is_ready) == (State.STOPPING, False)
+    assert story.container.reason == "restarted by an operator"
+    story.play(exited(0))
+    assert story.play(STOPPED) == [START]
+    story.play(ANSWERED)
+    assert (story.container.restarts, story.container.operation) == (0, "op1")
+    assert story.play(exited(1)) == [after(0.1)]  # its count is not used up
+
+
+def test_one_that_others_stand_in_for_leaves_dns_before_it_stops() -> None:
+    story = running()
+    drained = attrs.evolve(RESTART, drain_s=2.0)
+    assert story.play(drained) == [after(2.0)]
+    assert not story.container.is_ready
+    assert story.play(DUE) == [STOP]
+
+
+@pytest.mark.parametrize("restart", [Restart.NEVER, Restart.ON_FAILURE])
+def test_one_that_has_ended_can_be_restarted(restart: Restart) -> None:
+    story = running(restart=restart)
+    story.play(exited(0))
+    assert story.state() is State.EXITED
+    assert story.play(RESTART) == [START]
+    story.play(ANSWERED)
+    assert (story.state(), story.container.restarts) == (State.RUNNING, 0)
+
+
+def test_one_that_waits_to_be_started_again_waits_no_longer() -> None:
+    story = running()
+    story.play(exited(1))
+    assert story.play(RESTART) == [START]
+    assert story.play(DUE) == []
+    story.play(ANSWERED)
+    assert story.play(exited(1)) == [after(0.1)]
+
+
+def test_one_that_is_being_started_is_not_started_twice() -> None:
+    story = Story()
+    story.play(Wanted())
+    assert story.play(RESTART) == []
+    assert story.play(ContainerCreated(name=NAME, container_id="c1")) == [START]
+    assert story.play(attrs.evolve(RESTART, operation="op2")) == []
+    assert story.play(ANSWERED) == []
+    assert story.container.operation == "op2"
+
+
+def test_one_that_is_stopped_as_unhealthy_is_started_as_the_operator_wants() -> None:
+    story = unhealthy(on_unhealthy=None)
+    assert story.play(RESTART) == []
+    story.play(exited(0))
+    assert story.play(STOPPED) == [START]
+    leaving = running()
+    leaving.play(Unwanted())
+    assert leaving.play(RESTART) == []
+    leaving.play(ContainerDiscarded(name=NAME))
+    assert leaving.life is None
 
 
 DYING = ProcessEnded(container_id="c1")

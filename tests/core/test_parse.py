@@ -19,6 +19,7 @@ from veo_shell.core.model import (
     MountKind,
     NodeEntry,
     OnPartition,
+    OnUnhealthy,
     Port,
     Restart,
     Service,
@@ -106,6 +107,7 @@ services:
     group_policy: one_for_one
     health_check: {cmd: "wget -qO- http://127.0.0.1/", shell: true, interval: 5,
                    timeout: 500ms, retries: 3, start_period: 1m30s}
+    on_unhealthy: kill
     ports:
       - port0:
           - container_port: "80"
@@ -161,6 +163,7 @@ FULL_SERVICE = Service(
         retries=3,
         start_period_ns=90 * 10**9,
     ),
+    on_unhealthy=OnUnhealthy.KILL,
     ports=PORTS,
 )
 
@@ -226,6 +229,10 @@ def test_what_is_not_said_has_its_default() -> None:
         ("restart: no", {"restart": Restart.NEVER}),
         ('restart: "no"', {"restart": Restart.NEVER}),
         ("restart: always", {"restart": Restart.ALWAYS}),
+        (
+            "restart: always\non_unhealthy: restart",
+            {"restart": Restart.ALWAYS, "on_unhealthy": OnUnhealthy.RESTART},
+        ),
         ('restart_count: "3"', {"restart_count": 3}),
         ('privileged: "true"', {"privileged": True}),
         ("auto_remove: yes", {"auto_remove": True}),
@@ -349,10 +356,10 @@ def test_all_errors_of_a_file_are_told_at_once_in_the_order_of_its_lines() -> No
         '/etc/cluster.yml:2: nodes[0].node: "uno" is not a node\'s name (name@host)',
         "/etc/cluster.yml:10: services.web.restrat: unknown key; "
         "did you mean `restart`?",
-        "/etc/cluster.yml:33: services.web.ports[0].host_port: "
+        "/etc/cluster.yml:34: services.web.ports[0].host_port: "
         '"80x" is not a port (0–65535)',
-        "/etc/cluster.yml:39: services.db.image: is missing",
-        '/etc/cluster.yml:40: services.a b: "a b" is not a service\'s name: '
+        "/etc/cluster.yml:40: services.db.image: is missing",
+        '/etc/cluster.yml:41: services.a b: "a b" is not a service\'s name: '
         "letters, digits, - and _, a letter or digit first, at most 63",
     ]
     assert str(told.value) == "\n".join(told.value.problems)
@@ -420,6 +427,8 @@ VOLUME = "ro, rw, private, rprivate, shared, rshared, slave, rslave"
             ': "sometimes" is not one of never, no, on-failure, restart, always',
         ]),
         ("restart: [no]", [": is a list, not a single value"]),
+        ("on_unhealthy: die", [': "die" is not one of restart, kill, leave']),
+        ("on_unhealthy: restart", [": needs `restart: on-failure` or `always`"]),
         ("stop_timeout: 500ms", [': "500ms" is not whole seconds, from 0s to 1h']),
         ("stop_timeout: 3601", [': "3601" is not whole seconds, from 0s to 1h']),
         ("stop_timeout: soon", [

@@ -30,6 +30,7 @@ from veo_shell.core.model import (
     NodeDocument,
     NodeRecord,
     OnPartition,
+    OnUnhealthy,
     Port,
     Resources,
     Restart,
@@ -85,6 +86,7 @@ containers = st.builds(
     oom_killed=st.booleans(),
     restarts=naturals,
     reason=words,
+    operation=words,
 )
 services = st.builds(
     Service,
@@ -94,6 +96,7 @@ services = st.builds(
     image=words,
     restart=st.sampled_from(Restart),
     stop_timeout_s=naturals,
+    on_unhealthy=st.none() | st.sampled_from(OnUnhealthy),
     cpus=sizes,
     memory_bytes=naturals,
     network_mode=st.none() | words,

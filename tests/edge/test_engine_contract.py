@@ -123,7 +123,8 @@ class FakeStage(Stage):
         self.engine.remove(container_id)
 
     def set_health(self, container_id: str, health: Health) -> None:
-        self.engine.set_health(container_id, health)
+        said = "no answer\n" if health is Health.UNHEALTHY else ""
+        self.engine.set_health(container_id, health, said)
 
     def take_port(self) -> int:
         self.engine.take_port(500)
@@ -407,6 +408,36 @@ async def test_discard_kills_what_ignores_sigterm(stage: Stage) -> None:
     assert events[-2] == ContainerExited(container_id=seen.id, exit_code=137)
 
 
+@pytest.mark.parametrize(
+    ("args", "code"), [(POLITE, 0), (STUBBORN, 137)], ids=["heeds", "ignores"]
+)
+async def test_stop_ends_it_and_it_can_be_started_again(
+    stage: Stage, args: tuple[str, ...], code: int
+) -> None:
+    async with watching(stage) as watch:
+        seen = await run(stage, attrs.evolve(WEB, args=args))
+        stopped = await stage.engine.stop(seen.id, 1.0)
+        assert stopped is not None
+        assert (stopped.running, stopped.exit_code) == (False, code)
+        assert await stage.engine.stop(seen.id, 1.0) == stopped
+        events = await told_until(watch, lambda e: isinstance(e, ContainerExited))
+        assert events[-1] == ContainerExited(container_id=seen.id, exit_code=code)
+        assert (await stage.engine.start(seen.id)).running
+
+
+async def test_stop_of_what_is_gone_or_removes_itself_finds_nothing(
+    stage: Stage,
+) -> None:
+    seen = await run(stage)
+    stage.remove(seen.id)
+    assert await stage.engine.stop(seen.id, 5.0) is None
+    async with watching(stage) as watch:
+        seen = await run(stage, attrs.evolve(WEB, auto_remove=True))
+        stopped = await stage.engine.stop(seen.id, 5.0)
+        assert stopped is None or not stopped.running  # Docker removes it by and by
+        await told_until(watch, lambda e: isinstance(e, ContainerGone))
+
+
 async def test_discard_removes_what_never_ran_or_ended(stage: Stage) -> None:
     created = await create(stage, WEB, slot=0)
     ended = await run(stage, attrs.evolve(WEB, args=SHORT), slot=1)
@@ -518,6 +549,8 @@ async def test_what_is_not_ours_is_never_touched(stage: Stage) -> None:
         for container_id in (stranger, neighbour):
             with pytest.raises(EngineError, match="does not belong to uno"):
                 await stage.engine.discard(container_id, 1.0)
+            with pytest.raises(EngineError, match="does not belong to uno"):
+                await stage.engine.stop(container_id, 1.0)
             with pytest.raises(EngineError, match="left alone"):
                 await stage.engine.start(container_id)
             stage.kill(container_id)
@@ -532,7 +565,7 @@ async def test_what_is_not_ours_is_never_touched(stage: Stage) -> None:
 async def test_the_health_check_is_told(stage: Stage) -> None:
     check = HealthCheck(
         kind=HealthKind.SHELL,
-        cmd=("test ! -e /sick",),
+        cmd=("test ! -e /sick || { echo no answer; exit 1; }",),
         interval_ns=100 * MS,
         timeout_ns=5000 * MS,
         retries=1,
@@ -543,7 +576,8 @@ async def test_the_health_check_is_told(stage: Stage) -> None:
         await told_until(watch, lambda e: isinstance(e, ContainerStarted))
         for health in (Health.HEALTHY, Health.UNHEALTHY, Health.HEALTHY):
             stage.set_health(seen.id, health)
-            changed = HealthChanged(container_id=seen.id, health=health)
+            said = "no answer" if health is Health.UNHEALTHY else ""
+            changed = HealthChanged(container_id=seen.id, health=health, output=said)
             assert await told(watch) == changed
     document = await stage.engine.inspect(seen.id)
     observed = container_builder.observe(document)

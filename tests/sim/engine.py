@@ -171,6 +171,21 @@ class Engine:
 
         self._order(process, order.name, self._spell(0.05, 0.3), work)
 
+    def stop_box(self, process: Process, order: cmd.StopContainer) -> None:
+        """Stop a container."""
+
+        def work() -> ev.Event:
+            box = self.found(order.container_id)
+            if box is None:
+                return ev.StopAnswered(name=order.name)
+            self._held(box.id)
+            self.end(box, 137 if box.stubborn else 0)
+            seen = box.observed() if box.id in self.boxes else None
+            return ev.StopAnswered(name=order.name, observed=seen)
+
+        delay_s = self._stops_in_s(order) + self._spell(0.02, 0.2)
+        self._order(process, order.name, delay_s, work, failed=ev.StopAnswered)
+
     def discard(self, process: Process, order: cmd.DiscardContainer) -> None:
         """Stop a container, then remove it."""
 
@@ -187,10 +202,7 @@ class Engine:
                 self.remove(box)
             return ev.ContainerDiscarded(name=order.name)
 
-        box = self.found(order.container_id)
-        patience_s = min(order.timeout_s, STUBBORN_S)
-        slow_s = patience_s if box is not None and box.stubborn else 0.0
-        delay_s = slow_s + self._spell(0.02, 0.2)
+        delay_s = self._stops_in_s(order) + self._spell(0.02, 0.2)
 
         def then() -> None:
             self._order(process, order.name, self._spell(0.01, 0.1), remove)
@@ -326,6 +338,12 @@ class Engine:
             old.since_s, old.address = self._clock.now, address
         return old
 
+    def _stops_in_s(self, order: cmd.StopContainer | cmd.DiscardContainer) -> float:
+        """Return for how long a container keeps who stops it waiting."""
+        box = self.found(order.container_id)
+        is_stubborn = box is not None and box.stubborn
+        return min(order.timeout_s, STUBBORN_S) if is_stubborn else 0.0
+
     def _held(self, container_id: str) -> Box:
         box = self.found(container_id)
         if box is None:
@@ -342,6 +360,7 @@ class Engine:
         delay_s: float,
         work: Callable[[], ev.Event | None],
         then: Callable[[], None] | None = None,
+        failed: type[ev.EngineFailed | ev.StopAnswered] = ev.EngineFailed,
     ) -> None:
         """Do something after a while, and tell what came of it, or go on with it."""
         power = self.powered
@@ -355,7 +374,7 @@ class Engine:
                 return
             if not process.is_running and self._random.random() < 0.3:
                 return  # it was still on its way to the engine
-            event = self._done(name, work)
+            event = self._done(name, work, failed)
             if event is not None:
                 self._clock.after(
                     self._spell(0.001, 0.01), process.arrive, process.feed, event
@@ -365,18 +384,23 @@ class Engine:
 
         self._clock.after(delay_s, carry_out)
 
-    def _done(self, name: str, work: Callable[[], ev.Event | None]) -> ev.Event | None:
+    def _done(
+        self,
+        name: str,
+        work: Callable[[], ev.Event | None],
+        failed: type[ev.EngineFailed | ev.StopAnswered],
+    ) -> ev.Event | None:
         if not self.is_up or self._is_ending:
-            return ev.EngineFailed(name=name, reason=UNREACHABLE)
+            return failed(name=name, reason=UNREACHABLE)
         if self._random.random() < self.failing:
             self.trouble_s = self._clock.now
             if self._random.random() < 0.3:  # it does it, and says that it did not
                 self._do_silently(name, work)
-            return ev.EngineFailed(name=name, reason="the engine: internal error")
+            return failed(name=name, reason="the engine: internal error")
         try:
             return work()
         except Refusal as refusal:
-            return ev.EngineFailed(name=name, reason=str(refusal))
+            return failed(name=name, reason=str(refusal))
 
     def _do_silently(self, name: str, work: Callable[[], ev.Event | None]) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from tests.sim.clock import Step, Steps
+from tests.sim.clock import Step, Steps, chance
 from tests.sim.mesh import Outcome
 from tests.sim.process import Process
 from tests.sim.violation import Violation
@@ -19,6 +19,7 @@ from veo_shell.core.model import (
     HealthCheck,
     HealthKind,
     OnPartition,
+    OnUnhealthy,
     Port,
     Restart,
     Service,
@@ -113,7 +114,7 @@ class Operators:
             return
         self._number += 1
         uid = f"{rng.getrandbits(64):016x}"
-        service = self._service(rng, via)
+        service = _cared_for(self._service(rng, via), chance(f"care {uid}"))
         operation = self._world.new_id("add")
         self.added[uid] = operation, service
         self._ask(
@@ -412,6 +413,16 @@ class Operators:
             hosts = tuple({self._some_node(rng, via): None for _ in range(2)})
             service = attrs.evolve(service, hosts=hosts)
         return service
+
+
+def _cared_for(service: Service, rng: Random) -> Service:
+    """Return the service with how its containers are stopped, and when."""
+    choices = [*[None] * 5, OnUnhealthy.LEAVE, OnUnhealthy.KILL]
+    return attrs.evolve(
+        service,
+        stop_timeout_s=rng.choice((*[10] * 6, 1, 30)),
+        on_unhealthy=rng.choice(choices) if service.health_check else None,
+    )
 
 
 def _reached(outcome: Outcome) -> Outcome:

@@ -62,6 +62,7 @@ class Process(Loop):
         return {
             cmd.CreateContainer: self._create,
             cmd.StartContainer: self._start_container,
+            cmd.StopContainer: lambda order: engine.stop_box(self, order),
             cmd.DiscardContainer: lambda order: engine.discard(self, order),
             cmd.After: self._after,
             cmd.Publish: self._publish,

@@ -13,6 +13,7 @@ from veo_shell.core.model import (
     Container,
     Health,
     OnPartition,
+    OnUnhealthy,
     Restart,
     Service,
     ServiceRecord,
@@ -189,7 +190,8 @@ def _is_done(view: View, slot: SlotRecord, service: Service) -> bool:
 
 def _has_ended(container: Container, service: Service) -> bool:
     if container.state is State.FAILED:
-        return service.restart_count > 0
+        is_killed = service.on_unhealthy is OnUnhealthy.KILL
+        return is_killed or service.restart_count > 0
     if container.state is not State.EXITED:
         return False
     finished = container.exit_code == 0

@@ -9,11 +9,13 @@ from typing import Any
 import attrs
 
 from veo_shell.core import events as ev
+from veo_shell.core.commands import Answer, Refuse
 from veo_shell.core.lifecycle import (
     EngineEnded,
     Found,
     Life,
     LifeEvent,
+    RestartOrdered,
     Unwanted,
     Wanted,
     ended_just_now,
@@ -36,6 +38,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.view import View
+from veo_shell.errors import ServiceError
 
 
 class Fate(enum.Enum):
@@ -154,6 +157,25 @@ class Care:
         if event.name in self.lives:
             self._live(event.name, event, now)
 
+    def on_restart_asked(self, event: ev.RestartAsked, now: float) -> None:
+        """Restart a container, once for an operation, and answer that it is under way.
+
+        It leaves DNS before it stops if others are there to be asked instead.
+        """
+        name, life = event.name, self.lives.get(event.name)
+        if life is None or not life.wanted:
+            error = ServiceError(f"{name} is no more on {self._node}: it was replaced")
+            self._out.order(Refuse(operation=event.operation, error=error))
+            return
+        if life.container.operation != event.operation:
+            uid = life.identity.uid
+            ready = [c for c in self._view.instances(uid) if c.is_ready]
+            drains = life.container.is_ready and len(ready) > 1
+            drain_s = self._timing.drain_s if drains else 0.0
+            order = RestartOrdered(operation=event.operation, drain_s=drain_s)
+            self._live(name, order, now)
+        self._out.order(Answer(operation=event.operation, value=None))
+
     def on_started(self, event: ev.ContainerStarted, now: float) -> None:
         """Pass on that a container was started."""
         name = event.observed.identity.container_name
@@ -178,7 +200,9 @@ class Care:
         if isinstance(event, ev.ContainerGone):
             del self.strangers[name]
         elif isinstance(event, ev.HealthChanged):
-            self.strangers[name] = attrs.evolve(observed, health=event.health)
+            self.strangers[name] = attrs.evolve(
+                observed, health=event.health, check_output=event.output
+            )
         elif isinstance(event, ev.ContainerExited):
             self.strangers[name] = attrs.evolve(
                 observed,
@@ -440,9 +464,9 @@ def _cut_off(old: Container, *, rebooted: bool) -> str:
     """Return what ended one that an earlier run of the node meant to run on, if so.
 
     "" where its exit code tells. One that waited to be started again has no exit code
-    that counts: its engine may have ended it.
+    that counts: its engine may have ended it. Nor has one that was stopped for that.
     """
-    if old.state is State.BACKOFF:
+    if old.state in (State.BACKOFF, State.STOPPING):
         return old.reason
     is_over = old.state in (State.EXITED, State.FAILED)
     return "its host ended" if rebooted and not is_over else ""
@@ -460,4 +484,4 @@ def _recalled(new: Container, old: Container, *, is_lost: bool) -> Container:
         return attrs.evolve(
             new, id=old.id, state=State.EXITED, reason="ended while the node was away"
         )
-    return attrs.evolve(new, restarts=old.restarts)
+    return attrs.evolve(new, restarts=old.restarts, operation=old.operation)

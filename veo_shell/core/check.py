@@ -92,6 +92,7 @@ def to_mapping(service: Service) -> dict[str, Any]:
         "group_role": service.group_role and service.group_role.value,
         "group_policy": service.group_policy and service.group_policy.value,
         "health_check": check and _health_check(check),
+        "on_unhealthy": service.on_unhealthy and service.on_unhealthy.value,
         "ports": [_port(port) for port in service.ports],
     }
 

@@ -35,6 +35,15 @@ class StartContainer:
 
 
 @attrs.frozen(kw_only=True)
+class StopContainer:
+    """Stop a container that is to be started again, or kept; yields `StopAnswered`."""
+
+    name: str
+    container_id: str
+    timeout_s: float
+
+
+@attrs.frozen(kw_only=True)
 class DiscardContainer:
     """Stop and remove a container; yields `ContainerDiscarded` or `EngineFailed`."""
 
@@ -186,6 +195,7 @@ class End:
 Command = (
     CreateContainer
     | StartContainer
+    | StopContainer
     | DiscardContainer
     | After
     | Publish

@@ -61,10 +61,14 @@ class ContainerExited:
 
 @attrs.frozen(kw_only=True)
 class HealthChanged:
-    """Docker's health check changed its mind (event `health_status`)."""
+    """Docker's health check changed its mind (event `health_status`).
+
+    `output` is what it said, on one line.
+    """
 
     container_id: str
     health: Health
+    output: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -99,6 +103,18 @@ class StartAnswered:
 
     name: str
     observed: Observed
+
+
+@attrs.frozen(kw_only=True)
+class StopAnswered:
+    """What the engine says to `StopContainer`: what it is now, None for gone.
+
+    `reason`: it could not stop it.
+    """
+
+    name: str
+    observed: Observed | None = None
+    reason: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -225,6 +241,14 @@ class Leaving:
 
 
 @attrs.frozen(kw_only=True)
+class RestartAsked:
+    """An operator restarts a container of this node."""
+
+    operation: str
+    name: str
+
+
+@attrs.frozen(kw_only=True)
 class AddAsked:
     """An operator adds a service; `uid` is the one it gets if it is new."""
 
@@ -301,6 +325,7 @@ Event = (
     EngineEvent
     | ContainerCreated
     | StartAnswered
+    | StopAnswered
     | EngineFailed
     | ContainerDiscarded
     | TimerDue
@@ -317,6 +342,7 @@ Event = (
     | Recognized
     | Tried
     | Leaving
+    | RestartAsked
     | AddAsked
     | RemoveAsked
     | StopAsked

@@ -6,6 +6,7 @@ is gone from the engine and from this node's document.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,7 @@ from veo_shell.core.commands import (
     CreateContainer,
     DiscardContainer,
     StartContainer,
+    StopContainer,
 )
 from veo_shell.core.events import (
     ContainerCreated,
@@ -28,6 +30,7 @@ from veo_shell.core.events import (
     HealthChanged,
     ProcessEnded,
     StartAnswered,
+    StopAnswered,
     TimerDue,
 )
 from veo_shell.core.model import (
@@ -35,6 +38,7 @@ from veo_shell.core.model import (
     Health,
     Identity,
     Observed,
+    OnUnhealthy,
     Restart,
     Service,
     State,
@@ -43,9 +47,10 @@ from veo_shell.core.model import (
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 60.0
 STEADY_S = 10.0
-"""Running for so long makes the next backoff start from the first delay again."""
+"""Running for so long makes the next backoff start from the first delay again; not if
+its health check was never content."""
 RETRY_S = 1.0
-"""A container that the engine failed to remove is tried again after this time."""
+"""What the engine failed to stop or remove is tried again after this time."""
 ENGINE_STOP_S = 15.0
 """Docker's own time-out for its containers when it ends (`--shutdown-timeout`)."""
 ENGINE_GRACE_S = 5.0
@@ -73,6 +78,17 @@ class Unwanted:
 
 
 @attrs.frozen(kw_only=True)
+class RestartOrdered:
+    """An operator wants it restarted, and not twice for one operation.
+
+    It leaves DNS at once and is stopped after `drain_s`.
+    """
+
+    operation: str
+    drain_s: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
 class Found:
     """The engine was listed: it holds this container, or (None) does not.
 
@@ -96,10 +112,12 @@ LifeEvent = (
     EngineEnded
     | Wanted
     | Unwanted
+    | RestartOrdered
     | Found
     | ContainerCreated
     | ContainerStarted
     | StartAnswered
+    | StopAnswered
     | ProcessEnded
     | ContainerExited
     | ContainerDiscarded
@@ -110,15 +128,25 @@ LifeEvent = (
 )
 
 
+class Halt(enum.Enum):
+    """What follows when one that is wanted has been stopped."""
+
+    RENEWAL = "it is started: an operator restarts it"
+    CURE = "it is started again, as after a crash: it is unhealthy"
+    END = "it has failed: it is unhealthy, and to be killed for that"
+
+
 @attrs.frozen(kw_only=True)
 class Life:
     """A container of this node with what only its own node needs to know.
 
     `attempts` counts the starts since it last ran steadily; `wanted` turns False for
     good when the table gives the container up. `early_exit` is an end that the event
-    stream told before the engine answered the order to start; `owed_exits`
+    stream told before the engine answered the order to start or stop; `owed_exits`
     counts the reverse: ends known from an answer that the stream has yet to tell.
-    `discards`: orders to remove it that the engine has not answered yet.
+    `discards`: orders to remove it that the engine has not answered yet. `halt`: it is
+    wanted, and stopped. `proven`: its health check was content since it was started, or
+    it has none. `health_s` is when its health changed last.
     `changed_s` is when the state changed last. `address` is the node's: where what is
     created now is published.
     """
@@ -137,6 +165,9 @@ class Life:
     early_exit: ContainerExited | None = None
     owed_exits: int = 0
     discards: int = 0
+    halt: Halt | None = None
+    proven: bool = False
+    health_s: float = 0.0
     changed_s: float = 0.0
     address: str = attrs.field(
         default=attrs.Factory(lambda self: self.container.address, takes_self=True)
@@ -279,20 +310,12 @@ def _running(life: Life, seen: Observed, now: float) -> Step:
     """Take over what the engine reports of a container that was started."""
     first = life.started_s is None
     restarts = life.container.restarts + (0 if first else 1)
-    life = attrs.evolve(life, started_s=now).at(seen)
+    life = attrs.evolve(life, started_s=now, proven=False).at(seen)
+    life = life.to(State.RUNNING, id=seen.id, restarts=restarts)
     if not seen.running:
-        life = life.to(State.RUNNING, id=seen.id, restarts=restarts)
         return _ended(life, seen.exit_code, seen.oom_killed, now)
-    state = State.UNHEALTHY if seen.health is Health.UNHEALTHY else State.RUNNING
-    return life.to(
-        state,
-        id=seen.id,
-        health=seen.health,
-        ports=seen.ports,
-        exit_code=None,
-        oom_killed=False,
-        restarts=restarts,
-    ), []
+    life = life.to(State.RUNNING, ports=seen.ports, exit_code=None, oom_killed=False)
+    return _checked(life, seen.health, seen.check_output, now)
 
 
 def _process_ended(life: Life, event: LifeEvent, now: float) -> Step:
@@ -310,10 +333,11 @@ def _exited(life: Life, event: LifeEvent, now: float) -> Step:
 
 def _ended(life: Life, exit_code: int, oom_killed: bool, now: float) -> Step:
     """Decide by the restart policy what follows the end of the process."""
-    steady = life.started_s is not None and now - life.started_s >= STEADY_S
-    attempts = 0 if steady else life.attempts
+    ran_s = 0.0 if life.started_s is None else now - life.started_s
+    attempts = 0 if life.proven and ran_s >= STEADY_S else life.attempts
     what = "killed: out of memory" if oom_killed else f"exit code {exit_code}"
-    life = attrs.evolve(life, attempts=attempts + 1).to(
+    halt, what = life.halt, life.container.reason if life.halt else what
+    life = attrs.evolve(life, attempts=attempts + 1, halt=None).to(
         State.EXITED,
         exit_code=exit_code,
         oom_killed=oom_killed,
@@ -322,7 +346,10 @@ def _ended(life: Life, exit_code: int, oom_killed: bool, now: float) -> Step:
         reason=what,
     )
     policy, limit = life.service.restart, life.service.restart_count
-    if policy is Restart.NEVER or (policy is Restart.ON_FAILURE and exit_code == 0):
+    if halt is Halt.END:
+        return life.to(State.FAILED, reason=f"{what} (on_unhealthy: kill)"), []
+    is_done = policy is Restart.ON_FAILURE and exit_code == 0
+    if not halt and (policy is Restart.NEVER or is_done):
         return life, []
     if limit and life.container.restarts >= limit:
         return life.to(State.FAILED, reason=f"{what}, restarted {limit} times"), []
@@ -347,6 +374,11 @@ def _gone(life: Life, event: LifeEvent, now: float) -> Step:
     return life.to(life.container.state, id=""), []
 
 
+def _gone_meanwhile(life: Life, event: LifeEvent, now: float) -> Step:
+    """Have one that is to be started again made anew; the rest is to go anyhow."""
+    return _gone(life, event, now) if life.halt else (life, [])
+
+
 def _vanished(life: Life, event: LifeEvent, now: float) -> Step:
     """Treat a container that disappeared while it should run as killed."""
     return _ended(life.to(life.container.state, id=""), 137, False, now)
@@ -356,9 +388,102 @@ def _health(life: Life, event: LifeEvent, now: float) -> Step:
     assert isinstance(event, HealthChanged)
     if life.container.dying:
         return life, []
-    bad = event.health is Health.UNHEALTHY
-    state = State.UNHEALTHY if bad else State.RUNNING
-    return life.to(state, health=event.health), []
+    return _checked(life, event.health, event.output, now)
+
+
+def _checked(life: Life, health: Health, output: str, now: float) -> Step:
+    """Note what the health check of one that runs says; act on what is bad in a step.
+
+    So it is shown as unhealthy, and with what its check said, before it is stopped.
+    """
+    old = life.container
+    changed_s = now if health is not old.health else life.health_s
+    proven = life.proven or health in (Health.NONE, Health.HEALTHY)
+    life = attrs.evolve(life, health_s=changed_s, proven=proven)
+    if health is Health.UNHEALTHY:
+        sick = life.to(State.UNHEALTHY, health=health, reason=output, dying=old.dying)
+        return sick, [After(name=old.name, delay_s=0.0)]
+    reason = "" if old.state is State.UNHEALTHY else old.reason
+    return life.to(State.RUNNING, health=health, reason=reason, dying=old.dying), []
+
+
+def _treat(life: Life, event: LifeEvent, now: float) -> Step:
+    """Do with one that is unhealthy as its service says; not if it is about to end."""
+    action = life.service.when_unhealthy
+    if action is OnUnhealthy.LEAVE or life.container.dying:
+        return life, []
+    said = f": {life.container.reason}" if life.container.reason else ""
+    halt = Halt.END if action is OnUnhealthy.KILL else Halt.CURE
+    return _halt(life, halt, f"unhealthy{said}")
+
+
+def _halt(life: Life, halt: Halt, reason: str) -> Step:
+    """Stop one that is wanted: what follows is decided when it has ended."""
+    life = attrs.evolve(life, halt=halt, early_exit=None)
+    return _stop(life.to(State.STOPPING, reason=reason))
+
+
+def _stop(life: Life) -> Step:
+    # What is to be killed for its health is not asked first: it cannot be relied on.
+    timeout_s = 0.0 if life.halt is Halt.END else life.stop_timeout_s
+    return life, [
+        StopContainer(
+            name=life.container.name,
+            container_id=life.container.id,
+            timeout_s=timeout_s,
+        )
+    ]
+
+
+def _stop_answered(life: Life, event: LifeEvent, now: float) -> Step:
+    """Go on once it has ended, told by the answer or before it; else stop it again."""
+    assert isinstance(event, StopAnswered)
+    early, seen = life.early_exit, event.observed
+    if life.halt is None:  # the table has given it up meanwhile
+        return life, []
+    runs = bool(event.reason) or (seen is not None and seen.running)
+    if early is None and runs:
+        return life, [After(name=life.container.name, delay_s=RETRY_S)]
+    if early is None and seen is not None:
+        life = attrs.evolve(life, owed_exits=life.owed_exits + 1)
+    if seen is None and not event.reason:
+        life = life.to(State.STOPPING, id="")
+    life, end = attrs.evolve(life, early_exit=None), early or seen
+    if life.halt is Halt.RENEWAL:
+        return _renew(life, event, now)
+    if end is None:
+        return _ended(life, 137, False, now)
+    return _ended(life, end.exit_code, end.oom_killed, now)
+
+
+def _restart(life: Life, event: LifeEvent, now: float) -> Step:
+    assert isinstance(event, RestartOrdered)
+    life = life.to(life.container.state, operation=event.operation)
+    life, orders = _halt(life, Halt.RENEWAL, "restarted by an operator")
+    if event.drain_s:
+        orders = [After(name=life.container.name, delay_s=event.drain_s)]
+    return life, orders
+
+
+def _restart_idle(life: Life, event: LifeEvent, now: float) -> Step:
+    """Start it at once, and whether or not it was to be started again."""
+    assert isinstance(event, RestartOrdered)
+    life = life.to(life.container.state, operation=event.operation)
+    return _renew(life, event, now)
+
+
+def _restart_under_way(life: Life, event: LifeEvent, now: float) -> Step:
+    """Note that an operator wants what is done already: it is started just now."""
+    assert isinstance(event, RestartOrdered)
+    halt = Halt.RENEWAL if life.halt else None
+    life = attrs.evolve(life, halt=halt)
+    return life.to(life.container.state, operation=event.operation), []
+
+
+def _renew(life: Life, event: LifeEvent, now: float) -> Step:
+    """Start it as for the first time: what went wrong before is not counted."""
+    life = attrs.evolve(life, halt=None, attempts=0, started_s=None)
+    return _again(life.to(life.container.state, restarts=0, reason=""), event, now)
 
 
 def _discard(life: Life, event: LifeEvent, now: float) -> Step:
@@ -370,12 +495,16 @@ def _discard(life: Life, event: LifeEvent, now: float) -> Step:
         container_id=life.container.id,
         timeout_s=life.stop_timeout_s,
     )
-    life = attrs.evolve(life, wanted=False, discards=life.discards + 1)
+    life = attrs.evolve(life, wanted=False, halt=None, discards=life.discards + 1)
     return life.to(State.STOPPING), [order]
 
 
-def _time_to_discard(life: Life, event: LifeEvent, now: float) -> Step:
-    """Remove it after its drain or a failure; not twice, for an older timer."""
+def _time_to_stop(life: Life, event: LifeEvent, now: float) -> Step:
+    """Stop or remove it after its drain or a failure; not twice, for an older timer."""
+    if life.halt and life.container.id:
+        return _stop(life)
+    if life.halt:
+        return _stop_answered(life, StopAnswered(name=life.container.name), now)
     return (life, []) if life.discards else _discard(life, event, now)
 
 
@@ -395,8 +524,10 @@ def _unwanted_later(life: Life, event: LifeEvent, now: float) -> Step:
 
 
 def _hastened(life: Life, event: LifeEvent, now: float) -> Step:
-    """Kill what is stopping in order, once."""
+    """Kill what is stopping in order, once; remove what was to be started again."""
     assert isinstance(event, Unwanted)
+    if life.halt:
+        return _discard(_sentenced(life, event), event, now)
     is_killed = life.discards and not life.stop_timeout_s
     if is_killed or not event.kill:
         return life, []
@@ -437,11 +568,9 @@ def _found(life: Life, event: LifeEvent, now: float) -> Step:
         return _vanished(life, event, now)
     if not seen.running:
         return _ended(life, seen.exit_code, seen.oom_killed, now)
-    state = State.UNHEALTHY if seen.health is Health.UNHEALTHY else State.RUNNING
     dying = life.container.dying and not event.anew
-    return life.at(seen).to(
-        state, health=seen.health, ports=seen.ports, dying=dying
-    ), []
+    life = life.at(seen).to(life.container.state, ports=seen.ports, dying=dying)
+    return _checked(life, seen.health, seen.check_output, now)
 
 
 def _adopt(life: Life, event: LifeEvent, now: float) -> Step:
@@ -528,6 +657,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
     (S.CREATING, ContainerCreated): _created,
     (S.CREATING, EngineFailed): _cannot,
     (S.CREATING, Unwanted): _unwanted_later,
+    (S.CREATING, RestartOrdered): _restart_under_way,
     (S.CREATING, ContainerGone): _ignore,
     (S.CREATING, ContainerExited): _ignore,
     (S.CREATING, HealthChanged): _ignore,
@@ -541,6 +671,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
     (S.STARTING, ContainerGone): _gone,
     (S.STARTING, EngineFailed): _cannot,
     (S.STARTING, Unwanted): _unwanted_later,
+    (S.STARTING, RestartOrdered): _restart_under_way,
     (S.STARTING, Found): _ignore,
     (S.STARTING, TimerDue): _ignore,
     **{
@@ -553,6 +684,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
             (state, ContainerGone): _vanished,
             (state, HealthChanged): _health,
             (state, Unwanted): _unwanted,
+            (state, RestartOrdered): _restart,
             (state, Found): _found,
             (state, TimerDue): _ignore,
         }.items()
@@ -566,11 +698,13 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
             (state, ContainerGone): _gone,
             (state, HealthChanged): _ignore,
             (state, Unwanted): _unwanted,
+            (state, RestartOrdered): _restart_idle,
             (state, Found): _found_idle,
             (state, TimerDue): _ignore,
         }.items()
     },
     (S.BACKOFF, TimerDue): _again,
+    (S.UNHEALTHY, TimerDue): _treat,
     **{
         (state, EngineEnded): _ended_with_engine
         for state in (S.CREATING, S.STARTING, S.BACKOFF, S.EXITED, S.FAILED)
@@ -585,11 +719,15 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
     },
     (S.STOPPING, ContainerDiscarded): _discarded,
     (S.STOPPING, EngineFailed): _discard_failed,
-    (S.STOPPING, TimerDue): _time_to_discard,
+    (S.STOPPING, StopAnswered): _stop_answered,
+    # An answer to an order that was overtaken.
+    **{(s, StopAnswered): _ignore for s in S if s is not S.STOPPING},
+    (S.STOPPING, TimerDue): _time_to_stop,
     (S.STOPPING, ContainerStarted): _ignore,
-    (S.STOPPING, ContainerExited): _ignore,
-    (S.STOPPING, ContainerGone): _ignore,
+    (S.STOPPING, ContainerExited): _exited_early,
+    (S.STOPPING, ContainerGone): _gone_meanwhile,
     (S.STOPPING, HealthChanged): _ignore,
     (S.STOPPING, Unwanted): _hastened,
+    (S.STOPPING, RestartOrdered): _restart_under_way,
     (S.STOPPING, Found): _ignore,
 }

@@ -106,6 +106,8 @@ class Machine:
             ev.ContainerGone: care.on_container,
             ev.ContainerCreated: care.on_named,
             ev.StartAnswered: care.on_named,
+            ev.StopAnswered: care.on_named,
+            ev.RestartAsked: care.on_restart_asked,
             ev.EngineFailed: care.on_named,
             ev.ContainerDiscarded: care.on_named,
             ev.TimerDue: care.on_named,
@@ -245,6 +247,11 @@ class Machine:
             self._may_judge = False
         self._end_if_left()
         self.view.settle()
+
+    def health_for_s(self, name: str, now: float) -> float:
+        """Return for how long a container of this node has had its health."""
+        life = self._care.lives.get(name)
+        return now - life.health_s if life is not None else 0.0
 
     def answerable(self) -> list[Container]:
         """Return the containers that DNS may answer for.

@@ -59,6 +59,14 @@ class GroupPolicy(enum.Enum):
     ONE_FOR_ONE = "one_for_one"
 
 
+class OnUnhealthy(enum.Enum):
+    """What becomes of a container that its health check finds unhealthy."""
+
+    RESTART = "restart"
+    KILL = "kill"
+    LEAVE = "leave"
+
+
 class OnPartition(enum.Enum):
     """What becomes of a service's instances on nodes that are not seen any more."""
 
@@ -153,7 +161,8 @@ class Service:
     `variant` tells it from others of its name, "" where the file does not.
     `from_file`: `apply` brought it, nobody added it by hand. That is no part of what is
     asked for: two services are equal whatever they have there.
-    `stop_timeout_s` is between SIGTERM and SIGKILL.
+    `stop_timeout_s` is between SIGTERM and SIGKILL. `on_unhealthy` None: one that
+    `restart` has started again at all is restarted.
     """
 
     name: str
@@ -181,8 +190,17 @@ class Service:
     group_role: GroupRole | None = None
     group_policy: GroupPolicy | None = None
     health_check: HealthCheck | None = None
+    on_unhealthy: OnUnhealthy | None = None
     ports: tuple[Port, ...] = ()
     from_file: bool = attrs.field(default=False, eq=False)
+
+    @property
+    def when_unhealthy(self) -> OnUnhealthy:
+        """Return what becomes of one that is unhealthy, said or not."""
+        if self.on_unhealthy is not None:
+            return self.on_unhealthy
+        is_once = self.restart is Restart.NEVER
+        return OnUnhealthy.LEAVE if is_once else OnUnhealthy.RESTART
 
 
 @attrs.frozen(kw_only=True)
@@ -213,9 +231,10 @@ class Container:
 
     `ports` have their real `host_port` once it runs. `address` is where they are, ""
     while its host does not have that address any more. `id` is Docker's, "" until
-    created. `restarts` counts the starts after the first. `reason` says in words why
-    the container is in its state where that is not plain. `dying`: its process ended,
-    and the engine has not told yet how.
+    created. `restarts` counts the starts after the first, or an operator's. `reason`
+    says in words why the container is in its state where that is not plain. `dying`:
+    its process ended, and the engine has not told yet how. `operation` is that by which
+    an operator restarted it last.
     """
 
     name: str
@@ -235,6 +254,7 @@ class Container:
     restarts: int = 0
     reason: str = ""
     dying: bool = False
+    operation: str = ""
 
     @property
     def is_up(self) -> bool:
@@ -292,7 +312,8 @@ class Observed:
     `ever_started` tells a container that ended from one that never ran. `address` is
     the one that its ports are bound to, "" where that is any of its host's, or they are
     not published. `stranded`: its host does not have that address any more.
-    `service` is what it was made of, None where its labels do not say.
+    `service` is what it was made of, None where its labels do not say. `check_output`
+    is what its health check said last.
     """
 
     id: str
@@ -308,6 +329,25 @@ class Observed:
     address: str = ""
     stranded: bool = False
     service: Service | None = None
+    check_output: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class InstanceHealth:
+    """One row of `container_sup.health()`: what its health check says of an instance.
+
+    `since_s` is for how long, as far as its node knows. `failing` counts the checks in
+    a row that failed, `outputs` are what the last ones said. `reason` says why its node
+    does not tell.
+    """
+
+    name: str
+    node: str
+    health: Health
+    since_s: float = 0.0
+    failing: int = 0
+    outputs: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -31,6 +31,8 @@ from veo_shell.core.model import (
     Mount,
     NodeEntry,
     OnPartition,
+    OnUnhealthy,
+    Restart,
     Service,
 )
 from veo_shell.core.parse_ports import ports
@@ -134,6 +136,9 @@ def _spec(name: str, tree: Tree) -> Service | None:
     for key in ("group_role", "group_policy"):
         if values.get(key) and "group" not in values:
             tree.complain("needs a `group`", at=key)
+    is_once = values.get("restart", Restart.NEVER) is Restart.NEVER
+    if values.get("on_unhealthy") is OnUnhealthy.RESTART and is_once:
+        tree.complain("needs `restart: on-failure` or `always`", at="on_unhealthy")
     network = values.get("network_mode") or ""
     if network.startswith("container:") and values.get("ports"):
         mode = scalars.quoted(network)
@@ -323,5 +328,6 @@ SERVICE: Fields = {
     "group_policy": ("group_policy", scalar(one_of({p.value: p for p in GroupPolicy}))),
     "health_check": ("health_check", _health_check),
     "healthcheck": ("health_check", _health_check),
+    "on_unhealthy": ("on_unhealthy", scalar(one_of({o.value: o for o in OnUnhealthy}))),
     "ports": ("ports", ports),
 }

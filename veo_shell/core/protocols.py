@@ -37,6 +37,9 @@ class Engine(Protocol):
     async def start(self, container_id: str) -> Observed:
         """Start the container; return what it is then, with the ports it got."""
 
+    async def stop(self, container_id: str, timeout_s: float) -> Observed | None:
+        """Stop it (SIGTERM, later SIGKILL); return what it is then, None if gone."""
+
     async def discard(self, container_id: str, timeout_s: float) -> None:
         """Stop (SIGTERM, later SIGKILL) and remove; gone already is fine."""
 

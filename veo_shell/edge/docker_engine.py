@@ -94,6 +94,17 @@ class DockerEngine:
         raw = await self._find(before.id)
         return self._own(raw) if raw else await self._last_words(before)
 
+    async def stop(self, container_id: str, timeout_s: float) -> Observed | None:
+        """Stop the container; return what it is then, None if it is gone."""
+        raw = await self._find(container_id)
+        if raw is None:
+            return None
+        held = self._own(raw)
+        with _gone_is_fine():
+            await self._stop(held.id, timeout_s)
+        raw = await self._find(held.id)
+        return self._own(raw) if raw else None
+
     async def discard(self, container_id: str, timeout_s: float) -> None:
         """Stop and remove the container with its anonymous volumes; gone is fine.
 
@@ -105,8 +116,7 @@ class DockerEngine:
             return
         held = self._own(raw)
         with _gone_is_fine():
-            grace_s = math.ceil(timeout_s)
-            await self._line.call_stop(lambda c: c.stop(held.id, timeout=grace_s))
+            await self._stop(held.id, timeout_s)
             try:
                 await self._line.call_slow(
                     lambda c: c.remove_container(held.id, v=True, force=True)
@@ -251,6 +261,10 @@ class DockerEngine:
 
     def _labels(self) -> list[str]:
         return [f"{LABEL_CLUSTER}={self._cluster}", f"{LABEL_NODE}={self._node}"]
+
+    async def _stop(self, container_id: str, timeout_s: float) -> None:
+        grace_s = math.ceil(timeout_s)
+        await self._line.call_stop(lambda c: c.stop(container_id, timeout=grace_s))
 
     async def _wait_removed(self, container_id: str) -> None:
         await self._line.call_slow(

@@ -203,13 +203,21 @@ class Session:
             case "die":
                 return self._exited(container_id, exit_code(raw))
             case "health_status":
-                health = container_builder.health_from(detail)
-                return HealthChanged(container_id=container_id, health=health)
+                return await self._health_changed(container_id, detail)
             case "destroy":
                 return ContainerGone(container_id=container_id)
             case "oom":
                 self._out_of_memory.add(container_id)
         return None
+
+    async def _health_changed(self, container_id: str, status: str) -> HealthChanged:
+        """Return what the check said with it; Docker's event has its verdict alone."""
+        raw = await self._find(container_id)
+        return HealthChanged(
+            container_id=container_id,
+            health=container_builder.health_from(status),
+            output=container_builder.last_output(raw or {}),
+        )
 
     def _exited(self, container_id: str, code: int) -> ContainerExited:
         was_told = container_id in self._out_of_memory

@@ -66,6 +66,7 @@ class FakeContainer:
     exit_code: int = 0
     oom_killed: bool = False
     health: Health = Health.NONE
+    checks: list[dict[str, Any]] = attrs.field(factory=list)
     ports: dict[str, list[dict[str, str]]] = attrs.field(factory=dict)
 
     @property
@@ -82,7 +83,14 @@ class FakeContainer:
     def raw(self) -> dict[str, Any]:
         """Return it in the form of `GET /containers/{id}/json`."""
         config = {k: v for k, v in self.config.items() if k != "HostConfig"}
-        health = {"Health": {"Status": self.health.value}}
+        failing = len(self.checks) if self.health is Health.UNHEALTHY else 0
+        health = {
+            "Health": {
+                "Status": self.health.value,
+                "FailingStreak": failing,
+                "Log": self.checks,
+            }
+        }
         ended = "exited" if self.ever_started else "created"
         return {
             "Id": self.id,
@@ -167,16 +175,23 @@ class FakeEngine:
             self._start(container)
         return self._seen(container)
 
+    async def stop(self, container_id: str, timeout_s: float) -> Observed | None:
+        """Stop the container; return what it is then, None if it is gone."""
+        await self._goes_on.wait()
+        self._act("stop")
+        if container_id not in self.containers:
+            return None
+        container = self._own(container_id)
+        self._stop(container)
+        return self._seen(container) if container_id in self.containers else None
+
     async def discard(self, container_id: str, timeout_s: float) -> None:
         """Stop and remove the container; gone already is fine."""
         await self._goes_on.wait()
         self._act("discard")
         if container_id not in self.containers:
             return
-        container = self._own(container_id)
-        if container.running:
-            code = self._program(container).on_term
-            self.exit(container_id, KILLED if code is None else code)
+        self._stop(self._own(container_id))
         if container_id in self.containers:
             self.remove(container_id)
 
@@ -225,7 +240,7 @@ class FakeEngine:
     # What a test does to it
 
     def fail_next(self, action: str, error: Exception) -> None:
-        """Let the next `create`, `start`, `discard` or `inspect` raise that."""
+        """Let the next `create`, `start`, `stop`, `discard` or `inspect` raise that."""
         self._failures.setdefault(action, []).append(error)
 
     def add_by_hand(self, name: str, **config: Any) -> str:
@@ -256,18 +271,24 @@ class FakeEngine:
         if container := self.containers.pop(container_id, None):
             self._tell(container, ContainerGone(container_id=container_id))
 
-    def set_health(self, container_id: str, health: Health) -> None:
-        """Let the health check of the container change its mind."""
+    def set_health(self, container_id: str, health: Health, output: str = "") -> None:
+        """Let the health check of the container change its mind, and say something."""
         container = self.containers[container_id]
         container.health = health
-        self._tell(container, HealthChanged(container_id=container_id, health=health))
+        container.checks.append({"ExitCode": 0, "Output": output})
+        event = HealthChanged(
+            container_id=container_id,
+            health=health,
+            output=container_builder.last_output(container.raw()),
+        )
+        self._tell(container, event)
 
     def take_port(self, number: int) -> None:
         """Let another program of the host listen on a port."""
         self._taken.add(number)
 
     def hang(self) -> None:
-        """Let `create`, `discard` and a new `watch` wait until `go_on`."""
+        """Let `create`, `stop`, `discard` and a new `watch` wait until `go_on`."""
         self._goes_on.clear()
 
     def go_on(self) -> None:
@@ -330,13 +351,18 @@ class FakeEngine:
         container.running = container.ever_started = True
         container.exit_code, container.oom_killed = 0, False
         if container.has_health_check:
-            container.health = Health.STARTING
+            container.health, container.checks = Health.STARTING, []
         self._tell(container, ContainerStarted(observed=self._seen(container)))
         for output, text in self._program(container).says:
             self.streams.say(container.id, text, output)
         code = self._program(container).exits
         if code is not None:
             self.exit(container.id, code)
+
+    def _stop(self, container: FakeContainer) -> None:
+        if container.running:
+            code = self._program(container).on_term
+            self.exit(container.id, KILLED if code is None else code)
 
     def _publish(self, container: FakeContainer) -> dict[str, list[dict[str, str]]]:
         """Return the ports it gets; raise `EngineError` if one is taken."""
