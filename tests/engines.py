@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,15 +47,22 @@ def _private_engine() -> Iterator[str]:
         yield url
 
 
-def load_busybox(client: docker.DockerClient) -> None:
-    """Make the test image from this machine's busybox: there may be no registry."""
-    if client.images.list(name=BUSYBOX):
+def load_busybox(
+    client: docker.DockerClient, image: str = BUSYBOX, changes: Sequence[str] = ()
+) -> None:
+    """Make a test image from this machine's busybox: there may be no registry.
+
+    `changes`: what it says of itself, as in a Dockerfile.
+    """
+    if client.images.list(name=image):
         return
     path = shutil.which("busybox")
     if path is None:
         pytest.skip("busybox is not installed (apt-get install busybox-static)")
-    name, tag = BUSYBOX.split(":")
-    client.api.import_image_from_data(_root(Path(path)), repository=name, tag=tag)
+    name, tag = image.split(":")
+    client.api.import_image_from_data(
+        _root(Path(path)), repository=name, tag=tag, changes=list(changes)
+    )
 
 
 def _root(busybox: Path) -> bytes:

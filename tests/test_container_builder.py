@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Any
 
 import attrs
 import docker
-import msgspec
 import pytest
 from hypothesis import HealthCheck as Slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.dockerd import connect
-from tests.engines import BUSYBOX, POLITE
+from tests.engines import BUSYBOX, POLITE, load_busybox
 from veo_shell.container_builder import (
     build,
-    health_from,
-    identity_of,
+    get_config,
     observe,
     parse_inspect,
 )
+from veo_shell.core.docker_labels import identity_of
 from veo_shell.core.model import (
     GroupPolicy,
     GroupRole,
@@ -39,7 +37,10 @@ from veo_shell.core.model import (
     Service,
     Transport,
 )
+from veo_shell.errors import UsageError
 
+TELLING = "busybox-telling:veo-test"
+"""An image with a command, variables, labels and a health check of its own."""
 S = 1_000_000_000
 WEB = Service(name="web", image="nginx:latest")
 IDENTITY = Identity(
@@ -167,39 +168,10 @@ def test_no_port_is_published_where_the_network_is_not_its_own(mode: str) -> Non
     assert payload["Env"] == ["PORT0=80"]
 
 
-@pytest.mark.parametrize(
-    ("check", "payload"),
-    [
-        (HealthCheck(kind=HealthKind.CMD, cmd=("a", "b")), {"Test": ["CMD", "a", "b"]}),
-        (
-            HealthCheck(
-                kind=HealthKind.SHELL,
-                cmd=("wget -qO- http://127.0.0.1/",),
-                interval_ns=5 * S,
-                timeout_ns=2 * S,
-                start_period_ns=S,
-                retries=3,
-            ),
-            {
-                "Test": ["CMD-SHELL", "wget -qO- http://127.0.0.1/"],
-                "Interval": 5 * S,
-                "Timeout": 2 * S,
-                "StartPeriod": S,
-                "Retries": 3,
-            },
-        ),
-        (HealthCheck(kind=HealthKind.NONE, interval_ns=S), {"Test": ["NONE"]}),
-        (HealthCheck(kind=HealthKind.INHERIT, interval_ns=S), {"Interval": S}),
-    ],
-    ids=["cmd", "shell", "none", "inherit"],
-)
-def test_health_checks(check: HealthCheck, payload: dict[str, Any]) -> None:
-    assert built(health_check=check)["Healthcheck"] == payload
-
-
-def test_a_health_check_inherited_as_it_is_says_nothing() -> None:
-    check = HealthCheck(kind=HealthKind.INHERIT)
-    assert "Healthcheck" not in built(health_check=check)
+def test_the_health_check_is_in_it_unless_it_is_the_images_as_it_is() -> None:
+    check = HealthCheck(kind=HealthKind.CMD, cmd=("a", "b"))
+    assert built(health_check=check)["Healthcheck"] == {"Test": ["CMD", "a", "b"]}
+    assert "Healthcheck" not in built(health_check=HealthCheck(kind=HealthKind.INHERIT))
 
 
 MOUNTS = {
@@ -236,97 +208,6 @@ MOUNTS = {
 def test_mounts(mount: Mount, payload: dict[str, Any]) -> None:
     assert host(mounts=(mount,))["Mounts"] == [payload]
     assert parse_inspect({"HostConfig": {"Mounts": [payload]}}, WEB).mounts == (mount,)
-
-
-# Labels
-
-
-def test_the_identity_and_the_ports_are_written_as_labels() -> None:
-    ports = (
-        Port(name="website", container_port=80),
-        Port(name="port1", container_port=90, protocol=Transport.UDP),
-    )
-    service = attrs.evolve(WEB, ports=ports, labels=("K=V",))
-    labels = build(service, identity=IDENTITY)["Labels"]
-    spec = labels.pop("veo.spec")
-    assert labels == {"K": "V", "veo.ports": "website:80/tcp,port1:90/udp", **LABELS}
-    assert msgspec.json.decode(spec, type=Service) == service
-
-
-def test_what_is_usual_of_a_service_is_not_in_its_label() -> None:
-    label = build(WEB, identity=IDENTITY)["Labels"]["veo.spec"]
-    assert json.loads(label) == {"name": "web", "image": WEB.image}
-    assert msgspec.json.decode(label, type=Service) == WEB
-
-
-def test_a_container_tells_that_a_file_brought_its_service() -> None:
-    spec = attrs.evolve(WEB, from_file=True)
-    seen = observe(document(labels=build(spec, identity=IDENTITY)["Labels"]))
-    assert seen is not None
-    assert seen.service is not None
-    assert seen.service.from_file
-
-
-def test_our_labels_win() -> None:
-    service = attrs.evolve(WEB, labels=("veo.slot=7",))
-    labels = build(service, identity=IDENTITY)["Labels"]
-    assert {name: labels[name] for name in LABELS} == LABELS
-
-
-def test_the_identity_is_read_from_the_labels() -> None:
-    assert identity_of(LABELS | {"other": "label"}) == IDENTITY
-
-
-def test_the_disk_that_a_container_was_made_on_is_written_and_read() -> None:
-    labels = build(WEB, identity=attrs.evolve(IDENTITY, disk="d1"))["Labels"]
-    assert labels["veo.disk"] == "d1"
-    found = identity_of(labels)
-    assert found is not None
-    assert found.disk == "d1"
-    assert found == IDENTITY  # it fills the same slot
-
-
-@pytest.mark.parametrize("name", LABELS)
-def test_labels_that_lack_one_are_not_ours(name: str) -> None:
-    assert identity_of({k: v for k, v in LABELS.items() if k != name}) is None
-    assert identity_of(LABELS | {name: ""}) is None
-
-
-@pytest.mark.parametrize(
-    "text", ["x", "-1", "1.0", "\uff11", "9" * 5000], ids=lambda t: t[:5]
-)
-@pytest.mark.parametrize("name", ["veo.slot", "veo.generation"])
-def test_labels_with_a_wrong_number_are_not_ours(name: str, text: str) -> None:
-    assert identity_of(LABELS | {name: text}) is None
-
-
-texts = st.text(min_size=1)
-counts = st.integers(0, 10**9)
-identities = st.builds(
-    Identity,
-    cluster=texts,
-    node=texts,
-    service=texts,
-    uid=texts,
-    slot=counts,
-    generation=counts,
-)
-
-
-@given(identities)
-def test_every_identity_comes_back_from_its_labels(identity: Identity) -> None:
-    assert identity_of(build(WEB, identity=identity)["Labels"]) == identity
-
-
-@given(
-    st.dictionaries(st.sampled_from([*LABELS, "veo.ports"]), st.text()),
-    st.sampled_from([{}, LABELS]),
-)
-def test_any_labels_are_read_without_an_error(
-    labels: dict[str, str], base: dict[str, str]
-) -> None:
-    seen = observe(document(labels={**base, **labels}))
-    assert (seen is None) == (identity_of({**base, **labels}) is None)
 
 
 # What Docker reports
@@ -402,14 +283,17 @@ def test_a_container_tells_what_it_was_made_of() -> None:
     assert seen.service == spec
 
 
+def test_a_container_tells_that_a_file_brought_its_service() -> None:
+    spec = attrs.evolve(WEB, from_file=True)
+    seen = observe(document(labels=build(spec, identity=IDENTITY)["Labels"]))
+    assert seen is not None
+    assert seen.service is not None
+    assert seen.service.from_file
+
+
 def test_a_container_that_is_not_ours_is_not_observed() -> None:
     assert observe(document(labels={})) is None
     assert observe({}) is None
-
-
-def test_a_health_that_is_new_to_us_is_none() -> None:
-    assert health_from("healthy") is Health.HEALTHY
-    assert health_from("splendid") is Health.NONE
 
 
 def test_ports_get_the_numbers_that_docker_chose() -> None:
@@ -458,7 +342,7 @@ def test_two_ports_on_one_of_the_container_are_told_apart() -> None:
     seen = observe(reported)
     assert seen is not None
     assert {p.name: p.host_port for p in seen.ports} == {"random": 32768, "fixed": 500}
-    assert parse_inspect(reported, service).ports == seen.ports
+    assert parse_inspect(reported, service).ports == ports
 
 
 @given(st.text(min_size=1))
@@ -503,6 +387,80 @@ def test_the_network_mode_is_read(
     assert parse_inspect(document(NetworkMode=reported), service).network_mode == read
 
 
+OWN = attrs.evolve(
+    WEB,
+    args=("serve",),
+    environment=("A=own", "B", "A=again"),
+    labels=("K=own",),
+    health_check=HealthCheck(kind=HealthKind.CMD, cmd=("true",), retries=3),
+    stop_timeout_s=30,
+    ports=(Port(name="website", container_port=80),),
+)
+
+
+def merged(service: Service) -> dict[str, Any]:
+    """Return what Docker reports of a container whose image says some more."""
+    payload = build(service, identity=IDENTITY, address="10.0.0.1")
+    host_config = payload.pop("HostConfig")
+    health = {"Test": ["CMD", "of", "image"], "Retries": 9, "Interval": S}
+    return {
+        "Config": {
+            "Cmd": ["of", "image"],
+            **payload,
+            "Env": [*payload["Env"], "C=image"],
+            "Labels": {**payload["Labels"], "of.the.image": "x"},
+            "Healthcheck": {**health, **payload.get("Healthcheck", {})},
+        },
+        "HostConfig": host_config,
+        "NetworkSettings": {"Ports": {"80/tcp": [bound(32768)]}},
+    }
+
+
+@pytest.mark.parametrize("service", [WEB, OWN], ids=["plain", "full"])
+def test_what_is_the_containers_own_is_told_from_what_is_the_images(
+    service: Service,
+) -> None:
+    """Though nothing is known of it but its name."""
+    reported = merged(service)
+    assert parse_inspect(reported, Service(name="web", image="")) == service
+    made = build(service, identity=IDENTITY, address="10.0.0.1")
+    assert get_config(reported) == made
+
+
+def test_what_docker_reports_is_read_not_what_the_label_says() -> None:
+    reported = merged(OWN)
+    reported["Config"] |= {"Cmd": ["else"], "Env": ["A=else"], "StopTimeout": 9}
+    reported["Config"]["Labels"] = {**reported["Config"]["Labels"], "K": "else"}
+    reported["Config"]["Healthcheck"]["Retries"] = 4
+    read = parse_inspect(reported, WEB)
+    assert (read.args, read.environment, read.labels, read.stop_timeout_s) == (
+        ("else",),
+        ("A=else",),
+        ("K=else",),
+        9,
+    )
+    assert read.health_check is not None
+    assert read.health_check.retries == 4
+
+
+def test_only_of_a_container_of_ours_it_is_known_what_made_it() -> None:
+    with pytest.raises(UsageError, match="no document of a container that VEO made"):
+        get_config(document(labels={}))
+    with pytest.raises(UsageError, match="that VEO made"):
+        get_config(document(labels={**LABELS, "veo.spec": ""}))
+
+
+@given(
+    st.dictionaries(st.sampled_from([*LABELS, "veo.ports"]), st.text()),
+    st.sampled_from([{}, LABELS]),
+)
+def test_any_labels_are_read_without_an_error(
+    labels: dict[str, str], base: dict[str, str]
+) -> None:
+    seen = observe(document(labels={**base, **labels}))
+    assert (seen is None) == (identity_of({**base, **labels}) is None)
+
+
 # With a real engine
 
 words = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789_", min_size=1, max_size=12)
@@ -542,19 +500,36 @@ mounts = st.one_of(
     st.builds(Mount, kind=st.just(MountKind.TMPFS), target=targets),
 )
 durations = st.sampled_from([0, 1_000_000, S, 90 * S])
-health_checks = st.builds(
-    HealthCheck,
-    kind=st.sampled_from(HealthKind),
-    cmd=st.just(("true",)),
-    interval_ns=durations,
-    timeout_ns=durations,
-    start_period_ns=durations,
-    retries=st.integers(0, 5),
+numbers = {
+    "interval_ns": durations,
+    "timeout_ns": durations,
+    "start_period_ns": durations,
+    "retries": st.integers(0, 5),
+}
+lines = free_texts.filter(str.strip)
+health_checks = st.one_of(
+    st.builds(
+        HealthCheck,
+        kind=st.just(HealthKind.CMD),
+        cmd=st.lists(lines, min_size=1, max_size=3).map(tuple),
+        **numbers,
+    ),
+    st.builds(
+        HealthCheck,
+        kind=st.just(HealthKind.SHELL),
+        cmd=st.tuples(lines),
+        **numbers,
+    ),
+    st.builds(HealthCheck, kind=st.just(HealthKind.INHERIT), **numbers),
+    st.just(HealthCheck(kind=HealthKind.NONE)),
 )
+variables = st.lists(
+    st.one_of(words, st.tuples(words, free_texts).map("=".join)), max_size=4
+).map(tuple)
 services = st.builds(
     Service,
     name=words,
-    image=st.just(BUSYBOX),
+    image=st.sampled_from([BUSYBOX, TELLING]),
     replicas=st.integers(1, 9),
     on_partition=st.sampled_from(OnPartition),
     restart=st.sampled_from(Restart),
@@ -568,10 +543,10 @@ services = st.builds(
     disk_bytes=st.sampled_from([0, 1 << 30]),
     roles=st.lists(words, max_size=2).map(tuple),
     hosts=st.lists(words, max_size=2).map(tuple),
-    environment=pairs,
+    environment=variables,
     labels=pairs,
     mounts=st.lists(mounts, max_size=3, unique_by=lambda m: m.target).map(tuple),
-    args=st.lists(free_texts.filter(bool), min_size=1, max_size=3).map(tuple),
+    args=st.lists(free_texts.filter(bool), max_size=3).map(tuple),
     auto_remove=st.booleans(),
     group=st.none() | words,
     variant=st.just("") | words,
@@ -582,9 +557,31 @@ services = st.builds(
 )
 
 
+def visible(service: Service) -> Service:
+    """Return a service with nothing but what Docker is told of it."""
+    publishes = service.network_mode not in ("host", "none")
+    told = (
+        *("name", "image", "privileged", "network_mode", "pid_mode", "cpus"),
+        *("memory_bytes", "environment", "labels", "mounts", "args"),
+        *("auto_remove", "stop_timeout_s", "health_check"),
+        *(("ports",) if publishes else ()),
+    )
+    return Service(**{name: getattr(service, name) for name in told})
+
+
 @pytest.fixture(scope="module")
 def api(docker_url: str) -> Any:
     with connect(docker_url, timeout_s=60) as client:
+        load_busybox(
+            client,
+            TELLING,
+            (
+                "CMD sleep 9",
+                "ENV A=image B=image",
+                "LABEL a=image b=image",
+                "HEALTHCHECK --interval=7s --timeout=3s --retries=9 CMD sleep 1",
+            ),
+        )
         yield client.api
         with contextlib.suppress(docker.errors.NotFound):  # made by chance only
             client.api.remove_volume("veo-test-volume")
@@ -592,7 +589,7 @@ def api(docker_url: str) -> Any:
 
 @pytest.mark.docker
 @settings(max_examples=40, deadline=None, suppress_health_check=[Slow.too_slow])
-@given(services)
+@given(services.filter(lambda s: s.args or s.image == TELLING))
 def test_every_service_is_accepted_and_comes_back(api: Any, service: Service) -> None:
     payload = build(service, identity=IDENTITY, address="127.0.0.1")
     container_id = api.create_container_from_config(payload)["Id"]
@@ -601,6 +598,9 @@ def test_every_service_is_accepted_and_comes_back(api: Any, service: Service) ->
     finally:
         api.remove_container(container_id, v=True, force=True)
     assert parse_inspect(reported, service) == service
+    nameless = Service(name=service.name, image="")
+    assert parse_inspect(reported, nameless) == visible(service)
+    assert get_config(reported) == payload
     seen = observe(reported)
     assert seen is not None
     assert (seen.identity, seen.running, seen.ever_started) == (IDENTITY, False, False)

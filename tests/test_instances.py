@@ -16,6 +16,7 @@ from tests.fake_cluster import (
     fake_cluster,
     watching,
 )
+from veo_shell.container_builder import get_config
 from veo_shell.core.model import (
     Container,
     Health,
@@ -224,6 +225,9 @@ async def test_the_raw_document_comes_from_whichever_node(tmp_path: Path) -> Non
         for name in ("uno", "dos"):
             raw = await cluster[name].container_sup.inspect(container)
             assert raw["Id"] == container.id
+        made = get_config(raw)
+        assert raw["HostConfig"] == raw["HostConfig"] | made.pop("HostConfig")
+        assert raw["Config"] == made
         held = cluster.engines["dos"].containers[container.id]
         held.config["Env"] = ["X=" + "x" * 2**20]
         with pytest.raises(VeoError, match="does not fit a frame"):

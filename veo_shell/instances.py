@@ -6,7 +6,7 @@ import contextlib
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from veo_shell import container_builder
+from veo_shell.core.docker_health import health_of
 from veo_shell.core.events import RestartAsked
 from veo_shell.core.model import Container, Health, InstanceHealth, Service, State
 from veo_shell.core.protocols import Engine
@@ -123,7 +123,7 @@ class Instances:
         machine = self._node.machine
         raw = await self.inspect_here(name)
         since_s = machine.health_for_s(name, self._node.clock.now())
-        return container_builder.health_of(raw, name, machine.me, since_s)
+        return health_of(raw, name, machine.me, since_s)
 
     async def inspect_here(self, name: str) -> dict[str, Any]:
         """Return the raw document of a container of this node."""

@@ -9,10 +9,13 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
+from veo_shell.container_builder import build
 from veo_shell.core.model import (
     Container,
     Health,
+    Identity,
     JournalEntry,
     Port,
     Service,
@@ -69,6 +72,21 @@ class ContainerSup:
         raise NoSuitableNode(
             service=service.name, refusals=[("uno@uno", "role is not master")]
         )
+
+    @read
+    def inspect(self, container: Container | str) -> dict[str, Any]:
+        """Show what Docker says of a container."""
+        identity = Identity(
+            cluster="test",
+            node="uno@uno",
+            service="nginx",
+            uid="abcdef",
+            slot=0,
+            generation=1,
+        )
+        made = build(SERVICE, identity=identity)
+        host = made.pop("HostConfig")
+        return {"Config": {**made, "Cmd": ["nginx"]}, "HostConfig": host}
 
     @read
     async def wait(self) -> None:

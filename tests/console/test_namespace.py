@@ -45,7 +45,7 @@ def test_building_asks_nothing_of_the_node(tmp_path: Path) -> None:
 
 def test_a_words_attributes_are_the_nodes_verbs(names: dict[str, Any]) -> None:
     word = names["container_sup"]
-    nodes = {"add_service", "broken", "cloud_containers", "count", "wait"}
+    nodes = {"add_service", "broken", "cloud_containers", "count", "inspect", "wait"}
     assert dir(word) == sorted({*nodes, "exec", "logs"})
     assert word.count() == 42
     assert word.count.__doc__ == "Count the containers of this node."
@@ -128,8 +128,17 @@ def test_settings_with_a_file_are_the_clients(
     assert "get_applications" in dir(settings)
 
 
+def test_the_payload_that_made_a_container_is_asked_of_its_node(
+    names: dict[str, Any],
+) -> None:
+    made = names["container_builder"].get_config("veo-uno-nginx-abcdef-0-1")
+    assert made["HostConfig"]["NetworkMode"] == "host"
+    assert "Cmd" not in made  # that is the image's
+
+
 def test_container_builder_is_the_clients(names: dict[str, Any]) -> None:
     assert {"build", "parse_inspect"} <= set(dir(names["container_builder"]))
+    assert "get_config(container: Container | str)" in repr(names["container_builder"])
     assert callable(names["container_builder"].build)
 
 

@@ -55,7 +55,7 @@ def build(client: Client) -> dict[str, Any]:
         **remote,
         "settings": Settings(listing),
         "container_sup": ContainerSup(listing),
-        "container_builder": Local("container_builder", "veo_shell.container_builder"),
+        "container_builder": Builder(client),
     }
     return {
         "__name__": "__main__",
@@ -316,6 +316,23 @@ class Local:
     def _is_own(self, value: Any) -> bool:
         own = getattr(value, "__module__", None) == self._module
         return own and not getattr(value, "__name__", "_").startswith("_")
+
+
+class Builder(Local):
+    """`container_builder`: of a container, its node is asked what Docker reports."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__("container_builder", "veo_shell.container_builder")
+        self._client = client
+
+    def get_config(self, container: Container | str) -> dict[str, Any]:
+        """Return the payload that made a container, from what Docker reports of it.
+
+        >>> container_builder.get_config(container_sup.cloud_containers()[0])
+        """
+        document = self._client.read("container_sup.inspect", container)
+        made: dict[str, Any] = _imported(self._module).get_config(document)
+        return made
 
 
 class Help:

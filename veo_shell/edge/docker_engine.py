@@ -14,7 +14,7 @@ import attrs
 from docker import APIClient
 
 from veo_shell import container_builder
-from veo_shell.container_builder import LABEL_CLUSTER, LABEL_NODE
+from veo_shell.core.docker_labels import LABEL_CLUSTER, LABEL_NODE, identity_of
 from veo_shell.core.events import EngineEvent, EngineLost
 from veo_shell.core.model import Observed
 from veo_shell.edge.docker_client import DockerLine, one_line, wait_briefly
@@ -204,8 +204,8 @@ class DockerEngine:
         holder = await self._find(name)
         if holder is None:
             return await self._create(name, config)
-        wanted = container_builder.identity_of(config.get("Labels") or {})
-        found = container_builder.identity_of(holder["Config"].get("Labels") or {})
+        wanted = identity_of(config.get("Labels") or {})
+        found = identity_of(holder["Config"].get("Labels") or {})
         if wanted is None or found != wanted:
             raise EngineError(
                 f"{name}: the name is taken by container {holder['Id'][:12]} "

@@ -15,6 +15,7 @@ import requests
 from docker import APIClient
 
 from veo_shell import container_builder
+from veo_shell.core.docker_health import health_from, last_output
 from veo_shell.core.events import (
     ContainerExited,
     ContainerGone,
@@ -215,8 +216,8 @@ class Session:
         raw = await self._find(container_id)
         return HealthChanged(
             container_id=container_id,
-            health=container_builder.health_from(status),
-            output=container_builder.last_output(raw or {}),
+            health=health_from(status),
+            output=last_output(raw or {}),
         )
 
     def _exited(self, container_id: str, code: int) -> ContainerExited:

@@ -17,6 +17,8 @@ from typing import Any
 import attrs
 
 from veo_shell import container_builder
+from veo_shell.core.docker_health import last_output
+from veo_shell.core.docker_labels import identity_of
 from veo_shell.core.events import (
     ContainerExited,
     ContainerGone,
@@ -279,7 +281,7 @@ class FakeEngine:
         event = HealthChanged(
             container_id=container_id,
             health=health,
-            output=container_builder.last_output(container.raw()),
+            output=last_output(container.raw()),
         )
         self._tell(container, event)
 
@@ -336,7 +338,7 @@ class FakeEngine:
         return there != here
 
     def _check_same(self, holder: FakeContainer, config: Mapping[str, Any]) -> None:
-        wanted = container_builder.identity_of(config.get("Labels") or {})
+        wanted = identity_of(config.get("Labels") or {})
         found = container_builder.observe(holder.raw())
         if wanted is None or found is None or found.identity != wanted:
             raise EngineError(
