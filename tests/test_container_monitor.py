@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.fake_cluster import (
 from veo_shell.core.commands import After
 from veo_shell.core.events import EngineEvent, EngineListed
 from veo_shell.core.model import (
+    File,
     Health,
     HealthCheck,
     HealthKind,
@@ -181,7 +182,9 @@ async def test_a_later_timer_replaces_an_earlier_one(tmp_path: Path) -> None:
 class FaultyEngine(FakeEngine):
     """An engine whose adapter has bugs."""
 
-    async def create(self, name: str, config: Mapping[str, Any]) -> str:
+    async def create(
+        self, name: str, config: Mapping[str, Any], files: Sequence[File] = ()
+    ) -> str:
         raise RuntimeError("a bug")
 
     async def watch(self) -> AsyncGenerator[EngineEvent, None]:

@@ -19,6 +19,7 @@ from tests.fake_cluster import (
 from veo_shell.container_builder import get_config
 from veo_shell.core.model import (
     Container,
+    File,
     Health,
     HealthCheck,
     HealthKind,
@@ -214,6 +215,24 @@ async def test_what_is_not_there_cannot_be_restarted(tmp_path: Path) -> None:
         await sup.add_service(attrs.evolve(WEB, roles=("edge",)), queue=True)
         with pytest.raises(ServiceError, match="nothing of it runs"):
             await sup.restart("web")
+
+
+# Files
+
+CONF = File(target="/etc/x.conf", content="a = 1\n")
+
+
+async def test_files_are_put_into_whatever_is_made(tmp_path: Path) -> None:
+    spec = attrs.evolve(WEB, files=(CONF,), hosts=("dos@dos",))
+    async with fake_cluster(tmp_path) as cluster:
+        first = await cluster.run(spec)
+        engine = cluster.engines["dos"]
+        assert engine.containers[first.id].files == {CONF.target: CONF}
+        engine.remove(first.id)
+        await eventually(lambda: one(cluster).restarts == 1)
+        second = one(cluster)
+        assert second.id != first.id
+        assert engine.containers[second.id].files == {CONF.target: CONF}
 
 
 # Docker's own document

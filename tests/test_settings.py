@@ -56,6 +56,42 @@ def test_the_example_is_what_the_walkthrough_needs() -> None:
     )
 
 
+FILES = "services: {{web: {{image: x, files: [{{target: /x, source: {0}}}]}}}}"
+
+
+def test_the_files_of_a_service_are_read_beside_its_own(
+    file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "x.conf").write_text("a = ä\n")
+    (tmp_path / "etc" / "cluster.yml").write_text(FILES.format("./x.conf"))
+    [service] = settings.get_applications(tmp_path / "etc" / "cluster.yml")
+    assert [f.content for f in service.files] == ["a = ä\n"]
+    spec = {"image": "x", "files": [{"target": "/x", "source": "etc/x.conf"}]}
+    assert settings.parse_service({"web": spec}).files == service.files
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\xff", "is not text in UTF-8"),
+        (b"a\0", "is not text: it has a NUL in it"),
+        (b"x" * 2**18, "take 131073 bytes together, at most 131072 are taken"),
+    ],
+    ids=["missing", "not UTF-8", "NUL", "large"],
+)
+def test_what_cannot_be_put_into_a_container_is_told(
+    file: Path, content: bytes | None, said: str
+) -> None:
+    file.write_text(FILES.format("x.conf"))
+    if content is not None:
+        (file.parent / "x.conf").write_bytes(content)
+    [problem] = settings.check(file)
+    assert said in problem
+    assert problem.startswith(f"{file}:1: services.web.files")
+
+
 def test_services_keep_the_files_order(file: Path) -> None:
     images = [service.image for service in settings.get_applications(str(file))]
     assert images == ["one", "two", "three"]

@@ -99,7 +99,8 @@ class ContainerMonitor:
         async def work() -> Event:
             address = self._node.config.address
             config = build(order.service, identity=order.identity, address=address)
-            made = await self._engine.create(order.name, config)
+            files = order.service.files
+            made = await self._engine.create(order.name, config, files)
             return ContainerCreated(name=order.name, container_id=made)
 
         self._order(order.name, work)

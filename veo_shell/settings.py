@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ def parse_service(mapping: Mapping[str, Any]) -> Service:
     """
     from veo_shell.core import parse
 
-    return parse.parse_service(mapping)
+    return parse.parse_service(mapping, _reader(Path()))
 
 
 def check(file: File | None = None) -> list[str]:
@@ -81,7 +81,7 @@ def load(file: File | None = None) -> ClusterFile:
     from veo_shell.core import parse
 
     path = default_file() if file is None else Path(file)
-    return parse.parse(_read(path), str(path))
+    return parse.parse(_read(path), str(path), _reader(path.parent))
 
 
 def default_file() -> Path:
@@ -95,6 +95,26 @@ def default_file() -> Path:
     raise _unusable(
         f"no cluster.yml: tried {tried}, {DEFAULT_FILES[1]}; name one with --config"
     )
+
+
+def _reader(folder: Path) -> Callable[[str], str]:
+    """Return what reads the files that a cluster.yml in a folder names."""
+    from veo_shell.core.parse_files import FILES_MOST_BYTES
+    from veo_shell.core.scalars import Wrong, quoted
+
+    def read(name: str) -> str:
+        try:
+            with (folder / name).open("rb") as stream:
+                text = stream.read(FILES_MOST_BYTES + 1).decode()
+        except OSError as exc:
+            raise Wrong(f"{quoted(name)} cannot be read: {exc.strerror}") from exc
+        except ValueError as exc:  # a NUL in the name, or what is not UTF-8
+            raise Wrong(f"{quoted(name)} is not text in UTF-8") from exc
+        if "\0" in text:
+            raise Wrong(f"{quoted(name)} is not text: it has a NUL in it")
+        return text
+
+    return read
 
 
 def _stands(path: Path) -> bool:

@@ -19,6 +19,7 @@ from tests.core.test_parse import (
 from veo_shell.container_builder import build
 from veo_shell.core.check import problems, to_mapping
 from veo_shell.core.model import (
+    File,
     GroupPolicy,
     GroupRole,
     HealthCheck,
@@ -72,6 +73,12 @@ def mounts(*changes: dict[str, Any]) -> dict[str, tuple[Mount, ...]]:
         ]),
         ({"on_unhealthy": OnUnhealthy.RESTART, "restart": Restart.NEVER}, [
             ".on_unhealthy: needs `restart: on-failure` or `always`",
+        ]),
+        ({"files": (File(target="x", content="a"),)}, [
+            '.files[0].target: "x" is not the absolute path of a file',
+        ]),
+        ({"files": (File(target="/x", content="a", mode=-1),)}, [
+            '.files[0].mode: "-1" is not a mode (octal, like "0444")',
         ]),
         ({"stop_timeout_s": 3601}, [
             '.stop_timeout_s: "3601" is not whole seconds, from 0s to 1h',

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from veo_shell.core.check import to_mapping
 from veo_shell.core.model import (
+    File,
     GroupPolicy,
     GroupRole,
     HealthCheck,
@@ -108,6 +109,7 @@ services:
     health_check: {cmd: "wget -qO- http://127.0.0.1/", shell: true, interval: 5,
                    timeout: 500ms, retries: 3, start_period: 1m30s}
     on_unhealthy: kill
+    files: [{target: /etc/x.conf, content: a, mode: "0400"}]
     ports:
       - port0:
           - container_port: "80"
@@ -164,6 +166,7 @@ FULL_SERVICE = Service(
         start_period_ns=90 * 10**9,
     ),
     on_unhealthy=OnUnhealthy.KILL,
+    files=(File(target="/etc/x.conf", content="a", mode=0o400),),
     ports=PORTS,
 )
 
@@ -356,10 +359,10 @@ def test_all_errors_of_a_file_are_told_at_once_in_the_order_of_its_lines() -> No
         '/etc/cluster.yml:2: nodes[0].node: "uno" is not a node\'s name (name@host)',
         "/etc/cluster.yml:10: services.web.restrat: unknown key; "
         "did you mean `restart`?",
-        "/etc/cluster.yml:34: services.web.ports[0].host_port: "
+        "/etc/cluster.yml:35: services.web.ports[0].host_port: "
         '"80x" is not a port (0–65535)',
-        "/etc/cluster.yml:40: services.db.image: is missing",
-        '/etc/cluster.yml:41: services.a b: "a b" is not a service\'s name: '
+        "/etc/cluster.yml:41: services.db.image: is missing",
+        '/etc/cluster.yml:42: services.a b: "a b" is not a service\'s name: '
         "letters, digits, - and _, a letter or digit first, at most 63",
     ]
     assert str(told.value) == "\n".join(told.value.problems)

@@ -31,7 +31,7 @@ from veo_shell.core.events import (
     EngineLost,
     ProcessEnded,
 )
-from veo_shell.core.model import Identity, Mount, MountKind, Observed, Service
+from veo_shell.core.model import File, Identity, Mount, MountKind, Observed, Service
 from veo_shell.edge import docker_engine, docker_events
 from veo_shell.edge.docker_client import DEFAULT_URL, SLOW_THREADS, DockerLine
 from veo_shell.edge.docker_engine import DockerEngine
@@ -145,6 +145,14 @@ async def _ends(watch: Any, count: int) -> AsyncIterator[ContainerExited]:
             count -= 1
         if not count:
             return
+
+
+async def test_a_file_does_not_replace_a_folder_of_the_image(ours: Ours) -> None:
+    files = (File(target="/bin", content="x"),)
+    config = container_builder.build(WEB)
+    with pytest.raises(EngineError, match="its files cannot be put into it"):
+        await ours.engine.create(f"web-{ours.node[:11]}", config, files)
+    ours.client.containers.get(f"web-{ours.node[:11]}").remove()
 
 
 def threads(prefix: str) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import socket
+import tarfile
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -32,6 +34,7 @@ from veo_shell.core.events import (
     ProcessEnded,
 )
 from veo_shell.core.model import (
+    File,
     Health,
     HealthCheck,
     HealthKind,
@@ -87,6 +90,10 @@ class Stage(ABC):
         """Make the health check of a container come to that."""
 
     @abstractmethod
+    def file(self, container_id: str, path: str) -> tuple[str, int]:
+        """Return what stands in a file of a container, and its mode."""
+
+    @abstractmethod
     def take_port(self) -> int:
         """Let another program listen on a port of 127.0.0.1; return its number."""
 
@@ -125,6 +132,10 @@ class FakeStage(Stage):
     def set_health(self, container_id: str, health: Health) -> None:
         said = "no answer\n" if health is Health.UNHEALTHY else ""
         self.engine.set_health(container_id, health, said)
+
+    def file(self, container_id: str, path: str) -> tuple[str, int]:
+        held = self.engine.containers[container_id].files[path]
+        return held.content, held.mode
 
     def take_port(self) -> int:
         self.engine.take_port(500)
@@ -174,6 +185,14 @@ class DockerStage(Stage):
     def set_health(self, container_id: str, health: Health) -> None:
         make = ["rm", "/sick"] if health is Health.HEALTHY else ["touch", "/sick"]
         self._client.containers.get(container_id).exec_run(make)
+
+    def file(self, container_id: str, path: str) -> tuple[str, int]:
+        chunks, _ = self._client.containers.get(container_id).get_archive(path)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
+            [entry] = tar.getmembers()
+            held = tar.extractfile(entry)
+            assert held is not None
+            return held.read().decode(), entry.mode
 
     def take_port(self) -> int:
         self._listener.bind(("127.0.0.1", 0))
@@ -465,6 +484,21 @@ async def test_what_is_gone_is_gone(stage: Stage) -> None:
 async def test_what_was_created_before_is_taken_as_created(stage: Stage) -> None:
     assert await create(stage, WEB) == await create(stage, WEB)
     assert len(await stage.engine.list_raw()) == 1
+
+
+async def test_files_are_there_before_it_starts(stage: Stage) -> None:
+    whose = identity(stage)
+    config = container_builder.build(WEB, identity=whose)
+    files = (
+        File(target="/etc/deep/x.conf", content="a = ä\n", mode=0o400),
+        File(target="/run.sh", content="", mode=0o755),
+    )
+    for _ in range(2):  # also of one that was created before
+        made = await stage.engine.create(whose.container_name, config, files)
+    assert [stage.file(made, f.target) for f in files] == [
+        (f.content, f.mode) for f in files
+    ]
+    assert (await stage.engine.start(made)).running
 
 
 async def test_what_was_created_for_another_address_gives_way_unless_it_runs(

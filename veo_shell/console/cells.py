@@ -198,6 +198,7 @@ IF_ANY = frozenset(
 SHORT: dict[str, Cell] = {
     "Port": _port,
     "Mount": _mount,
+    "File": lambda file: str(file.target),
     "Container": lambda container: str(container.name),
     "Service": lambda service: str(service.name),
 }

@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from veo_shell.core.fields import whole
-from veo_shell.core.model import HealthCheck, HealthKind, Mount, Port, Service
+from veo_shell.core.model import File, HealthCheck, HealthKind, Mount, Port, Service
 from veo_shell.core.parse import HEALTH_CHECK, MOUNT, SERVICE, read_service
 from veo_shell.core.scalars import shown
 from veo_shell.core.tree import from_plain
@@ -93,6 +93,7 @@ def to_mapping(service: Service) -> dict[str, Any]:
         "group_policy": service.group_policy and service.group_policy.value,
         "health_check": check and _health_check(check),
         "on_unhealthy": service.on_unhealthy and service.on_unhealthy.value,
+        "files": [_file(file) for file in service.files],
         "ports": [_port(port) for port in service.ports],
     }
 
@@ -130,6 +131,11 @@ def _test(check: HealthCheck) -> dict[str, Any]:
     if check.kind is HealthKind.SHELL and len(check.cmd) != 1:
         return {"cmd": list(check.cmd), "shell": True}
     return {"cmd": [check.kind.value, *check.cmd] if check.cmd else []}
+
+
+def _file(file: File) -> dict[str, Any]:
+    mode = f"{file.mode:04o}" if 0 <= file.mode <= 0o777 else _number(file.mode)
+    return {"target": file.target, "content": file.content, "mode": mode}
 
 
 def _port(port: Port) -> dict[str, Any]:

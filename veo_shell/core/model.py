@@ -140,6 +140,15 @@ class Mount:
 
 
 @attrs.frozen(kw_only=True)
+class File:
+    """A small text file that is put into a container before it starts."""
+
+    target: str
+    content: str
+    mode: int = 0o444
+
+
+@attrs.frozen(kw_only=True)
 class HealthCheck:
     """Docker's `Healthcheck`; a duration or count of 0 takes Docker's default."""
 
@@ -191,6 +200,7 @@ class Service:
     group_policy: GroupPolicy | None = None
     health_check: HealthCheck | None = None
     on_unhealthy: OnUnhealthy | None = None
+    files: tuple[File, ...] = ()
     ports: tuple[Port, ...] = ()
     from_file: bool = attrs.field(default=False, eq=False)
 

@@ -35,9 +35,10 @@ from veo_shell.core.model import (
     Restart,
     Service,
 )
+from veo_shell.core.parse_files import complain_of_files, files
 from veo_shell.core.parse_ports import ports
 from veo_shell.core.scalars import Wrong, one_of
-from veo_shell.core.tree import Tree, from_plain, load
+from veo_shell.core.tree import Tree, from_plain, load, no_file
 from veo_shell.errors import ConfigError, UsageError
 
 T = TypeVar("T")
@@ -51,12 +52,19 @@ class ClusterFile:
     services: tuple[Service, ...] = ()
 
 
-def parse(text: str | bytes, filename: str) -> ClusterFile:
-    """Read a cluster.yml; raise `ConfigError` with all that is wrong in it."""
-    return whole(load(text, filename), _cluster)
+def parse(
+    text: str | bytes, filename: str, read: Callable[[str], str] = no_file
+) -> ClusterFile:
+    """Read a cluster.yml; raise `ConfigError` with all that is wrong in it.
+
+    `read` returns what stands in a file that it names; it may raise `Wrong`.
+    """
+    return whole(load(text, filename, read), _cluster)
 
 
-def parse_service(mapping: Mapping[str, Any]) -> Service:
+def parse_service(
+    mapping: Mapping[str, Any], read: Callable[[str], str] = no_file
+) -> Service:
     """Read one service from plain data: `{name: spec}` or `{"name": name, …}`."""
     if not isinstance(mapping, Mapping):
         raise ConfigError(problems=["a service is a mapping, like {'web': {…}}"])
@@ -67,7 +75,7 @@ def parse_service(mapping: Mapping[str, Any]) -> Service:
         name = spec.pop("name", None)
     if not isinstance(name, str):
         raise ConfigError(problems=["name: is missing, or not a text"])
-    return whole(from_plain({name: dict(spec)}), _services)[0]
+    return whole(from_plain({name: dict(spec)}, read=read), _services)[0]
 
 
 def _cluster(tree: Tree) -> ClusterFile:
@@ -139,6 +147,7 @@ def _spec(name: str, tree: Tree) -> Service | None:
     is_once = values.get("restart", Restart.NEVER) is Restart.NEVER
     if values.get("on_unhealthy") is OnUnhealthy.RESTART and is_once:
         tree.complain("needs `restart: on-failure` or `always`", at="on_unhealthy")
+    complain_of_files(tree, values.get("files") or (), values.get("mounts") or ())
     network = values.get("network_mode") or ""
     if network.startswith("container:") and values.get("ports"):
         mode = scalars.quoted(network)
@@ -329,5 +338,6 @@ SERVICE: Fields = {
     "health_check": ("health_check", _health_check),
     "healthcheck": ("health_check", _health_check),
     "on_unhealthy": ("on_unhealthy", scalar(one_of({o.value: o for o in OnUnhealthy}))),
+    "files": ("files", files),
     "ports": ("ports", ports),
 }

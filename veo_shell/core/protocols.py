@@ -16,6 +16,7 @@ import attrs
 
 from veo_shell.core.events import EngineEvent
 from veo_shell.core.model import (
+    File,
     JournalEntry,
     Knock,
     NodeDocument,
@@ -28,10 +29,12 @@ from veo_shell.core.model import (
 class Engine(Protocol):
     """A node's Docker Engine. Every method may raise `EngineError`."""
 
-    async def create(self, name: str, config: Mapping[str, Any]) -> str:
-        """Create a container, pulling its image if missing; return its id.
+    async def create(
+        self, name: str, config: Mapping[str, Any], files: Sequence[File] = ()
+    ) -> str:
+        """Create a container with files in it, pulling its image if missing.
 
-        A container of that name with the same VEO labels is taken as the one created.
+        Return its id. One of that name with the same VEO labels is taken for it.
         """
 
     async def start(self, container_id: str) -> Observed:

@@ -6,7 +6,7 @@ No text makes it slow: what is visited is counted, however often an alias repeat
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -42,15 +42,22 @@ class Unusable(Exception):
         self.line = line
 
 
+def no_file(name: str) -> str:
+    """Read no file: nobody said how."""
+    raise Wrong(f"{quoted(name)}: no file can be read here")
+
+
 @attrs.define
 class Log:
     """What was found wrong in one file, and how many of its values were visited.
 
-    `names` says how paths call the keys that are not called as in the file.
+    `names` says how paths call the keys that are not called as in the file. `read`
+    returns what stands in a file that this one names.
     """
 
     filename: str
     names: Mapping[str, str] = attrs.Factory(dict)
+    read: Callable[[str], str] = attrs.field(kw_only=True, default=no_file)
     found: list[tuple[int, str]] = attrs.Factory(list)
     visits: int = 0
 
@@ -201,9 +208,11 @@ def _characters(text: str) -> str:
 # --- from text and from plain data
 
 
-def load(text: str | bytes, filename: str) -> Tree:
+def load(
+    text: str | bytes, filename: str, read: Callable[[str], str] = no_file
+) -> Tree:
     """Return the tree of a YAML text; raise `ConfigError` if it is none."""
-    log = Log(filename)
+    log = Log(filename, read=read)
     try:
         node = _compose(_decoded(text) if isinstance(text, bytes) else text)
     except Unusable as exc:
@@ -212,10 +221,13 @@ def load(text: str | bytes, filename: str) -> Tree:
 
 
 def from_plain(
-    data: Any, path: str = "", names: Mapping[str, str] | None = None
+    data: Any,
+    path: str = "",
+    names: Mapping[str, str] | None = None,
+    read: Callable[[str], str] = no_file,
 ) -> Tree:
     """Return the tree of plain data: dicts, lists, texts, numbers, booleans, None."""
-    log = Log("", names or {})
+    log = Log("", names or {}, read=read)
     try:
         node = yaml.representer.SafeRepresenter(sort_keys=False).represent_data(data)
     except (yaml.representer.RepresenterError, RecursionError) as exc:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,9 +16,10 @@ from docker import APIClient
 from veo_shell import container_builder
 from veo_shell.core.docker_labels import LABEL_CLUSTER, LABEL_NODE, identity_of
 from veo_shell.core.events import EngineEvent, EngineLost
-from veo_shell.core.model import Observed
+from veo_shell.core.model import File, Observed
 from veo_shell.edge.docker_client import DockerLine, one_line, wait_briefly
 from veo_shell.edge.docker_events import ACTIONS, EventStream, Session, exit_code
+from veo_shell.edge.docker_files import archive, put
 from veo_shell.edge.docker_streams import DockerStreams
 from veo_shell.errors import (
     EngineError,
@@ -66,15 +67,23 @@ class DockerEngine:
         answer = await self._line.call(lambda client: client.version())
         return str(answer["Version"])
 
-    async def create(self, name: str, config: Mapping[str, Any]) -> str:
-        """Create a container, pulling its image if missing; return its id."""
+    async def create(
+        self, name: str, config: Mapping[str, Any], files: Sequence[File] = ()
+    ) -> str:
+        """Create a container with files in it, pulling its image if missing.
+
+        Return its id.
+        """
         try:
-            return await self._create(name, config)
+            made = await self._create(name, config)
         except EngineError as exc:
             if exc.status != NOT_FOUND or "No such image" not in str(exc):
                 raise
-        await self._pull(config["Image"])
-        return await self._create(name, config)
+            await self._pull(config["Image"])
+            made = await self._create(name, config)
+        if files:
+            await self._put(name, made, archive(files))
+        return made
 
     async def start(self, container_id: str) -> Observed:
         """Start the container; return what it is then, with the ports it got."""
@@ -194,6 +203,15 @@ class DockerEngine:
         for warning in answer.get("Warnings") or ():
             logger.warning("%s: Docker warns: %s", name, warning)
         return str(answer["Id"])
+
+    async def _put(self, name: str, container_id: str, packed: bytes) -> None:
+        try:
+            await self._line.call(lambda client: put(client, container_id, packed))
+        except EngineUnreachable:
+            raise
+        except EngineError as exc:
+            what = f"{name}: its files cannot be put into it: {exc}"
+            raise EngineError(what, status=exc.status) from exc
 
     async def _take_over(self, name: str, config: Mapping[str, Any]) -> str:
         """Return the id of the container that has the name, if it is the same one.

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import itertools
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -29,7 +29,7 @@ from veo_shell.core.events import (
     HealthChanged,
     ProcessEnded,
 )
-from veo_shell.core.model import Health, Observed
+from veo_shell.core.model import File, Health, Observed
 from veo_shell.edge.fake_streams import FakeStreams
 from veo_shell.errors import (
     EngineError,
@@ -70,6 +70,7 @@ class FakeContainer:
     health: Health = Health.NONE
     checks: list[dict[str, Any]] = attrs.field(factory=list)
     ports: dict[str, list[dict[str, str]]] = attrs.field(factory=dict)
+    files: dict[str, File] = attrs.field(factory=dict)
 
     @property
     def host(self) -> dict[str, Any]:
@@ -154,8 +155,13 @@ class FakeEngine:
         self._act("version")
         return "fake"
 
-    async def create(self, name: str, config: Mapping[str, Any]) -> str:
-        """Create a container, pulling its image if missing; return its id."""
+    async def create(
+        self, name: str, config: Mapping[str, Any], files: Sequence[File] = ()
+    ) -> str:
+        """Create a container with files in it, pulling its image if missing.
+
+        Return its id.
+        """
         await self._goes_on.wait()
         self._act("create")
         if not NAME.fullmatch(name):
@@ -165,9 +171,9 @@ class FakeEngine:
         if holder := self._by_name(name):
             self._check_same(holder, config)
             if holder.running or not self._is_bound_elsewhere(holder, config):
-                return holder.id
+                return self._put(holder, files)
             self.remove(holder.id)
-        return self._add(name, config).id
+        return self._put(self._add(name, config), files)
 
     async def start(self, container_id: str) -> Observed:
         """Start the container; return what it is then, with the ports it got."""
@@ -330,6 +336,10 @@ class FakeEngine:
         container = FakeContainer(id=container_id, name=name, config=dict(config))
         self.containers[container_id] = container
         return container
+
+    def _put(self, container: FakeContainer, files: Sequence[File]) -> str:
+        container.files = {file.target: file for file in files}
+        return container.id
 
     def _is_bound_elsewhere(
         self, holder: FakeContainer, config: Mapping[str, Any]
