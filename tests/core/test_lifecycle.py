@@ -29,11 +29,8 @@ from veo_shell.core.events import (
     StopAnswered,
     TimerDue,
 )
-from veo_shell.core.lifecycle import (
+from veo_shell.core.life import (
     ENGINE_STOP_S,
-    SETTLE_S,
-    STEADY_S,
-    TRANSITIONS,
     EngineEnded,
     Found,
     Life,
@@ -41,8 +38,13 @@ from veo_shell.core.lifecycle import (
     RestartOrdered,
     Unwanted,
     Wanted,
-    backoff_s,
     engine_stop_s,
+)
+from veo_shell.core.lifecycle import (
+    SETTLE_S,
+    STEADY_S,
+    TRANSITIONS,
+    backoff_s,
     on_event,
 )
 from veo_shell.core.model import (

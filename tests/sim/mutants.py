@@ -232,7 +232,7 @@ MUTANTS = (
     ),
     Mutant(
         "what runs is where its node is now",
-        "lifecycle",
+        "life",
         "        address, reason = seen.address or self.address",
         "        address, reason = self.address",
     ),

@@ -10,7 +10,7 @@ import attrs
 
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Answer, Refuse
-from veo_shell.core.lifecycle import (
+from veo_shell.core.life import (
     EngineEnded,
     Found,
     Life,
@@ -20,8 +20,8 @@ from veo_shell.core.lifecycle import (
     Wanted,
     ended_just_now,
     engine_stop_s,
-    on_event,
 )
+from veo_shell.core.lifecycle import on_event
 from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import (
     NOT_LISTED,
