@@ -192,7 +192,7 @@ class DockerStage(Stage):
             [entry] = tar.getmembers()
             held = tar.extractfile(entry)
             assert held is not None
-            return held.read().decode(), entry.mode
+            return held.read().decode(), entry.mode & 0o777
 
     def take_port(self) -> int:
         self._listener.bind(("127.0.0.1", 0))
