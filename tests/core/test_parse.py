@@ -353,16 +353,18 @@ def test_all_errors_of_a_file_are_told_at_once_in_the_order_of_its_lines() -> No
     text = FULL.replace("restart: on-failure", "restrat: on-failure")
     text = text.replace('"0"', '"80x"').replace("uno@uno\n", "uno\n")
     text += "  db: {restart: never}\n  'a b': {image: c}\n"
+
+    def at(fragment: str) -> str:
+        return f"/etc/cluster.yml:{1 + text[: text.index(fragment)].count(chr(10))}"
+
     with pytest.raises(ConfigError) as told:
         parse(text, "/etc/cluster.yml")
     assert told.value.problems == [
-        '/etc/cluster.yml:2: nodes[0].node: "uno" is not a node\'s name (name@host)',
-        "/etc/cluster.yml:10: services.web.restrat: unknown key; "
-        "did you mean `restart`?",
-        "/etc/cluster.yml:35: services.web.ports[0].host_port: "
-        '"80x" is not a port (0–65535)',
-        "/etc/cluster.yml:41: services.db.image: is missing",
-        '/etc/cluster.yml:42: services.a b: "a b" is not a service\'s name: '
+        f'{at("- node")}: nodes[0].node: "uno" is not a node\'s name (name@host)',
+        f"{at('restrat')}: services.web.restrat: unknown key; did you mean `restart`?",
+        f'{at("80x")}: services.web.ports[0].host_port: "80x" is not a port (0–65535)',
+        f"{at('db:')}: services.db.image: is missing",
+        f'{at("a b")}: services.a b: "a b" is not a service\'s name: '
         "letters, digits, - and _, a letter or digit first, at most 63",
     ]
     assert str(told.value) == "\n".join(told.value.problems)
