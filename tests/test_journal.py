@@ -62,7 +62,7 @@ async def test_why_tells_from_the_operators_word_to_what_runs(tmp_path: Path) ->
         story = [
             "web: added by an operator",
             "web: slot 0 placed on dos@dos",
-            *life(container, "creating", "starting", "running"),
+            *life(container, "creating", "starting", "running", "ready"),
         ]
         for name in ("uno", "dos", "tres"):
             why = cluster[name].journal.why
@@ -80,7 +80,10 @@ async def test_why_tells_from_the_operators_word_to_what_runs(tmp_path: Path) ->
                 assert [entry.kind for entry in chain] == [
                     "added",
                     "placed",
-                    *["container"] * 3,
+                    "creating",
+                    "starting",
+                    "started",
+                    "ready",
                 ]
 
 
@@ -95,12 +98,12 @@ async def test_why_tells_of_a_failover(tmp_path: Path) -> None:
         (second,) = answerable()
         chain = await cluster[rest].journal.why("web")
         assert_each_follows_from_one_above(chain)
-        added, *_, verdict, moved, created, started, runs = texts(chain)
+        added, *_, verdict, moved, created, started, runs, ready = texts(chain)
         assert added == "web: added by an operator"
         assert verdict.startswith(f"{first.node}: dead, nobody heard it for ")
         assert moved == f"web: slot 0 placed on {rest}@{rest}"
-        steps = life(second, "creating", "starting", "running")
-        assert [created, started, runs] == steps
+        steps = life(second, "creating", "starting", "running", "ready")
+        assert [created, started, runs, ready] == steps
         assert texts(await cluster[rest].journal.why(lost))[-1] == verdict
 
 
@@ -114,7 +117,7 @@ async def test_why_tells_of_an_end_and_of_what_the_engine_said(
         await eventually(lambda: uno.container_monitor.state(container).restarts == 1)
         told = texts(await uno.journal.why(container))
         assert any("backoff" in t and "out of memory" in t for t in told)
-        assert told[-1] == f"{container.name}: running"
+        assert told[-2:] == life(container, "running", "ready")
         await uno.container_sup.remove_service("web")
         assert texts(await uno.journal.why("web")) == [
             "web: removed by an operator",
@@ -216,10 +219,10 @@ async def test_why_what_crashes_again_and_again_is_there(tmp_path: Path) -> None
             assert placed.text == f"web: slot {crashes.slot} placed on {crashes.node}"
             assert (left_out.kind, left_out.cause) == ("left out", placed.id)
             first = PAGE + 30 - len(steps)
-            # Its creating, starting and running too.
-            assert left_out.text == f"steps left out: {first + 3}"
+            # Its creating, starting, running and ready too.
+            assert left_out.text == f"steps left out: {first + 4}"
             assert texts(steps) == [f"step {n}" for n in range(first, PAGE + 30)]
-            assert f"{calm.name}: running" in rest
+            assert f"{calm.name}: ready" in rest
             assert texts(await cluster[name].journal.why(crashes))[0] == added
 
 
@@ -233,7 +236,7 @@ async def test_where_what_came_before_is_not_kept_that_is_told(tmp_path: Path) -
         story = texts(await uno.journal.why("web"))
         assert story[1:] == [
             "web: slot 0 placed on uno@uno",
-            "steps left out: 3",
+            "steps left out: 4",
             "now",
         ]
         # Nor what was decided.
@@ -252,7 +255,7 @@ async def test_why_a_node_is_what_it_is_to_the_one_that_is_asked(
         verdict = JournalEntry(
             id="dos@dos/x/1",
             node="dos@dos",
-            kind="verdict",
+            kind="node_dead",
             text="tres@tres: dead",
             about="tres@tres",
         )
@@ -360,7 +363,7 @@ async def test_history_and_causes_outlive_the_nodes(tmp_path: Path) -> None:
         await cluster.ready(1)
         chain = await uno.journal.why("web")
         assert chain[:2] == before[:2]
-        assert chain[-1].text.endswith(": running")
+        assert [entry.kind for entry in chain[-2:]] == ["adopted", "ready"]
         assert chain[-1] not in before  # taken back by the next process
 
 
@@ -407,7 +410,7 @@ async def test_a_node_that_heard_nothing_of_it_asks_the_others(tmp_path: Path) -
         cluster.add("dos")
         dos = await cluster.boot("dos", "uno")
         await cluster.joined()
-        assert texts(await dos.journal.why("web"))[-1] == f"{container.name}: running"
+        assert texts(await dos.journal.why("web"))[-1] == f"{container.name}: ready"
 
 
 async def test_a_long_history_is_told_in_full(tmp_path: Path) -> None:
@@ -444,7 +447,7 @@ async def test_a_part_of_a_history_that_is_missing_is_told_of(
 async def test_a_peer_that_does_not_answer_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("veo_shell.journal.PEER_S", 0.1)
+    monkeypatch.setattr("veo_shell.journals.PEER_S", 0.1)
     async with fake_cluster(tmp_path) as cluster:
         cluster.network.hang("127.0.0.2")
         history = await cluster["uno"].journal.history()

@@ -48,6 +48,8 @@ PARTS = (
     "veo_shell.heartbeat",
     "veo_shell.journal",
     "veo_shell.streams",
+    "veo_shell.journals",
+    "veo_shell.event_log",
 )
 
 PTPYTHON_PARTS = ("prompt_toolkit", "pygments")
@@ -90,7 +92,7 @@ RINGS = (
             *(f"{word.partition('.')[2]}.py" for word in WORDS),
             *(f"{part.partition('.')[2]}.py" for part in PARTS[1:]),
         ),
-        veo=(*INNER, "veo_shell.container_builder"),
+        veo=(*INNER, "veo_shell.container_builder", "veo_shell.journals"),
         others=("attrs",),
         typing_only=("veo_shell.node",),
     ),

@@ -110,7 +110,7 @@ async def test_available_runs_on_both_sides_and_once_again_when_healed(
         assert list(cluster.engines[short(first)].containers) == [first.id]
         for name in NAMES:
             (entry,) = await cluster[name].container_sup.last_heal()
-            assert (entry.kind, entry.service, entry.slot) == ("heal", "web", 0)
+            assert (entry.kind, entry.service, entry.slot) == ("healed", "web", 0)
             assert entry.text == (
                 f"web: slot 0 healed: {first.name} stays, {second.name} ends"
             )

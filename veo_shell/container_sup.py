@@ -15,9 +15,11 @@ from veo_shell.core.model import (
     Accepted,
     Added,
     Container,
+    Event,
     InstanceHealth,
     JournalEntry,
     Loss,
+    NodeInfo,
     OnPartition,
     Restart,
     Service,
@@ -268,6 +270,28 @@ class ContainerSup:
         """
         heals = await self._node.journal.heals()
         return [e for e in heals if e.at_s > heals[-1].at_s - SAME_HEAL_S]
+
+    @read
+    async def events(
+        self,
+        about: str | Container | Service | NodeInfo | None = None,
+        kind: str | list[str] | None = None,
+        since: str | float | None = None,
+        limit: int | None = None,
+        *,
+        follow: bool = False,
+    ) -> list[Event]:
+        """Return what happened to a service, a container, a node, or in the cluster.
+
+        The last 50, or all `since` so long ago (`"5m"`, or seconds); `limit` says how
+        many. Of verdicts on nodes, this node's. With `follow` the console goes on with
+        what happens, until Ctrl-C.
+
+        >>> container_sup.events("nginx", kind="failed", since="1h")
+        """
+        if follow:
+            raise UsageError("events: follow is for the console and `veo events`")
+        return await self._node.event_log.last(about, kind, since, limit)
 
     @read
     def if_lost(self, node: str) -> Loss:

@@ -19,32 +19,30 @@ from veo_shell.core.chains import (
     once,
 )
 from veo_shell.core.commands import Note
+from veo_shell.core.happened import Sought
+from veo_shell.core.kinds import VERDICTS, topic
 from veo_shell.core.membership import GONE
-from veo_shell.core.model import Container, JournalEntry, NodeInfo, Service, Status
+from veo_shell.core.model import Container, JournalEntry, NodeInfo, Service
 from veo_shell.core.protocols import Store
 from veo_shell.core.scalars import shown
 from veo_shell.core.verbs import read
 from veo_shell.errors import (
     AmbiguousNode,
-    PeerUnreachable,
     StoreError,
     UnknownNode,
     UnknownService,
     UsageError,
-    VeoError,
 )
+from veo_shell.journals import PAGE
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
 
 logger = logging.getLogger(__name__)
 
-PAGE = 200
-"""So many entries fit a frame."""
 KEPT = 10_000
 DEEPEST = 50
 """So many steps back a chain of causes is followed."""
-PEER_S = 1.0
 LOG_INTERVAL_S = 60.0
 
 Verb = Callable[..., Coroutine[Any, Any, Entries]]
@@ -72,7 +70,7 @@ class Journal:
 
         >>> why("nginx")
         """
-        found, subject = await self._about(self._named_by_id(_subject(about)))
+        found, subject = await self._about(self.subject(about, "why"))
         ends = self._ends(found, subject)
         if not ends:
             said = f"the journal has nothing about '{shown(subject)}'"
@@ -99,11 +97,11 @@ class Journal:
             raise UsageError(f"last: {last} is less than 1")
         last = min(last, KEPT)
         await self.flushed()
-        living = self._living()
-        own, *told = await asyncio.gather(
-            self._store.entries(last=last), *(self._last_of(n, last) for n in living)
+        own, told = await asyncio.gather(
+            self._store.entries(last=last),
+            self._node.journals.all_pages("latest", "", last=last),
         )
-        return in_order(once(own, *told))[-last:]
+        return in_order(once(own, told))[-last:]
 
     @read
     async def latest(self, subject: str, last: int, skip: int = 0) -> Entries:
@@ -124,14 +122,17 @@ class Journal:
         return await self._store.entries(last=len(ids), ids=ids)
 
     @read
-    async def of_kind(self, kind: str) -> Entries:
-        """Return this node's own last entries of a kind."""
+    async def sought(
+        self, names: list[str], kinds: list[str], judge: str, last: int, skip: int = 0
+    ) -> Entries:
+        """Return this node's own last entries that are sought, a page at most."""
         await self.flushed()
-        return await self._store.entries(last=PAGE, kind=kind)
+        which = Sought(names=tuple(names), kinds=tuple(kinds), judge=judge)
+        return await self._store.entries(last=min(last, PAGE), sought=which, skip=skip)
 
     async def heals(self) -> Entries:
         """Return how duplicates were ended lately, the oldest first."""
-        return in_order(await self._everywhere(self.of_kind, "heal"))
+        return in_order(await self._everywhere(self.sought, [], ["healed"], "", PAGE))
 
     def note(self, order: Note) -> None:
         """Log an entry, write it to disk and tell the peers, with the others of now."""
@@ -143,7 +144,9 @@ class Journal:
         self.take((entry,))
 
     def take(self, entries: Iterable[JournalEntry]) -> None:
-        """Write entries to disk, a peer's or this node's."""
+        """Write entries to disk, a peer's or this node's, and tell who follows."""
+        entries = list(entries)
+        self._node.event_log.take(entries)
         self._unwritten += entries
         del self._unwritten[:-KEPT]  # a disk that hangs costs no memory without end
         if self._writing is None:
@@ -217,10 +220,11 @@ class Journal:
         )
         return self._ends(found, subject)
 
-    def _named_by_id(self, subject: str) -> str:
-        """Return the name of a container that is there, by Docker's id too."""
+    def subject(self, about: object, verb: str) -> str:
+        """Return the name of something; of a container that is there, by its id too."""
+        name = _name_of(about, verb)
         held = self._node.machine.view.containers()
-        return next((c.name for c in held if c.id == subject), subject)
+        return next((c.name for c in held if c.id == name), name)
 
     async def _with_causes(self, ends: Entries) -> dict[str, JournalEntry]:
         """Return entries, and what they follow from so many steps back, by id."""
@@ -272,9 +276,10 @@ class Journal:
         return await self._told_about(node), node
 
     async def _told_about(self, subject: str) -> Entries:
-        asked = (self._of(n, "latest", subject, PAGE) for n in self._living())
-        own, *told = await asyncio.gather(self._last_about(subject), *asked)
-        return once(own, *told)
+        own, told = await asyncio.gather(
+            self._last_about(subject), self._node.journals.all("latest", subject, PAGE)
+        )
+        return once(own, told)
 
     def _ends(self, entries: Entries, subject: str) -> Entries:
         """Return the last about each slot, each container that is there, the node.
@@ -290,11 +295,12 @@ class Journal:
         ends: dict[tuple[str, int, str], JournalEntry] = {}
 
         def place(entry: JournalEntry) -> tuple[bool, tuple[float, str, int]]:
-            return entry.kind == "verdict" and entry.node == machine.me, moment(entry)
+            is_own = entry.kind in VERDICTS and entry.node == machine.me
+            return is_own, moment(entry)
 
         for entry in sorted(entries, key=place):
             if not entry.uid:
-                ends[entry.about, -1, entry.kind] = entry
+                ends[entry.about, -1, topic(entry.kind)] = entry
             elif subject in (entry.service, entry.uid, entry.container):
                 container = entry.container if entry.container in present else ""
                 ends[entry.uid, entry.slot, container] = entry
@@ -310,44 +316,17 @@ class Journal:
 
     async def _everywhere(self, verb: Verb, *args: object) -> Entries:
         """Ask this node and all that live, and put together what they know."""
-        asked = (self._of(node, verb.__name__, *args) for node in self._living())
-        own, *told = await asyncio.gather(verb(*args), *asked)
-        return once(own, *told)
-
-    def _living(self) -> list[str]:
-        members = self._node.machine.members
-        return [p.node for p in members if p.status is Status.ALIVE]
-
-    async def _last_of(self, node: str, last: int) -> Entries:
-        """Return a peer's own last entries, asked for by the page."""
-        told = await self._of(node, "latest", "", min(last, PAGE))
-        page = told
-        while len(page) == PAGE and len(told) < last:
-            left = min(last - len(told), PAGE)
-            page = await self._of(node, "latest", "", left, len(told))
-            told = page + told
-        return told
-
-    async def _of(self, node: str, verb: str, *args: object) -> Entries:
-        try:
-            async with asyncio.timeout(PEER_S):
-                entries: Entries = await self._node.peers.call(
-                    node, f"journal.{verb}", *args
-                )
-                return entries
-        except (PeerUnreachable, TimeoutError) as exc:
-            # What it published is in the journals of the others.
-            logger.debug("the journal of %s: %s", node, exc)
-        except VeoError as exc:
-            logger.warning("a part of %s's journal is not told: %s", node, exc)
-        return []
+        own, told = await asyncio.gather(
+            verb(*args), self._node.journals.all(verb.__name__, *args)
+        )
+        return once(own, told)
 
 
 def _entries(count: int) -> str:
     return "1 journal entry is" if count == 1 else f"{count} journal entries are"
 
 
-def _subject(about: object) -> str:
+def _name_of(about: object, verb: str) -> str:
     match about:
         case Container():
             return about.name or about.uid  # one that waits has no name yet
@@ -357,4 +336,4 @@ def _subject(about: object) -> str:
             return about.node
         case str() if about:
             return about
-    raise UsageError("why() takes a service, a container or a node, or its name")
+    raise UsageError(f"{verb}() takes a service, a container or a node, or its name")

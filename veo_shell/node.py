@@ -41,10 +41,12 @@ from veo_shell.deciders import Deciders
 from veo_shell.departure import Departure
 from veo_shell.dns_registry import DnsRegistry
 from veo_shell.errors import Removed, StartError, VeoError, VerbFailed
+from veo_shell.event_log import EventLog
 from veo_shell.heartbeat import Heartbeat
 from veo_shell.instances import Instances
 from veo_shell.joining import Joining
 from veo_shell.journal import Journal
+from veo_shell.journals import Journals
 from veo_shell.node_monitor import NodeMonitor
 from veo_shell.own_settings import OwnSettings
 from veo_shell.peers import Peers
@@ -127,9 +129,11 @@ class Node:
         self.joining = Joining(self)
         self.departure = Departure(self)
         self.heartbeat = Heartbeat(self)
+        self.journals = Journals(self)
         self.journal = Journal(self, store)
         self.settings = OwnSettings(config.config_file)
         self.applying = Applying(self)
+        self.event_log = EventLog(self, store)
         self.container_sup = ContainerSup(self, engine)
         self.streams = Streams(self, streams)
         self.words: Mapping[str, object] = {
@@ -141,6 +145,7 @@ class Node:
             "node_monitor": self.node_monitor,
             "journal": self.journal,
             "streams": self.streams,
+            "event_log": self.event_log,
         }
         self.peer_words = {**self.words, "coordinator": Coordinator(self)}
         self._performers: dict[type, Callable[[Any], None]] = {

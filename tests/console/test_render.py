@@ -184,10 +184,10 @@ def entry(number: int, text: str, cause: int = 0, **fields: Any) -> JournalEntry
 STORY = [
     entry(1, "added"),
     entry(2, "placed", 1),
-    entry(3, "creating", 2, kind="container", container="c"),
-    entry(4, "running", 3, kind="container", container="c"),
+    entry(3, "creating", 2, container="c"),
+    entry(4, "running", 3, kind="started", container="c"),
     entry(5, "healed", 2),
-    entry(6, "stopping", 5, kind="container", container="d"),
+    entry(6, "stopping", 5, container="d"),
     entry(7, "scaled"),
 ]
 

@@ -287,6 +287,7 @@ def test_a_listing_after_the_engine_was_away_is_believed() -> None:
     node.follow()
     assert node.notes[-1].text == "the engine is away: refused"
     node.listed()
+    assert "the engine answers again" in [note.text for note in node.notes]
     assert node.care.engine_lost == ""
     assert node.states == [State.BACKOFF]
 

@@ -804,7 +804,7 @@ def test_a_verdict_is_noted_with_the_one_before_as_its_cause() -> None:
     alive = node.machine.handle(welcome(document(DOS)), node.now)
     (first,) = [c.entry for c in alive if isinstance(c, Note)]
     assert first.text == f"{DOS}: alive, heartbeats arrive"
-    assert (first.kind, first.about, first.cause) == ("verdict", DOS, "")
+    assert (first.kind, first.about, first.cause) == ("node_up", DOS, "")
     farewell = Farewell(node=DOS, boot_id=f"{DOS}#1", left=True, for_s=0.0)
     asked = ev.Asked(operation="f", message=farewell)
     (second,) = [

@@ -71,7 +71,7 @@ def test_a_heal_keeps_the_one_that_ran_first_and_is_told() -> None:
         entry
         for node in world.nodes.values()
         for entry in node.journal
-        if entry.kind == "heal"
+        if entry.kind == "healed"
     ]
     assert len(heals) == 1
 

@@ -419,7 +419,7 @@ def test_what_a_drain_has_done_follows_from_it_whatever_else_was_decided() -> No
     fails(desk, moved, runs(DOS), state=State.FAILED)
     desk.decide(2)
     causes = {note.kind: note.cause for note in reversed(desk.notes)}
-    assert causes == {"moved": "x/y/9", "placed": moved.cause}
+    assert causes == {"moving": "x/y/9", "placed": moved.cause}
 
 
 def test_a_node_that_was_not_tried_yet_is() -> None:

@@ -296,7 +296,7 @@ def test_removing_twice_is_fine() -> None:
         assert desk.ask(remove(operation)) is None
         assert desk.copied == 2
     assert desk.replicas() == []
-    assert [entry.kind for entry in desk.notes].count("removed") == 1
+    assert [entry.kind for entry in desk.notes].count("service_removed") == 1
 
 
 def test_stopping_the_last_one_ends_the_service() -> None:

@@ -24,9 +24,9 @@ def test_commands_keep_their_order() -> None:
 
 def test_a_text_is_cut_so_that_a_page_of_entries_fits_a_frame() -> None:
     out = outbox()
-    out.note("engine", "x" * TEXT_MOST_BYTES)
-    out.note("engine", "\N{WHALE}" * (1 << 18))
-    out.note("engine", "\ud800" * (1 << 18))
+    out.note("engine_lost", "x" * TEXT_MOST_BYTES)
+    out.note("engine_lost", "\N{WHALE}" * (1 << 18))
+    out.note("engine_lost", "\ud800" * (1 << 18))
     whole, cut, unfit = (c.entry.text for c in out.commands if isinstance(c, Note))
     assert whole == "x" * TEXT_MOST_BYTES
     assert cut == "\N{WHALE}" * (TEXT_MOST_BYTES // 4) + "…"
@@ -36,7 +36,7 @@ def test_a_text_is_cut_so_that_a_page_of_entries_fits_a_frame() -> None:
 def test_entries_are_numbered_and_may_name_each_other_as_a_cause() -> None:
     out = outbox()
     first = out.note("placed", "web: slot 0 placed", service="web", uid="u1", slot=0)
-    second = out.note("verdict", "dos: dead", about=DOS, cause=first)
+    second = out.note("node_dead", "dos: dead", about=DOS, cause=first)
     assert (first, second) == (f"{UNO}/b00t/1", f"{UNO}/b00t/2")
     assert out.commands == [
         Note(
@@ -54,7 +54,7 @@ def test_entries_are_numbered_and_may_name_each_other_as_a_cause() -> None:
             entry=JournalEntry(
                 id=second,
                 node=UNO,
-                kind="verdict",
+                kind="node_dead",
                 text="dos: dead",
                 about=DOS,
                 cause=first,
@@ -66,10 +66,10 @@ def test_entries_are_numbered_and_may_name_each_other_as_a_cause() -> None:
 def test_without_a_cause_an_entry_follows_from_what_the_event_was_about() -> None:
     out = outbox()
     out.cause = "x/y/1"
-    out.note("a", "a")
-    out.note("b", "b", cause="")
+    out.note("role", "a")
+    out.note("role", "b", cause="")
     out.clear()
-    out.note("c", "c")
+    out.note("role", "c")
     (after,) = [c.entry for c in out.commands if isinstance(c, Note)]
     assert (after.id, after.cause) == (f"{UNO}/b00t/3", "")
 

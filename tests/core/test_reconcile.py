@@ -447,7 +447,7 @@ def test_a_heal_is_told_with_what_it_follows_from() -> None:
     peer.entry = "x/y/7"
     (record,) = desk.decide(2)
     (entry,) = desk.notes
-    assert (entry.kind, entry.slot, entry.cause) == ("heal", 0, "x/y/7")
+    assert (entry.kind, entry.slot, entry.cause) == ("healed", 0, "x/y/7")
     stays, ends = ready(TRES).name, ready(DOS, generation=2).name
     assert entry.text == f"web: slot 0 healed: {stays} stays, {ends} ends"
     assert record.cause == entry.id

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import pytest
 
+from veo_shell.core.happened import Sought
 from veo_shell.core.model import JournalEntry
 from veo_shell.edge import sqlite_journal
 from veo_shell.edge.sqlite_store import SqliteStore
@@ -286,12 +287,45 @@ async def refused(path: Path) -> None:
             await store.note([entry(1)])
 
 
+VARIED = [
+    entry(0, kind="node_up", about="dos@dos"),
+    entry(1, kind="placed", service="web", uid="u1", about="dos@dos"),
+    entry(2, kind="started", service="web", uid="u1", container="c", about="dos@dos"),
+    attrs.evolve(entry(3), id="dos@dos/b/3", kind="node_dead", node="dos@dos"),
+    attrs.evolve(entry(4), id="dos@dos/b/4", kind="disk_failed", node="dos@dos"),
+    entry(5, kind="started", service="db", uid="u2", container="d", about="uno@uno"),
+]
+
+
+@pytest.mark.parametrize(
+    "sought",
+    [
+        Sought(),
+        Sought(names=("web",)),
+        Sought(names=("u2", "c")),
+        Sought(names=("dos", "dos@dos")),
+        Sought(kinds=("started", "node_dead")),
+        Sought(names=("dos@dos",), kinds=("started",)),
+        Sought(judge="uno@uno"),
+        Sought(judge="dos@dos", names=("dos@dos",)),
+        Sought(names=("nothing",)),
+    ],
+    ids=repr,
+)
+async def test_what_is_sought_is_what_fits(path: Path, sought: Sought) -> None:
+    async with opened(path) as store:
+        await store.note(VARIED)
+        found = [one for one in VARIED if sought.fits(one)]
+        assert await store.entries(last=99, sought=sought) == found
+        assert await store.entries(last=1, sought=sought) == found[-1:]
+
+
 async def test_what_is_of_a_kind(path: Path) -> None:
     async with opened(path) as store:
         await store.note([entry(n, kind="heal" if n % 2 else "x") for n in range(6)])
-        assert await kept(store, kind="heal") == [1, 3, 5]
-        assert await kept(store, kind="heal", last=2) == [3, 5]
-        assert await kept(store, kind="nothing") == []
+        assert await kept(store, sought=Sought(kinds=("heal",))) == [1, 3, 5]
+        assert await kept(store, sought=Sought(kinds=("heal",)), last=2) == [3, 5]
+        assert await kept(store, sought=Sought(kinds=("nothing",))) == []
 
 
 async def test_a_journal_of_schema_1_is_taken_over(path: Path) -> None:
@@ -304,7 +338,7 @@ async def test_a_journal_of_schema_1_is_taken_over(path: Path) -> None:
     async with opened(path) as store:
         assert await kept(store) == [1, 2]
         await store.note([entry(4, kind="heal")])
-        assert await kept(store, kind="heal") == [1, 4]
+        assert await kept(store, sought=Sought(kinds=("heal",))) == [1, 4]
 
 
 async def test_a_journal_that_goes_bad_while_the_node_runs(

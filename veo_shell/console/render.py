@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from veo_shell.console import plans
 from veo_shell.console.cells import IF_ANY, columns, fields
+from veo_shell.core.kinds import topic
 from veo_shell.core.printable import printable
 from veo_shell.core.verbs import is_record
 
@@ -156,7 +157,9 @@ def _draw_tree(entries: Sequence[Any], rows: list[list[str]]) -> None:
 
 
 def _step(entry: Any) -> tuple[str, ...]:
-    return entry.kind, entry.uid, entry.container, entry.about
+    """Return what an entry is a step of: a container's life, or a decision's kind."""
+    kind = "" if entry.container else topic(entry.kind)
+    return kind, entry.uid, entry.container, entry.about
 
 
 def _written(record: Any) -> list[Any]:

@@ -37,6 +37,7 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.outbox import Outbox
+from veo_shell.core.steps import steps
 from veo_shell.core.view import View
 from veo_shell.errors import ServiceError
 
@@ -134,6 +135,8 @@ class Care:
     def on_listed(self, event: ev.EngineListed, now: float) -> None:
         """Compare with all that the engine holds; adopt what is ours."""
         anew, self.engine_lost, self._listed = bool(self.engine_lost), "", True
+        if anew:
+            self._out.note("engine_back", "the engine answers again", about=self._node)
         seen = {o.identity.container_name: o for o in event.containers}
         for name in list(self.lives):
             self._live(name, Found(observed=seen.get(name), anew=anew), now)
@@ -146,7 +149,7 @@ class Care:
         """Note that the engine is away."""
         self.engine_lost = event.reason or "it does not answer"
         self._out.note(
-            "engine", f"the engine is away: {event.reason}", about=self._node
+            "engine_lost", f"the engine is away: {event.reason}", about=self._node
         )
         within_s = engine_stop_s(self.lives.values())
         for name in list(self.lives):
@@ -411,16 +414,11 @@ class Care:
         after, commands = on_event(before, event, now)
         self._out.order(*commands)
         self._keep(name, after)
+        for kind, text in steps(before, after, event):
+            self._note(name, before.identity, text, kind)
+            self._again.add(before.identity.uid)
         if after is None:
-            self._note(name, before.identity, "removed", "container")
             self._entries.pop(name, None)
-            self._again.add(before.identity.uid)
-        elif after.container.state is not before.container.state:
-            container = after.container
-            why = f": {container.reason}" if container.reason else ""
-            text = f"{container.state.value}{why}"
-            self._note(name, before.identity, text, "container")
-            self._again.add(before.identity.uid)
 
     def _note(self, name: str, identity: Identity, text: str, kind: str) -> None:
         """Note what became of a container; it follows from what became of it before.

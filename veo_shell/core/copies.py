@@ -105,7 +105,7 @@ class Copies:
     def on_save_failed(self, event: ev.SaveFailed, now: float) -> None:
         """Note that this node's disk takes nothing."""
         if not self.disk_trouble:
-            self._out.note("disk", f"nothing can be written: {event.reason}")
+            self._out.note("disk_failed", f"nothing can be written: {event.reason}")
         self.disk_trouble = event.reason
         self._is_failing, self._failed_s = True, now
 
@@ -124,7 +124,7 @@ class Copies:
         """Answer what has waited long enough; rely on a disk that was full."""
         is_over = not self._is_failing and now - self._failed_s >= REST_S
         if self.disk_trouble and is_over:
-            self._out.note("disk", "the disk takes what is written again")
+            self._out.note("disk_back", "the disk takes what is written again")
             self.disk_trouble = ""
         self._look(now)
 

@@ -18,6 +18,7 @@ from veo_shell.core.commands import (
     TryPort,
 )
 from veo_shell.core.identity import Names
+from veo_shell.core.kinds import verdict
 from veo_shell.core.membership import Changed, Membership
 from veo_shell.core.model import NodeDocument, Record, ServiceRecord, Status
 from veo_shell.core.outbox import Outbox
@@ -218,7 +219,9 @@ class Exchange:
         """
         if self._view.remember(record.uid):
             text = f"{name}: removed again: it was before, and a node still knew it"
-            cause = self._out.note("removed", text, service=name, uid=record.uid)
+            cause = self._out.note(
+                "service_removed", text, service=name, uid=record.uid
+            )
             self._pen.write(attrs.evolve(record, service=None, cause=cause))
 
     def let_in(self, join: Join, now: float) -> Welcome | Refused:
@@ -266,7 +269,7 @@ class Exchange:
         page = self._view.difference(pull)
         for what in self._view.unfit.keys() - told:
             self._out.note(
-                "too large",
+                "too_large",
                 f"{what}: {self._view.unfit[what]} bytes fit no message, so the other "
                 f"nodes do not get it: write it anew, smaller",
             )
@@ -442,5 +445,5 @@ class Exchange:
         peer = self._members.peer(change.node)
         assert peer is not None
         peer.entry = self._out.note(
-            "verdict", text, about=change.node, cause=cause or peer.entry
+            verdict(change.new), text, about=change.node, cause=cause or peer.entry
         )

@@ -336,7 +336,7 @@ class Machine:
     def _on_leaving(self, event: ev.Leaving, now: float) -> None:
         how = "removed from the cluster by an operator"
         text = f"{self.me} {how if event.removed else 'leaves the cluster'}"
-        self.leaves = self._out.note("leaves", text, about=self.me)
+        self.leaves = self._out.note("node_leaves", text, about=self.me)
         self._care.is_leaving = True
 
     def _end_if_left(self) -> None:
@@ -352,7 +352,7 @@ class Machine:
                 self.reconciler.voters.let_go(self.own, self.leaves)
             if self._care.engine_lost:
                 text = "its engine is away: what runs there is left to itself"
-                self._out.note("leaves", text, about=self.me)
+                self._out.note("node_leaves", text, about=self.me)
             self._out.order(End(reason=f"{self.me} has left the cluster", clean=True))
 
     # What is handed out

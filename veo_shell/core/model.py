@@ -600,6 +600,27 @@ class JournalEntry:
 
 
 @attrs.frozen(kw_only=True)
+class Event:
+    """An entry of the journal as `container_sup.events()` tells it, to programs too.
+
+    `kind` is one of those in `core/kinds.py`. `node` is where it happened, or what it
+    is about; what it is not about is "", and `slot` None. `cause` is the `id` of the
+    one that it follows from.
+    """
+
+    id: str
+    at_s: float
+    kind: str
+    node: str = ""
+    service: str = ""
+    uid: str = ""
+    container: str = ""
+    slot: int | None = None
+    text: str = ""
+    cause: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class NodeInfo:
     """One row of `node_monitor.nodes()`: a node as this one sees it.
 

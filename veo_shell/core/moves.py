@@ -76,7 +76,7 @@ class Moves:
         if not self._situation.is_reached(slot.node):
             return None
         text = f"slot {slot.slot} moves from {slot.node} to {node}"
-        entry = self._slots.note("moved", text, service, slot.uid, slot.slot, cause)
+        entry = self._slots.note("moving", text, service, slot, cause, node)
         operation = operation or slot.operation
         to = attrs.evolve(
             slot, operation=operation, drained_from=drained_from, handover=True
@@ -116,9 +116,7 @@ class Moves:
         if named is None or not (named.is_up and named.is_stranded):
             return False
         text = f"slot {slot.slot} is filled anew on {named.node}: {named.reason}"
-        entry = self._slots.note(
-            "moved", text, service, slot.uid, slot.slot, slot.cause
-        )
+        entry = self._slots.note("moving", text, service, slot, slot.cause, named.node)
         to = attrs.evolve(slot, handover=True)
         self._send(to, service, named.node, entry)
         return True
@@ -232,9 +230,7 @@ class Moves:
         """End the old instance: the new one is ready, or has done its job."""
         ends = (*slot.ends, *(c.name for c in others))
         text = f"slot {slot.slot} is taken over by {named.name}"
-        entry = self._slots.note(
-            "taken over", text, service, slot.uid, slot.slot, slot.cause
-        )
+        entry = self._slots.note("moved", text, service, slot, slot.cause, named.node)
         self._slots.write(
             attrs.evolve(
                 slot,
@@ -278,7 +274,7 @@ class Moves:
         text = f"slot {slot.slot} cannot run on {slot.node}: {reason}"
         text += f"; moves to {node}" if node is not None else "; stays there"
         entry = self._slots.note(
-            "moved", text, service, slot.uid, slot.slot, slot.cause
+            "moving", text, service, slot, slot.cause, node or slot.node
         )
         if is_over:
             slot = attrs.evolve(slot, handover=False, drained_from="")

@@ -155,7 +155,7 @@ class Operations:
     def _bury(self, record: ServiceRecord, operation: str) -> None:
         assert record.service is not None
         cause = self._note(
-            "removed", "removed by an operator", record.service, record.uid
+            "service_removed", "removed by an operator", record.service, record.uid
         )
         self._write(self._changed(record, operation, service=None, cause=cause))
 
@@ -235,7 +235,8 @@ class Operations:
     def _drain(self, event: ev.DrainAsked) -> int:
         what = "is drained" if event.drained else "takes work again"
         text = f"{event.node} {what}, by an operator"
-        return self._change_node(event, "drained", text, drained=event.drained)
+        kind = "drained" if event.drained else "undrained"
+        return self._change_node(event, kind, text, drained=event.drained)
 
     def _remove_node(self, event: ev.RemoveNodeAsked) -> None:
         head, old = self._view.head(event.node), self._view.node_record(event.node)
@@ -244,7 +245,7 @@ class Operations:
             return
         text = f"{event.node} removed from the cluster by an operator"
         gone = self._node_record(event.node).removing(head.identity if head else "")
-        self._change_node(event, "node removed", text, **gone)
+        self._change_node(event, "node_removed", text, **gone)
 
     def _change_node(
         self,

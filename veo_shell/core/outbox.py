@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from veo_shell.core.commands import Command, Note
+from veo_shell.core.kinds import KINDS
 from veo_shell.core.model import Container, JournalEntry, Record
 from veo_shell.core.printable import printable
 
@@ -55,6 +56,7 @@ class Outbox:
 
         Without a `cause` it is what the event at hand was about.
         """
+        assert kind in KINDS, f"{kind} is none of core/kinds.py"
         self._noted += 1
         entry = JournalEntry(
             id=f"{self.node}/{self.boot}/{self._noted}",

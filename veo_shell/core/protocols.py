@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import attrs
 
 from veo_shell.core.events import EngineEvent
+from veo_shell.core.happened import Sought
 from veo_shell.core.model import (
     File,
     JournalEntry,
@@ -198,7 +199,7 @@ class Store(Protocol):
         service: str = "",
         container: str = "",
         about: str = "",
-        kind: str = "",
+        sought: Sought | None = None,
         skip: int = 0,
     ) -> list[JournalEntry]:
         """Return the last entries that match all that is given, oldest first.

@@ -122,10 +122,11 @@ class Reconciler:
         if node is None:
             why = refusals(self.places.candidates(service, uid))
             what = f"slot {number} waits: {why}"
-            entry = self._slots.note("waits", what, service, uid, number, cause)
+            entry = self._slots.note("waits", what, service, old, cause)
         else:
             what = f"slot {number} placed on {node}"
-            entry = self._slots.note("placed", what, service, uid, number, cause)
+            kind = "moved" if old.node not in (None, node) else "placed"
+            entry = self._slots.note(kind, what, service, old, cause, node)
         return self._slots.write(
             attrs.evolve(
                 old,
@@ -233,7 +234,7 @@ class Reconciler:
     ) -> None:
         text = f"slot {slot.slot} given up: {record.replicas} are wanted"
         entry = self._slots.note(
-            "given up", text, service, record.uid, slot.slot, record.cause
+            "given_up", text, service, slot, record.cause, slot.node
         )
         self._slots.write(given_up(slot, entry))
 

@@ -25,15 +25,25 @@ class Slots:
         self._written_s: dict[str, float] = {}
 
     def note(
-        self, kind: str, text: str, service: Service, uid: str, slot: int, cause: str
+        self,
+        kind: str,
+        text: str,
+        service: Service,
+        slot: SlotRecord,
+        cause: str,
+        node: str | None = None,
     ) -> str:
-        """Note a decision in the journal; return the entry's id."""
+        """Note a decision about a slot, and the node if it is on one from then on.
+
+        Return the entry's id.
+        """
         return self._out.note(
             kind,
             f"{service.name}: {text}",
             service=service.name,
-            uid=uid,
-            slot=slot,
+            uid=slot.uid,
+            slot=slot.slot,
+            about=node or "",
             cause=cause,
         )
 
@@ -85,12 +95,12 @@ class Slots:
         if rest:
             text += f", {', '.join(c.name for c in rest)} ends"
         entry = self.note(
-            "heal" if rest else "placed",
+            "healed" if rest else "placed",
             text,
             service,
-            slot.uid,
-            slot.slot,
+            slot,
             cause or self._situation.verdicts.entry(stays.node) or slot.cause,
+            stays.node,
         )
         self._name(slot, stays, ends, entry)
 

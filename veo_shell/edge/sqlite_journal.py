@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 import msgspec
 
+from veo_shell.core.happened import Sought, where
+from veo_shell.core.kinds import VERDICTS
 from veo_shell.core.model import JournalEntry
 from veo_shell.edge.sqlite_file import SpoiltFile, SqliteFile, set_aside
 from veo_shell.errors import StoreError
@@ -46,7 +48,7 @@ class Wanted:
     service: str
     container: str
     about: str
-    kind: str
+    sought: Sought
 
 
 class Journal:
@@ -155,17 +157,34 @@ def _make(db: sqlite3.Connection) -> None:
 
 def _condition(wanted: Wanted) -> tuple[str, list[Any]]:
     ids = wanted.ids[:MOST]  # SQLite takes 32,766 values
-    places = ", ".join("?" * len(ids))
     conditions: list[tuple[str, list[str]]] = [
-        (f"id IN ({places})", ids),
+        (f"id IN ({_places(ids)})", ids),
         ("(service = ? OR uid = ?)", [wanted.service] * 2),
         ("container = ?", [wanted.container]),
         ("about = ? AND uid = ''", [wanted.about]),  # not what a node has of services
-        ("kind = ?", [wanted.kind]),
+        *_sought(wanted.sought),
     ]
     given = [(text, values) for text, values in conditions if any(values)]
     where = " AND ".join(text for text, _ in given) or "TRUE"
     return where, [value for _, some in given for value in some]
+
+
+def _sought(sought: Sought) -> Iterator[tuple[str, list[str]]]:
+    """Yield the conditions by which `Sought.fits`."""
+    names, kinds = list(sought.names), list(sought.kinds)
+    columns = ("service", "uid", "container", "about")
+    named = " OR ".join(f"{column} IN ({_places(names)})" for column in columns)
+    yield f"({named})", names * len(columns)
+    yield f"kind IN ({_places(kinds)})", kinds
+    verdicts, begin = list(VERDICTS), f"{sought.judge}/" if sought.judge else ""
+    yield (
+        f"(kind NOT IN ({_places(verdicts)}) OR substr(id, 1, length(?)) = ?)",
+        [*verdicts, begin, begin] if begin else [],
+    )
+
+
+def _places(values: list[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _read(body: bytes, path: Path) -> list[JournalEntry]:
@@ -179,8 +198,7 @@ def _read(body: bytes, path: Path) -> list[JournalEntry]:
 
 def _insert(db: sqlite3.Connection, entry: JournalEntry) -> int:
     """Add an entry; return how many rows that are: 0 if it was there."""
-    is_of_writer = not (entry.service or entry.uid or entry.container)
-    about = entry.about or (entry.node if is_of_writer else "")
+    about = where(entry)
     row = (entry.id, entry.service, entry.uid, entry.container, about, entry.kind)
     return db.execute(
         "INSERT OR IGNORE INTO entries (id, service, uid, container, about, kind, body)"

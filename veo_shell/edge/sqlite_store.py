@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from veo_shell.core.happened import Sought
 from veo_shell.core.model import (
     JournalEntry,
     NodeDocument,
@@ -106,7 +107,7 @@ class SqliteStore:
         service: str = "",
         container: str = "",
         about: str = "",
-        kind: str = "",
+        sought: Sought | None = None,
         skip: int = 0,
     ) -> list[JournalEntry]:
         """Return the last entries that match all that is given, oldest first.
@@ -118,7 +119,11 @@ class SqliteStore:
         `skip`: those before the newest so many.
         """
         wanted = Wanted(
-            ids=list(ids), service=service, container=container, about=about, kind=kind
+            ids=list(ids),
+            service=service,
+            container=container,
+            about=about,
+            sought=sought or Sought(),
         )
         return await self._run(lambda: self._journal.find(wanted, last, skip))
 

@@ -1,0 +1,50 @@
+"""What the journal tells of each step of a container's life."""
+
+from __future__ import annotations
+
+from veo_shell.core.events import EngineFailed
+from veo_shell.core.lifecycle import Life, LifeEvent, Unwanted
+from veo_shell.core.model import Container, State
+
+KILLED = 137
+"""What a shell shows for a process that SIGKILL ended, and Docker too."""
+ENDS = (State.BACKOFF, State.EXITED)
+
+
+def steps(before: Life, after: Life | None, event: LifeEvent) -> list[tuple[str, str]]:
+    """Return the kind and the text of each entry, none for what is not worth one.
+
+    That DNS answers it from now on is told apart from that it runs.
+    """
+    if after is None:
+        return [("removed", "removed")]
+    old, new = before.container, after.container
+    told = []
+    if new.state is not old.state:
+        why = f": {new.reason}" if new.reason else ""
+        told.append((_kind(old, new, event), f"{new.state.value}{why}"))
+    if new.is_ready and not old.is_ready and old.state is not State.UNHEALTHY:
+        told.append(("ready", "ready"))
+    return told
+
+
+def _kind(old: Container, new: Container, event: LifeEvent) -> str:
+    if isinstance(event, Unwanted) and event.kill:
+        return "killed"
+    if isinstance(event, EngineFailed):
+        return "start_failed"
+    if new.state is not State.RUNNING and new.state not in ENDS:
+        return new.state.value
+    if old.state is State.PENDING and new.exit_code is None:
+        return "adopted"
+    return _start(old, new) if new.state is State.RUNNING else _end(new)
+
+
+def _start(old: Container, new: Container) -> str:
+    if old.state is State.UNHEALTHY and new.is_ready:
+        return "ready"
+    return "restarted" if new.restarts > old.restarts else "started"
+
+
+def _end(new: Container) -> str:
+    return "killed" if new.oom_killed or new.exit_code == KILLED else "exited"
