@@ -222,6 +222,7 @@ def _parser(kind: type[_Parser]) -> _Parser:
     _add_start(commands)
     _add_stop(commands)
     _add_status(commands)
+    _add_events(commands)
     _add_attach(commands)
     _add_check(commands)
     _add_plan(commands)
@@ -328,6 +329,27 @@ def _add_status(commands: Commands) -> None:
     parser.set_defaults(run=_status)
     _add_run_dir(parser)
     parser.add_argument("--json", action="store_true", help="as one JSON document")
+
+
+def _add_events(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "events",
+        "tell what happened in the cluster, and what happens",
+        "The last 50, or all --since. docs/events.md lists the kinds, and the keys of "
+        "--json.",
+    )
+    parser.set_defaults(run=_events)
+    _add_run_dir(parser)
+    parser.add_argument("--json", action="store_true", help="a JSON document per line")
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on with what comes"
+    )
+    add = parser.add_argument
+    add("--since", metavar="AGO", type=_something, help="so long ago, as 5m or 1h30m")
+    add("--limit", metavar="N", type=int, help="so many at most")
+    add("--kind", action="append", help="only of this kind; may be repeated")
+    add("name", metavar="NAME", nargs="?", help="a service, a container or a node")
 
 
 def _add_attach(commands: Commands) -> None:
@@ -462,6 +484,20 @@ def _status(arguments: argparse.Namespace) -> int:
     from veo_shell.console import status
 
     return status.show(_run_dir(arguments), as_json=arguments.json)
+
+
+def _events(arguments: argparse.Namespace) -> int:
+    from veo_shell.console import events
+
+    return events.run(
+        _run_dir(arguments),
+        arguments.name,
+        arguments.kind,
+        arguments.since,
+        arguments.limit,
+        follow=arguments.follow,
+        as_json=arguments.json,
+    )
 
 
 def _attach(arguments: argparse.Namespace) -> int:

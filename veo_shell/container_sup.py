@@ -278,19 +278,14 @@ class ContainerSup:
         kind: str | list[str] | None = None,
         since: str | float | None = None,
         limit: int | None = None,
-        *,
-        follow: bool = False,
     ) -> list[Event]:
         """Return what happened to a service, a container, a node, or in the cluster.
 
         The last 50, or all `since` so long ago (`"5m"`, or seconds); `limit` says how
-        many. Of verdicts on nodes, this node's. With `follow` the console goes on with
-        what happens, until Ctrl-C.
+        many. Of verdicts on nodes, this node's.
 
         >>> container_sup.events("nginx", kind="failed", since="1h")
         """
-        if follow:
-            raise UsageError("events: follow is for the console and `veo events`")
         return await self._node.event_log.last(about, kind, since, limit)
 
     @read

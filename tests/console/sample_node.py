@@ -14,6 +14,7 @@ from typing import Any
 from veo_shell.container_builder import build
 from veo_shell.core.model import (
     Container,
+    Event,
     Health,
     Identity,
     JournalEntry,
@@ -23,8 +24,9 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.verbs import read, write
 from veo_shell.edge.control import ControlServer
-from veo_shell.errors import NoSuitableNode
+from veo_shell.errors import NoSuitableNode, UnknownService, UsageError
 
+QUIET_AFTER = 8
 SERVICE = Service(name="nginx", image="nginx:latest", network_mode="host")
 
 
@@ -41,6 +43,21 @@ def container(slot: int, state: State = State.RUNNING) -> Container:
         state=state,
         health=Health.HEALTHY,
         ports=(Port(name="website", container_port=80, host_port=49153),),
+    )
+
+
+def event(number: int) -> Event:
+    return Event(
+        id=f"uno@uno/b/{number}",
+        at_s=1_700_000_000.25 + number,
+        kind="ready",
+        node="uno@uno",
+        service="nginx",
+        uid="abcdef",
+        container="veo-uno-nginx-abcdef-0-1",
+        slot=0,
+        text=f"veo-uno-nginx-abcdef-0-1: {number}\x1b",
+        cause=f"uno@uno/b/{number - 1}",
     )
 
 
@@ -99,9 +116,44 @@ class ContainerSup:
             raise
 
     @read
+    def events(
+        self,
+        about: str | None = None,
+        kind: str | list[str] | None = None,
+        since: str | float | None = None,
+        limit: int | None = None,
+    ) -> list[Event]:
+        """Return what happened."""
+        if about == "wbe":
+            raise UnknownService("the journal has nothing about 'wbe'")
+        if kind == ["redy"]:
+            raise UsageError("kind: 'redy' is none; did you mean 'ready'?")
+        return [event(number) for number in range(1, 1 + (limit or 3))]
+
+    @read
     def broken(self) -> int:
         """Fail."""
         return 1 // 0
+
+
+class EventLog:
+    """Something happens at each question until the eighth; then it takes its time."""
+
+    @read
+    async def after(
+        self,
+        cursor: str,
+        about: str | None = None,
+        kind: str | list[str] | None = None,
+    ) -> dict[str, Any]:
+        """Return what comes after a cursor."""
+        number = int(cursor or 2)
+        if number >= QUIET_AFTER:
+            say("quiet")
+            await asyncio.sleep(0.2)
+            return {"cursor": cursor, "events": []}
+        events = [event(number + 1)] if cursor else []
+        return {"cursor": str(number + len(events)), "events": events}
 
 
 class Journal:
@@ -137,6 +189,7 @@ async def main(run_dir: Path) -> None:
             "container_sup": ContainerSup(),
             "settings": Settings(),
             "journal": Journal(),
+            "event_log": EventLog(),
         },
         {"node": "uno@uno", "cluster": "test"},
     )

@@ -38,7 +38,7 @@ def test_building_asks_nothing_of_the_node(tmp_path: Path) -> None:
     built = namespace.build(client)
     assert set(namespace.WORDS) <= set(built)
     assert dir(built["node_monitor"]) == []  # completion: not an error
-    assert dir(built["container_sup"]) == ["exec", "logs"]  # those of this end
+    assert dir(built["container_sup"]) == ["events", "exec", "logs"]  # of this end
     assert not hasattr(built["container_sup"], "__wrapped__")
     client.close()
 
@@ -46,7 +46,7 @@ def test_building_asks_nothing_of_the_node(tmp_path: Path) -> None:
 def test_a_words_attributes_are_the_nodes_verbs(names: dict[str, Any]) -> None:
     word = names["container_sup"]
     nodes = {"add_service", "broken", "cloud_containers", "count", "inspect", "wait"}
-    assert dir(word) == sorted({*nodes, "exec", "logs"})
+    assert dir(word) == sorted({*nodes, "events", "exec", "logs"})
     assert word.count() == 42
     assert word.count.__doc__ == "Count the containers of this node."
     assert word.count.__name__ == "count"

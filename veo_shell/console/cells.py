@@ -150,6 +150,11 @@ _CONTAINER = _same(
     "restarts",
     "reason",
 )
+_ENTRY = {
+    "at": _field("at_s"),
+    **_same("node", "kind"),
+    "what": _field("text"),
+}
 COLUMNS: dict[str, dict[str, Cell]] = {
     "Container": _CONTAINER,
     "Added": {**_CONTAINER, **_same("copies")},
@@ -173,11 +178,8 @@ COLUMNS: dict[str, dict[str, Cell]] = {
         **_same("node", "peer", "hears"),
         "silent": _if_said("silent_s"),
     },
-    "JournalEntry": {
-        "at": _field("at_s"),
-        **_same("node", "kind"),
-        "what": _field("text"),
-    },
+    "JournalEntry": _ENTRY,
+    "Event": _ENTRY,
     "Move": {
         **_same("service", "slot"),
         "from": _field("source"),

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from veo_shell.console.client import Client
+    from veo_shell.console.events import Events
     from veo_shell.console.execute import Executed
     from veo_shell.console.logs import Lines
     from veo_shell.core.logs import LogLine
-    from veo_shell.core.model import Container, NodeEntry, Service
+    from veo_shell.core.model import Container, Event, NodeEntry, NodeInfo, Service
 
     File = str | os.PathLike[str]
 
@@ -231,7 +232,7 @@ class Settings(Facade):
 
 
 class ContainerSup(Facade):
-    """`container_sup`: what is a stream is read, and put together, at this end."""
+    """`container_sup`: what goes on is asked for, and put together, at this end."""
 
     def __init__(self, listing: Listing) -> None:
         super().__init__("container_sup", listing)
@@ -240,9 +241,40 @@ class ContainerSup(Facade):
         return sorted({*super().__dir__(), *OWN_VERBS})
 
     def _rows(self) -> dict[str, str]:
-        remote = {name: getattr(self, name) for name in super().__dir__()}
+        names = [name for name in super().__dir__() if name not in OWN_VERBS]
+        remote = {name: getattr(self, name) for name in names}
         rows = {f"{n}{v.signature}": v.__doc__ or "" for n, v in remote.items()}
         return {**rows, **_documented(self, OWN_VERBS)}
+
+    def events(
+        self,
+        about: str | Container | Service | NodeInfo | None = None,
+        kind: str | Sequence[str] | None = None,
+        since: str | float | None = None,
+        limit: int | None = None,
+        *,
+        follow: bool = False,
+    ) -> Sequence[Event] | Events:
+        """Return what happened to a service, a container, a node, or in the cluster.
+
+        The last 50, or all `since` so long ago (`"5m"`, or seconds); `limit` says how
+        many. Of verdicts on nodes, this node's. With `follow` those that come, to be
+        iterated or just shown, until Ctrl-C. docs/events.md has the kinds.
+
+        Raises:
+            UnknownService: the journal has nothing of that name.
+
+        >>> container_sup.events("nginx", kind="failed", since="1h")
+        """
+        client = self._listing.client
+        if not follow:
+            found: Sequence[Event] = client.read(
+                "container_sup.events", about, kind, since, limit
+            )
+            return found
+        from veo_shell.console import events
+
+        return events.Events(client, about, kind, since, limit)
 
     def logs(
         self,
@@ -287,7 +319,7 @@ class ContainerSup(Facade):
         return execute.run(self._listing.client, container, command)
 
 
-OWN_VERBS = ("exec", "logs")
+OWN_VERBS = ("events", "exec", "logs")
 
 
 class Local:

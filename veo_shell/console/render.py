@@ -23,11 +23,13 @@ VERDICTS = frozenset({"state", "status", "health", "fits", "hears"})
 BAD = frozenset({"failed", "dead", "unhealthy", "exited", "no"})
 
 
-def show(value: object, stream: TextIO | None = None) -> None:
+def show(value: Any, stream: TextIO | None = None) -> None:
     """Print a value for a person or a pipe, whichever is behind the stream."""
     stream = stream or sys.stdout
     if is_log(value):
         _show_log(value, stream)
+    elif is_live(value):
+        value.show(stream)
     elif not stream.isatty() or is_dumb():
         stream.write(f"{text(value)}\n")
     elif (made_of := parts(value)) is not None:
@@ -71,6 +73,11 @@ def parts(value: Any) -> list[Any] | None:
     """Return the lines and tables that a record is shown as, None for most."""
     shown = PARTS.get(type(value).__name__) if is_record(value) else None
     return shown(value) if shown else None
+
+
+def is_live(value: object) -> bool:
+    """Tell whether this is what comes little by little, and prints itself."""
+    return type(value).__name__ == "Events"
 
 
 def is_log(value: Any) -> bool:

@@ -58,7 +58,8 @@ class Repl(PythonRepl):
     """Prints records as tables, and VEO's own errors without a stack."""
 
     def _show_result(self, result: object) -> None:
-        if render.is_tabular(result) or render.is_log(result):
+        shown = render.is_live(result) or render.is_log(result)
+        if shown or render.is_tabular(result):
             render.show(result)
         else:
             columns = self.app.output.get_size().columns
