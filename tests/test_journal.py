@@ -171,6 +171,28 @@ async def test_why_a_node_is_what_it_is(tmp_path: Path) -> None:
             ]
 
 
+async def test_of_what_is_over_the_last_is_told(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno, dos = cluster["uno"], cluster["dos"]
+        cluster.engines["dos"].go_away("it was stopped")
+        lost = (
+            "the engine is away: no Docker Engine answers at fake://dos@dos "
+            "(it was stopped)"
+        )
+        await eventually(lambda: dos.machine.own.engine_lost)
+        assert lost in texts(await uno.journal.why("dos"))
+        cluster.engines["dos"].come_back()
+        await eventually(lambda: not dos.machine.own.engine_lost)
+        told = texts(await uno.journal.why("dos"))
+        assert "the engine answers again" in told
+        assert lost not in told
+        await uno.node_monitor.drain("dos")
+        await uno.node_monitor.undrain("dos")
+        told = texts(await uno.journal.why("dos"))
+        assert "dos@dos takes work again, by an operator" in told
+        assert "dos@dos is drained, by an operator" not in told
+
+
 async def test_why_a_node_that_has_what_crashes_again_and_again(
     tmp_path: Path,
 ) -> None:

@@ -12,7 +12,7 @@ import select
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import msgspec
 
@@ -74,7 +74,7 @@ class Events:
         self._cursor = answer["cursor"]
         return [event for event in answer["events"] if event.id not in self._told]
 
-    def show(self, stream: TextIO, *, as_json: bool = False) -> None:
+    def show(self, stream: TextIO, *, as_json: bool = False) -> NoReturn:
         """Print them, a line each, until Ctrl-C, or until nobody reads them."""
         while True:
             write(self.batch(), stream, as_json=as_json)
