@@ -346,7 +346,7 @@ def _add_events(commands: Commands) -> None:
         "-f", "--follow", action="store_true", help="go on with what comes"
     )
     add = parser.add_argument
-    add("--since", metavar="AGO", type=_something, help="so long ago, as 5m or 1h30m")
+    add("--since", metavar="AGO", type=_something, help="so long ago, as 5m, or a time")
     add("--limit", metavar="N", type=int, help="so many at most")
     add("--kind", action="append", help="only of this kind; may be repeated")
     add("name", metavar="NAME", nargs="?", help="a service, a container or a node")

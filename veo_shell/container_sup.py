@@ -281,8 +281,8 @@ class ContainerSup:
     ) -> list[Event]:
         """Return what happened to a service, a container, a node, or in the cluster.
 
-        The last 50, or all `since` so long ago (`"5m"`, or seconds); `limit` says how
-        many. Of verdicts on nodes, this node's.
+        The last 50, or all `since` so long ago (`"5m"`, or seconds) or a time; `limit`
+        says how many. Of verdicts on nodes, this node's.
 
         >>> container_sup.events("nginx", kind="failed", since="1h")
         """

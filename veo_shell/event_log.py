@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from veo_shell.core.chains import Entries, in_order, once
@@ -14,7 +15,7 @@ from veo_shell.core.happened import Sought, Tail, event
 from veo_shell.core.kinds import KINDS
 from veo_shell.core.model import Container, Event, JournalEntry, NodeInfo, Service
 from veo_shell.core.protocols import Store
-from veo_shell.core.scalars import Wrong, duration_ns, shown
+from veo_shell.core.scalars import Wrong, duration_ns, quoted, shown
 from veo_shell.core.verbs import read
 from veo_shell.errors import UnknownNode, UnknownService, UsageError
 from veo_shell.journals import PAGE
@@ -57,7 +58,7 @@ class EventLog:
         if limit is not None and limit < 1:
             raise UsageError(f"limit: {limit} is less than 1")
         sought = self._sought(about, kind)
-        since_s = 0.0 if since is None else time.time() - _ago_s(since)
+        since_s = 0.0 if since is None else _moment_s(since)
         last = min(limit or (LAST if since is None else MOST), MOST)
         found = in_order(await self._all(sought, last, since_s))
         if not found and sought.names:
@@ -139,11 +140,17 @@ class EventLog:
             return (name,)
 
 
-def _ago_s(since: str | float) -> float:
+def _moment_s(since: str | float) -> float:
+    """Return a time, said as so long ago or itself, in seconds since 1970."""
+    with contextlib.suppress(Wrong):
+        return time.time() - duration_ns(str(since)) / 1e9
     try:
-        return duration_ns(str(since)) / 1e9
-    except Wrong as wrong:
-        raise UsageError(f"since: {wrong}") from wrong
+        return datetime.fromisoformat(str(since)).timestamp()
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"since: {quoted(str(since))} is neither a duration (seconds, or like 5m, "
+            "1h30m) nor a time like 2026-01-31T10:00:00Z"
+        ) from None
 
 
 def _missed(text: str) -> Event:

@@ -257,9 +257,9 @@ class ContainerSup(Facade):
     ) -> Sequence[Event] | Events:
         """Return what happened to a service, a container, a node, or in the cluster.
 
-        The last 50, or all `since` so long ago (`"5m"`, or seconds); `limit` says how
-        many. Of verdicts on nodes, this node's. With `follow` those that come, to be
-        iterated or just shown, until Ctrl-C. docs/events.md has the kinds.
+        The last 50, or all `since` so long ago (`"5m"`, or seconds) or a time; `limit`
+        says how many. Of verdicts on nodes, this node's. With `follow` those that come,
+        to be iterated or just shown, until Ctrl-C. docs/events.md has the kinds.
 
         Raises:
             UnknownService: the journal has nothing of that name.
