@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import stat
@@ -58,6 +59,17 @@ class Word:
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+
+    @read
+    async def linger(self) -> None:
+        """Have a deadline of its own that is over, and take a while to notice."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.begun.set()
+                    await self.value.wait()
 
     @write
     async def hold(self) -> None:
@@ -170,6 +182,18 @@ async def test_ping_tells_whether_a_call_is_worked_on(line: Line, word: Word) ->
     await asyncio.wait_for(word.begun.wait(), 30)
     assert await line.ask(["ping", 1]) == [1, "pong", True]
     assert await line.ask(["ping", 2]) == [2, "pong", False]
+
+
+async def test_a_call_whose_own_deadline_is_over_is_worked_on(
+    line: Line, word: Word
+) -> None:
+    """Its client gave it up just then: the node had restarted, it seemed."""
+    word.value = asyncio.Event()
+    await line.send([1, "word.linger", [], {}])
+    await word.begun.wait()
+    assert await line.ask(["ping", 1]) == [1, "pong", True]
+    word.value.set()
+    assert await line.receive() == [1, "ok", ["", None]]
 
 
 async def test_cancel_ends_a_call_unanswered(line: Line, word: Word) -> None:

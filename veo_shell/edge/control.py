@@ -80,6 +80,7 @@ class ControlServer:
         self._words = {**words, "veo": Veo(words, about or {})}
         self._abandon = abandon
         self._running: dict[Key, tuple[Task, str]] = {}
+        self._given_up: set[Key] = set()
         self._serving: asyncio.Future[Any] | None = None
         self._stopping = False
 
@@ -131,11 +132,13 @@ class ControlServer:
     async def _on_message(self, client: bytes, body: bytes) -> None:
         match _decode(body):
             case ["ping", int(number)]:
-                running = self._running.get((client, number))
-                working = running is not None and not running[0].cancelling()
+                key = client, number
+                # Not by `cancelling`: a verb's own deadline cancels its task, too.
+                working = key in self._running and key not in self._given_up
                 await self._reply(client, [number, "pong", working])
             case ["cancel", int(number)]:
                 if running := self._running.get((client, number)):
+                    self._given_up.add((client, number))
                     running[0].cancel()
             case [int(number), str(verb), [*args], {**kwargs}]:
                 self._begin((client, number), verb, args, kwargs)
@@ -150,7 +153,11 @@ class ControlServer:
         task = asyncio.get_running_loop().create_task(work)
         self._running[key] = task, verb
         # Not inside the task: one that is cancelled before its first step never runs.
-        task.add_done_callback(lambda _: self._running.pop(key))
+        task.add_done_callback(lambda _: self._forget(key))
+
+    def _forget(self, key: Key) -> None:
+        del self._running[key]
+        self._given_up.discard(key)
 
     async def _answer(self, key: Key, verb: str, args: list[Any], kwargs: Any) -> None:
         client, number = key
