@@ -70,8 +70,8 @@ async def test_every_node_tells_what_a_service_went_through(tmp_path: Path) -> N
             for about in ("web", container.uid, ON_DOS):
                 told = await events(about)
                 assert kinds(told) == ["added", "placed", *LIVES]
-            for about in (container, container.name, container.id):
-                assert kinds(await events(about)) == LIVES
+            for same in (container, container.name, container.id):
+                assert kinds(await events(same)) == LIVES
             ready = told[-1]
             assert (ready.node, ready.service, ready.uid, ready.slot) == (
                 *("dos@dos", "web", container.uid),

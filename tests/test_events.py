@@ -17,7 +17,7 @@ from scripts.dockerd import connect
 from tests.engines import BUSYBOX, POLITE
 from tests.local_node import LocalNode, environment, eventually, nodes_in
 
-CHECK = {"cmd": "test ! -e /tmp/bad", "interval": "1s", "retries": 1}
+CHECK = {"cmd": "test ! -e /bad", "interval": "1s", "retries": 1}
 WEB = {"web": {"image": BUSYBOX, "args": list(POLITE), "health_check": CHECK}}
 DB = {"db": {"image": BUSYBOX, "args": list(POLITE), "restart": "always"}}
 
@@ -98,9 +98,9 @@ def test_what_real_containers_go_through(
         *("added", "placed", "creating", "starting", "started", "ready")
     ]
     container = engine.containers.get(told[-1]["container"])
-    container.exec_run("touch /tmp/bad")
+    assert container.exec_run("touch /bad").exit_code == 0
     assert followed.until("unhealthy")[-1]["service"] == "web"
-    container.exec_run("rm /tmp/bad")
+    assert container.exec_run("rm /bad").exit_code == 0
     assert kinds(followed.until("ready")) == ["ready"]
     container.kill()
     assert kinds(followed.until("killed")) == ["killed"]

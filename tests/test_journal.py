@@ -31,7 +31,8 @@ from veo_shell.errors import (
     UnknownService,
     UsageError,
 )
-from veo_shell.journal import KEPT, PAGE
+from veo_shell.journal import KEPT
+from veo_shell.journals import PAGE
 
 ON_UNO = attrs.evolve(WEB, hosts=("uno@uno",))
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LAST = 50
 MOST = 10_000
-WAIT_S = 2.0
+WAIT_S = 1.0
 """A follower is answered after so long at most, and asks again."""
 
 About = str | Container | Service | NodeInfo
@@ -74,7 +74,7 @@ class EventLog:
     ) -> dict[str, Any]:
         """Return what comes after a cursor, as soon as it is there, and the next one.
 
-        Without a cursor the present one alone. It waits for two seconds at most.
+        Without a cursor the present one alone. It waits for a second at most.
         """
         sought = self._sought(about, kind)
         boot, _, number = cursor.rpartition(":")

@@ -36,7 +36,7 @@ from veo_shell.core.model import Health, Restart, Service
 from veo_shell.core.steps import steps
 
 CREATED = ContainerCreated(name=NAME, container_id="c1")
-UP = [Wanted(), CREATED, ANSWERED]
+UP: list[LifeEvent] = [Wanted(), CREATED, ANSWERED]
 CHECKED = StartAnswered(name=NAME, observed=attrs.evolve(SEEN, health=Health.STARTING))
 GONE = ContainerDiscarded(name=NAME)
 STRANDED = attrs.evolve(SEEN, address="10.0.0.9", stranded=True)

@@ -34,7 +34,7 @@ def _kind(old: Container, new: Container, event: LifeEvent) -> str:
     if isinstance(event, EngineFailed):
         return "start_failed"
     if new.state is not State.RUNNING and new.state not in ENDS:
-        return new.state.value
+        return str(new.state.value)
     if old.state is State.PENDING and new.exit_code is None:
         return "adopted"
     return _start(old, new) if new.state is State.RUNNING else _end(new)
