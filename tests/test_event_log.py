@@ -18,7 +18,14 @@ from tests.fake_cluster import (
 )
 from veo_shell.core.commands import Note
 from veo_shell.core.happened import HELD
-from veo_shell.core.model import Event, Health, HealthCheck, HealthKind, JournalEntry
+from veo_shell.core.model import (
+    Event,
+    Health,
+    HealthCheck,
+    HealthKind,
+    JournalEntry,
+    OnUnhealthy,
+)
 from veo_shell.errors import UnknownService, UsageError
 from veo_shell.journals import PAGE
 from veo_shell.node import Node
@@ -94,7 +101,8 @@ async def test_every_node_tells_what_a_service_went_through(tmp_path: Path) -> N
 async def test_what_becomes_of_an_instance_has_a_kind(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         uno, engine = cluster["uno"], cluster.engines["dos"]
-        checked = attrs.evolve(ON_DOS, health_check=CHECK)
+        leave = OnUnhealthy.LEAVE
+        checked = attrs.evolve(ON_DOS, health_check=CHECK, on_unhealthy=leave)
         adding = asyncio.get_running_loop().create_task(
             uno.container_sup.add_service(checked)
         )

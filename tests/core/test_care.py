@@ -785,6 +785,20 @@ def test_what_becomes_of_a_container_follows_from_the_decision_about_its_slot() 
     assert {(e.container, e.about, e.slot) for e in node.notes} == {(NAME, UNO, 0)}
 
 
+def test_one_that_is_stopped_to_be_started_again_follows_from_why() -> None:
+    """It was told to follow from the decision about its slot."""
+    node = Dialogue(STANDS, slot(UNO, cause="d/1"))
+    node.listed(SEEN)
+    sick = ev.HealthChanged(
+        container_id=SEEN.id, health=Health.UNHEALTHY, output="no answer"
+    )
+    node.told(sick)
+    node.told(ev.TimerDue(name=NAME))
+    unhealthy, stopping = node.notes[-2:]
+    assert stopping.text == f"{NAME}: stopping: unhealthy: no answer"
+    assert (stopping.kind, stopping.cause) == ("stopping", unhealthy.id)
+
+
 def test_without_a_slot_it_follows_from_the_service() -> None:
     node = Dialogue(service(spec=None, cause="d/3"))
     node.listed(SEEN)

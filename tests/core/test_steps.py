@@ -22,17 +22,19 @@ from veo_shell.core.events import (
     HealthChanged,
     ProcessEnded,
     StartAnswered,
+    StopAnswered,
 )
 from veo_shell.core.kinds import CONTAINERS
 from veo_shell.core.lifecycle import (
     EngineEnded,
     Found,
     LifeEvent,
+    RestartOrdered,
     Unwanted,
     Wanted,
     on_event,
 )
-from veo_shell.core.model import Health, Restart, Service
+from veo_shell.core.model import Health, OnUnhealthy, Restart, Service
 from veo_shell.core.steps import steps
 
 CREATED = ContainerCreated(name=NAME, container_id="c1")
@@ -103,6 +105,31 @@ def test_one_that_is_not_started_again_has_failed() -> None:
     service = attrs.evolve(WEB, restart_count=1)
     *_, last = told(*UP, exited(1), DUE, ANSWERED, exited(2), service=service)
     assert last == ("failed", "failed: exit code 2, restarted 1 times")
+
+
+SICK = [*UP, turned(Health.UNHEALTHY), DUE]
+STOPPED = StopAnswered(name=NAME, observed=attrs.evolve(ENDED, exit_code=0))
+
+
+def test_one_that_is_killed_as_it_is_unhealthy() -> None:
+    service = attrs.evolve(WEB, on_unhealthy=OnUnhealthy.KILL)
+    found = [kind for kind, _ in told(*SICK, STOPPED, service=service)]
+    assert found[4:] == ["unhealthy", "killed", "failed"]
+
+
+def test_one_that_is_restarted_as_it_is_unhealthy() -> None:
+    service = attrs.evolve(WEB, on_unhealthy=OnUnhealthy.RESTART)
+    cured = [STOPPED, DUE, ANSWERED]
+    found = [kind for kind, _ in told(*SICK, *cured, service=service)]
+    assert found[4:] == [
+        *("unhealthy", "stopping", "exited", "starting", "restarted", "ready")
+    ]
+
+
+def test_one_that_an_operator_restarts() -> None:
+    again = [RestartOrdered(operation="o1"), STOPPED, ANSWERED]
+    found = [kind for kind, _ in told(*UP, *again)]
+    assert found[4:] == ["stopping", "starting", "restarted", "ready"]
 
 
 def test_the_state_and_the_reason_are_told() -> None:

@@ -415,12 +415,15 @@ class Care:
         self._out.order(*commands)
         self._keep(name, after)
         for kind, text in steps(before, after, event):
-            self._note(name, before.identity, text, kind)
+            ends = after is not None and not after.wanted
+            self._note(name, before.identity, text, kind, ends=ends)
             self._again.add(before.identity.uid)
         if after is None:
             self._entries.pop(name, None)
 
-    def _note(self, name: str, identity: Identity, text: str, kind: str) -> None:
+    def _note(
+        self, name: str, identity: Identity, text: str, kind: str, *, ends: bool
+    ) -> None:
         """Note what became of a container; it follows from what became of it before.
 
         Its first cause, and that of its end, is the decision about its slot.
@@ -428,8 +431,7 @@ class Care:
         slot = self._view.slot(identity.uid, identity.slot)
         service = self._view.service(identity.uid)
         decision = slot.cause if slot else (service.cause if service else "")
-        stops = text.startswith(State.STOPPING.value)
-        before = "" if stops else self._entries.get(name, "")
+        before = "" if ends else self._entries.get(name, "")
         self._entries[name] = self._out.note(
             kind,
             f"{name}: {text}",

@@ -20,9 +20,9 @@ CONTAINERS = {
     "ready": "it runs, and its health check, if any, succeeds: DNS answers it",
     "unhealthy": "its health check fails; DNS answers it no more",
     "exited": "it ended, with the exit code that is told",
-    "killed": "it was killed: out of memory, by SIGKILL, or as its node is cut off",
-    "failed": "it ended and is not started again: `restart_count` is used up",
-    "stopping": "it is being stopped, as it is not wanted here any more",
+    "killed": "it was killed: out of memory, by SIGKILL, or by VEO for what is told",
+    "failed": "it ended and is not started again, for the reason that is told",
+    "stopping": "it is being stopped: not wanted here any more, or to be restarted",
     "removed": "it is gone from its node",
     "orphan": "its service is known to no node, and what becomes of it is told",
 }

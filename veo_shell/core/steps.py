@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from veo_shell.core.events import EngineFailed
-from veo_shell.core.lifecycle import Life, LifeEvent, Unwanted
+from veo_shell.core.lifecycle import Halt, Life, LifeEvent, Unwanted
 from veo_shell.core.model import Container, State
 
 KILLED = 137
@@ -22,14 +22,15 @@ def steps(before: Life, after: Life | None, event: LifeEvent) -> list[tuple[str,
     told = []
     if new.state is not old.state:
         why = f": {new.reason}" if new.reason else ""
-        told.append((_kind(old, new, event), f"{new.state.value}{why}"))
+        told.append((_kind(old, after, event), f"{new.state.value}{why}"))
     if new.is_ready and not old.is_ready and old.state is not State.UNHEALTHY:
         told.append(("ready", "ready"))
     return told
 
 
-def _kind(old: Container, new: Container, event: LifeEvent) -> str:
-    if isinstance(event, Unwanted) and event.kill:
+def _kind(old: Container, after: Life, event: LifeEvent) -> str:
+    new = after.container
+    if (isinstance(event, Unwanted) and event.kill) or after.halt is Halt.END:
         return "killed"
     if isinstance(event, EngineFailed):
         return "start_failed"
@@ -43,7 +44,9 @@ def _kind(old: Container, new: Container, event: LifeEvent) -> str:
 def _start(old: Container, new: Container) -> str:
     if old.state is State.UNHEALTHY and new.is_ready:
         return "ready"
-    return "restarted" if new.restarts > old.restarts else "started"
+    # That an operator restarts it counts as no restart.
+    is_again = new.restarts > old.restarts or new.operation
+    return "restarted" if is_again else "started"
 
 
 def _end(new: Container) -> str:
