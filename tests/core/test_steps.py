@@ -25,15 +25,15 @@ from veo_shell.core.events import (
     StopAnswered,
 )
 from veo_shell.core.kinds import CONTAINERS
-from veo_shell.core.lifecycle import (
+from veo_shell.core.life import (
     EngineEnded,
     Found,
     LifeEvent,
     RestartOrdered,
     Unwanted,
     Wanted,
-    on_event,
 )
+from veo_shell.core.lifecycle import on_event
 from veo_shell.core.model import Health, OnUnhealthy, Restart, Service
 from veo_shell.core.steps import steps
 
@@ -107,7 +107,7 @@ def test_one_that_is_not_started_again_has_failed() -> None:
     assert last == ("failed", "failed: exit code 2, restarted 1 times")
 
 
-SICK = [*UP, turned(Health.UNHEALTHY), DUE]
+SICK: list[LifeEvent] = [*UP, turned(Health.UNHEALTHY), DUE]
 STOPPED = StopAnswered(name=NAME, observed=attrs.evolve(ENDED, exit_code=0))
 
 
@@ -119,7 +119,7 @@ def test_one_that_is_killed_as_it_is_unhealthy() -> None:
 
 def test_one_that_is_restarted_as_it_is_unhealthy() -> None:
     service = attrs.evolve(WEB, on_unhealthy=OnUnhealthy.RESTART)
-    cured = [STOPPED, DUE, ANSWERED]
+    cured: list[LifeEvent] = [STOPPED, DUE, ANSWERED]
     found = [kind for kind, _ in told(*SICK, *cured, service=service)]
     assert found[4:] == [
         *("unhealthy", "stopping", "exited", "starting", "restarted", "ready")
@@ -127,7 +127,7 @@ def test_one_that_is_restarted_as_it_is_unhealthy() -> None:
 
 
 def test_one_that_an_operator_restarts() -> None:
-    again = [RestartOrdered(operation="o1"), STOPPED, ANSWERED]
+    again: list[LifeEvent] = [RestartOrdered(operation="o1"), STOPPED, ANSWERED]
     found = [kind for kind, _ in told(*UP, *again)]
     assert found[4:] == ["stopping", "starting", "restarted", "ready"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from veo_shell.core.events import EngineFailed
-from veo_shell.core.lifecycle import Halt, Life, LifeEvent, Unwanted
+from veo_shell.core.life import Halt, Life, LifeEvent, Unwanted
 from veo_shell.core.model import Container, State
 
 KILLED = 137
