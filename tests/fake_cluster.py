@@ -133,6 +133,7 @@ class FakeCluster:
         self.servers: dict[str, DnsServer] = {}
         self.addresses: dict[str, str] = {}
         self.errors: list[str] = []
+        self.labels: dict[str, tuple[str, ...]] = {}
         self.host_boot = "boot 1"
         self.host_addresses: tuple[str, ...] = ("127.0.0.",)
         self._watchers: list[Callable[[], None]] = []
@@ -172,6 +173,7 @@ class FakeCluster:
                 pub_port=PUB_PORT,
                 dns_port=0,
                 role=role,
+                labels=self.labels.get(name, ()),
                 config_file=config_file,
                 joins=tuple((self.addresses[j], MESH_PORT) for j in joins),
                 timing=self.timing,
@@ -312,9 +314,14 @@ async def fake_cluster(
     *names: str,
     timing: Timing = FAST,
     engines: Mapping[str, FakeEngine] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> AsyncIterator[FakeCluster]:
-    """Have started nodes that have joined: `uno` and `dos` if none are named."""
+    """Have started nodes that have joined: `uno` and `dos` if none are named.
+
+    `labels`: of each node, with spaces between.
+    """
     cluster = FakeCluster(folder, timing)
+    cluster.labels = {name: tuple(t.split()) for name, t in (labels or {}).items()}
     handler = ErrorLog(cluster.errors)
     logging.getLogger("veo_shell").addHandler(handler)
     names = names or ("uno", "dos")

@@ -22,6 +22,7 @@ from veo_shell.container_builder import (
 )
 from veo_shell.core.docker_labels import identity_of
 from veo_shell.core.model import (
+    Constraint,
     GroupPolicy,
     GroupRole,
     Health,
@@ -544,6 +545,10 @@ services = st.builds(
     roles=st.lists(words, max_size=2).map(tuple),
     hosts=st.lists(words, max_size=2).map(tuple),
     environment=variables,
+    constraints=st.lists(
+        st.builds(Constraint, attribute=words, equal=st.booleans(), value=words),
+        max_size=2,
+    ).map(tuple),
     labels=pairs,
     mounts=st.lists(mounts, max_size=3, unique_by=lambda m: m.target).map(tuple),
     args=st.lists(free_texts.filter(bool), max_size=3).map(tuple),

@@ -33,7 +33,7 @@ from tests.local_node import (
     unmeasured_environment,
 )
 from veo_shell import cli, daemon, options
-from veo_shell.errors import VeoError
+from veo_shell.errors import UsageError, VeoError
 from veo_shell.node import NodeConfig
 
 QUICK_S = 9.0  # `docker stop` waits for 10 s before it kills
@@ -848,8 +848,8 @@ def test_ipv6(request: pytest.FixtureRequest, tmp_path: Path) -> None:
 # Whom it joins
 
 
-def configured(folder: Path, text: str, *join: str) -> NodeConfig:
-    """Return what is made of a file and of `--join`, for the node uno@10.0.0.1."""
+def configured(folder: Path, text: str, *join: str, label: str = "") -> NodeConfig:
+    """Return what is made of a file and the options, for the node uno@10.0.0.1."""
     file = folder / "some.yml"
     file.write_text(text)
     return options.configure(
@@ -858,6 +858,7 @@ def configured(folder: Path, text: str, *join: str) -> NodeConfig:
             address="10.0.0.1",
             config=str(file),
             join=join,
+            label=label.split(),
             cluster="veo",
             cookie_file=None,
             dns_port="53",
@@ -886,6 +887,27 @@ def test_what_cannot_be_joined(place: LocalNode, text: str) -> None:
     said = place.start("--join", text)
     assert (said.status, len(said.err.splitlines())) == (2, 1)
     assert said.complaint.startswith(f"--join {text}: ")
+
+
+# What it is
+
+
+def test_labels_are_those_of_the_file_and_over_them_those_given(tmp_path: Path) -> None:
+    text = "nodes: [{node: uno@10.0.0.1, labels: {disk: hdd, rack: 3}}, dos@10.0.0.2]"
+    assert configured(tmp_path, text).labels == ("disk=hdd", "rack=3")
+    given = configured(tmp_path, text, label="disk=ssd gpu=yes")
+    assert given.labels == ("disk=ssd", "gpu=yes", "rack=3")
+    assert configured(tmp_path, "nodes: []\n").labels == ()
+
+
+def test_a_label_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match='--label: "host" cannot be a label'):
+        configured(tmp_path, "nodes: []\n", label="host=uno")
+
+
+def test_labels_in_the_environment_are_several(place: LocalNode) -> None:
+    said = place.veo(*place.start_options(), VEO_LABELS="disk=ssd,gpu")
+    assert (said.status, said.complaint[:13]) == (2, '--label: "gpu')
 
 
 # Names

@@ -171,6 +171,11 @@ def _env(*names: str, default: str | None = None) -> str | None:
     return next((os.environ[n] for n in names if os.environ.get(n)), default)
 
 
+def _words(*names: str) -> list[str]:
+    """Return what stands between commas or spaces in the first of these that is set."""
+    return (_env(*names) or "").replace(",", " ").split()
+
+
 def _run_dir(arguments: argparse.Namespace) -> Path:
     if arguments.run_dir:
         return Path(arguments.run_dir).absolute()
@@ -282,6 +287,13 @@ def _add_start(commands: Commands) -> None:
         action="append",
         help="a node to join, any will do; may be repeated (VEO_JOIN, JOIN: several, "
         "between commas or spaces); what `nodes:` in the file lists is joined too",
+    )
+    parser.add_argument(
+        "--label",
+        metavar="NAME=VALUE",
+        action="append",
+        help="what services can ask for by constraints, over `labels` of the file; may "
+        "be repeated (VEO_LABELS: several, between commas or spaces)",
     )
     _add_run_dir(parser)
     _add_switch(
@@ -425,8 +437,8 @@ def _start(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         address=arguments.address,
         config=arguments.config,
-        join=arguments.join
-        or (_env("VEO_JOIN", "JOIN") or "").replace(",", " ").split(),
+        join=arguments.join or _words("VEO_JOIN", "JOIN"),
+        label=arguments.label or _words("VEO_LABELS"),
         cluster=arguments.cluster,
         cookie_file=arguments.cookie_file,
         dns_port=arguments.dns_port,

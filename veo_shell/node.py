@@ -80,6 +80,7 @@ class NodeConfig:
     pub_port: int = 8088
     dns_port: int = 53
     role: str = ""
+    labels: tuple[str, ...] = ()
     config_file: Path | None = None
     joins: tuple[tuple[str, int], ...] = ()
     listed: tuple[tuple[str, int], ...] = ()
@@ -182,6 +183,7 @@ class Node:
             dns_port=config.dns_port,
             resources=self._host.resources(),
             role=config.role,
+            labels=config.labels,
             disk_id=disk_id,
             host_boot=self._host.boot_id(),
             protocol=PROTOCOL,

@@ -325,6 +325,7 @@ class NodeMonitor:
             refused=refused,
             dropped=dropped,
             stays=self._stays(head.node),
+            labels=head.labels,
         )
 
     def _left(self, peer: Peer) -> NodeInfo:

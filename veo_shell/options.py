@@ -40,6 +40,7 @@ class Options:
     docker: str | None
     log_level: str
     accept_cookie_file: str | None = None
+    label: Sequence[str] = ()
     recover: bool = False
 
 
@@ -71,6 +72,7 @@ def configure(options: Options) -> NodeConfig:
     joins = dict.fromkeys(split(text, f"--join {text}") for text in options.join)
     config_file = _file_of(options.config)
     entries = settings.get_nodes(config_file) if config_file else ()
+    own = next((e for e in entries if e.node == name), None)
     return NodeConfig(
         name=name,
         address=address,
@@ -78,7 +80,8 @@ def configure(options: Options) -> NodeConfig:
         mesh_port=mesh_port,
         pub_port=mesh_port + 1,
         dns_port=dns_port,
-        role=next((e.role for e in entries if e.node == name), ""),
+        role=own.role if own else "",
+        labels=_labels(own.labels if own else (), options.label),
         config_file=config_file,
         recover=options.recover,
         joins=tuple(joins),
@@ -106,6 +109,19 @@ def node_name(given: str | None) -> str:
         raise UsageError(
             f"{what}: a node is called name@host, of letters, digits, - and _"
         ) from None
+
+
+def _labels(listed: Iterable[str], given: Iterable[str]) -> tuple[str, ...]:
+    """Return the labels of the file, and over these the ones that were given."""
+    from veo_shell.core import scalars
+
+    for text in given:
+        try:
+            scalars.node_label(text)
+        except scalars.Wrong as wrong:
+            raise UsageError(f"--label: {wrong}") from wrong
+    values = dict(label.split("=", 1) for label in (*listed, *given))
+    return tuple(f"{name}={value}" for name, value in sorted(values.items()))
 
 
 def _listed(entries: Iterable[NodeEntry], me: str) -> Iterator[tuple[str, int]]:

@@ -19,6 +19,8 @@ from tests.core.test_parse import (
 from veo_shell.container_builder import build
 from veo_shell.core.check import problems, to_mapping
 from veo_shell.core.model import (
+    NODE_ATTRIBUTES,
+    Constraint,
     File,
     GroupPolicy,
     GroupRole,
@@ -97,6 +99,9 @@ def mounts(*changes: dict[str, Any]) -> dict[str, tuple[Mount, ...]]:
         ]),
         ({"roles": ("a", " ")}, [".roles[1]: is empty"]),
         ({"hosts": ("uno",)}, ['.hosts[0]: "uno" is not a node\'s name (name@host)']),
+        ({"constraints": (Constraint(attribute="node", equal=True, value="uno"),)}, [
+            '.constraints[0]: "uno" is not a node\'s name (name@host)',
+        ]),
         ({"environment": ("A", "=b")}, [
             '.environment[1]: "=b" has no name before the "="',
         ]),
@@ -369,6 +374,15 @@ RIGHT_TYPES = {
     "roles": st.lists(SURROGATES, max_size=3).map(tuple),
     "labels": st.lists(SURROGATES, max_size=3).map(tuple),
     "environment": st.lists(SURROGATES, max_size=3).map(tuple),
+    "constraints": st.lists(
+        st.builds(
+            Constraint,
+            attribute=SURROGATES | st.sampled_from(NODE_ATTRIBUTES),
+            equal=st.booleans(),
+            value=SURROGATES,
+        ),
+        max_size=2,
+    ).map(tuple),
     "cpus": st.floats() | st.integers(),
     "memory_bytes": st.integers(),
     "mounts": st.lists(

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from veo_shell.core.check import to_mapping
 from veo_shell.core.model import (
+    NODE_ATTRIBUTES,
+    Constraint,
     File,
     GroupPolicy,
     GroupRole,
@@ -28,6 +30,12 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.parse import SERVICE, ClusterFile, parse, parse_service
 from veo_shell.errors import ConfigError
+
+NO_CONSTRAINT = "is not a constraint: like disk == ssd or role != edge"
+NO_NODE_LABEL = (
+    "is not a node's label (NAME=value, both of letters, digits, "
+    "-, _ and ., at most 63)"
+)
 
 # As the Erlang original ships it.
 ORIGINAL = """\
@@ -98,6 +106,7 @@ services:
     disk: 1g
     roles: [master]
     hosts: [uno@uno]
+    constraints: [disk == ssd, "role != edge"]
     environment: [A=b]
     labels: [K=V]
     volumes: ["/srv/www:/usr/share/nginx/html:ro", "named:/data"]
@@ -141,6 +150,10 @@ FULL_SERVICE = Service(
     disk_bytes=1024**3,
     roles=("master",),
     hosts=("uno@uno",),
+    constraints=(
+        Constraint(attribute="disk", equal=True, value="ssd"),
+        Constraint(attribute="role", equal=False, value="edge"),
+    ),
     environment=("A=b",),
     labels=("K=V",),
     mounts=(
@@ -250,6 +263,23 @@ def test_what_is_not_said_has_its_default() -> None:
         ("role: [a, b]", {"roles": ("a", "b")}),
         ("roles: master", {"roles": ("master",)}),
         ("hosts: uno@uno", {"hosts": ("uno@uno",)}),
+        (
+            "constraints: [node!=a@b, ' host  ==  b ']",
+            {
+                "constraints": (
+                    Constraint(attribute="node", equal=False, value="a@b"),
+                    Constraint(attribute="host", equal=True, value="b"),
+                )
+            },
+        ),
+        (
+            "constraints: role == the_edge",
+            {
+                "constraints": (
+                    Constraint(attribute="role", equal=True, value="the_edge"),
+                )
+            },
+        ),
         ("environment: [A=b, C, 'D=']", {"environment": ("A=b", "C", "D=")}),
         (
             "environment: {A: b, ON: yes, N: 1.50, C: , D: ''}",
@@ -346,6 +376,12 @@ def test_a_node_may_have_no_role() -> None:
     )
 
 
+def test_the_labels_of_a_node_are_a_list_or_a_mapping() -> None:
+    text = "nodes: [{node: a@b, labels: [disk=ssd]}, {node: c@d, labels: {rack: 3}}]"
+    labels = [node.labels for node in parse(text, "c.yml").nodes]
+    assert labels == [("disk=ssd",), ("rack=3",)]
+
+
 # --- errors
 
 
@@ -405,6 +441,12 @@ ONE_WORD = "one word, printable, at most 63 characters"
         ("nodes:\n  - {node: a@b, address: \"a:x\"}\n", [
             'c.yml:2: nodes[0].address: "a:x": a port is a number from 1 to 65535',
         ]),
+        ("nodes:\n  - {node: a@b, labels: [role=x, b, c=d, c=e]}\n", [
+            'c.yml:2: nodes[0].labels[0]: "role" cannot be a label: constraints know '
+            "every node's node, role, host without",
+            f'c.yml:2: nodes[0].labels[1]: "b" {NO_NODE_LABEL}',
+            'c.yml:2: nodes[0].labels: "c" is given twice',
+        ]),
         ("nodes:\n  - [a]\n", ["c.yml:2: nodes[0]: is a list, not a mapping"]),
         ("nodes:\n  - a@b\n  - c@d\n  - {node: a@b}\n", [
             'c.yml:4: nodes[2]: "a@b" is that of nodes[0] too',
@@ -453,6 +495,19 @@ VOLUME = "ro, rw, private, rprivate, shared, rshared, slave, rslave"
         ("variant: ''", [": is empty"]),
         ("role: a\nroles: b", ["roles: says the same as `role`: keep one"]),
         ("hosts: uno", [': "uno" is not a node\'s name (name@host)']),
+        ("constraints: [disk = ssd, disk, disk === ssd, disk == a b]", [
+            f'[{n}]: "{text}" {NO_CONSTRAINT}'
+            for n, text in enumerate(
+                ["disk = ssd", "disk", "disk === ssd", "disk == a b"]
+            )
+        ]),
+        ("constraints: [node == uno]", [
+            '[0]: "uno" is not a node\'s name (name@host)',
+        ]),
+        (f"constraints: [role == {'x' * 64}]", [
+            f'[0]: "{"x" * 59}…" is not a role: {ONE_WORD}',
+        ]),
+        ("constraints: ['dis/k == ssd']", [f'[0]: "dis/k=ssd" {NO_NODE_LABEL}']),
         ("environment: A=b", [": is a single value, not a list"]),
         ("environment: [=b, ]", ['[0]: "=b" has no name before the "="']),
         ("environment: {A=b: c}", ['.A=b: has a "=" in its name']),
@@ -695,6 +750,15 @@ SERVICES = st.builds(
     disk_bytes=st.integers(0, 2**50),
     roles=st.lists(PLAIN, max_size=2).map(tuple),
     hosts=st.lists(NAMES.map("{0}@{0}".format), max_size=2).map(tuple),
+    constraints=st.lists(
+        st.builds(
+            Constraint,
+            attribute=NAMES.filter(lambda name: name not in NODE_ATTRIBUTES),
+            equal=st.booleans(),
+            value=NAMES,
+        ),
+        max_size=2,
+    ).map(tuple),
     environment=ENTRIES,
     labels=ENTRIES,
     mounts=MOUNTS,

@@ -21,6 +21,7 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.placement import NodeState, best, coordinator, rank, refusal, unfit
+from veo_shell.core.scalars import constraint
 
 WEB = Service(name="web", image="nginx")
 GIB = 1 << 30
@@ -53,6 +54,13 @@ def state(name: str, **changes: Any) -> NodeState:
     return attrs.evolve(node, **changes)
 
 
+def asking(*constraints: str) -> Service:
+    return attrs.evolve(WEB, constraints=tuple(map(constraint, constraints)))
+
+
+LABELLED = state("a@a", labels={"disk": "hdd", "rack": "1"})
+
+
 @pytest.mark.parametrize(
     ("service", "node", "reason"),
     [
@@ -75,6 +83,18 @@ def state(name: str, **changes: Any) -> NodeState:
             state("a@a", role=""),
             "its role is not set, not edge",
         ),
+        (asking("node == b@b"), state("a@a"), "it is a@a, not b@b"),
+        (asking("node != a@a"), state("a@a"), "it is a@a (node != a@a)"),
+        (asking("host == b"), state("a@a"), "its host is a, not b"),
+        (asking("role != master"), state("a@a"), "its role is master (role != master)"),
+        (
+            asking("role == edge"),
+            state("a@a", role=""),
+            "its role is not set, not edge",
+        ),
+        (asking("disk == ssd"), state("a@a"), "it has no label disk"),
+        (asking("rack == 1", "disk == ssd"), LABELLED, "its disk is hdd, not ssd"),
+        (asking("disk != hdd"), LABELLED, "its disk is hdd (disk != hdd)"),
         (
             attrs.evolve(WEB, cpus=1.5),
             state("a@a", account=holding(cpus=1.0)),
@@ -103,6 +123,12 @@ def test_both_roles_and_hosts_must_hold() -> None:
     assert refusal(both, state("a@a")) is None
     assert refusal(both, state("a@a", role="edge")) is not None
     assert refusal(both, state("b@b")) is not None
+
+
+def test_what_a_node_is_not_it_may_be_asked_not_to_be() -> None:
+    """It has no role, and no label of that name."""
+    service = asking("role != edge", "disk != ssd", "node != b@b", "host == a")
+    assert refusal(service, state("a@a", role="")) is None
 
 
 def test_what_is_exactly_left_fits() -> None:
@@ -160,6 +186,7 @@ _services = st.builds(
     name=st.sampled_from(["web", "other"]),
     image=st.just("i"),
     roles=st.sampled_from([(), ("master",)]),
+    constraints=st.sampled_from([(), (constraint("node != a@a"),)]),
     cpus=st.sampled_from([0.0, 1.0]),
     memory_bytes=st.sampled_from([0, GIB // 2]),
     disk_bytes=st.sampled_from([0, 9 * GIB, 10 * GIB]),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests import old_wire
 from veo_shell.core import model, wire
 from veo_shell.core.model import (
+    Constraint,
     Container,
     Cpu,
     Disk,
@@ -102,6 +103,9 @@ services = st.builds(
     cpus=sizes,
     memory_bytes=naturals,
     network_mode=st.none() | words,
+    constraints=tuples(
+        st.builds(Constraint, attribute=words, equal=st.booleans(), value=words)
+    ),
     environment=tuples(words),
     mounts=tuples(
         st.builds(Mount, kind=st.sampled_from(MountKind), target=words, source=words)
@@ -134,6 +138,7 @@ documents = st.builds(
         disk=st.builds(Disk, total_bytes=naturals, free_bytes=naturals),
     ),
     role=words,
+    labels=tuples(words),
     disk_id=words,
     host_boot=words,
     protocol=naturals,

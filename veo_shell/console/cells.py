@@ -168,9 +168,8 @@ COLUMNS: dict[str, dict[str, Cell]] = {
     "NodeInfo": {
         **_same("node", "status", "since_s", "address", "role"),
         "drained": _if_said("drained"),
-        **_same(
-            "containers", "cpus", "memory_bytes", "disk_bytes", "evidence", "stays"
-        ),
+        **_same("labels", "containers", "cpus", "memory_bytes", "disk_bytes"),
+        **_same("evidence", "stays"),
         "refused": _if_said("refused"),
         "dropped": _if_said("dropped"),
     },
@@ -192,7 +191,7 @@ COLUMNS: dict[str, dict[str, Cell]] = {
 IF_ANY = frozenset(
     {
         *("reason", "evidence", "since", "drained", "stays", "silent", "warning"),
-        *("on_partition", "refused", "dropped", "variant"),
+        *("on_partition", "refused", "dropped", "variant", "labels"),
     }
 )
 """Columns that are left out where no row has anything in them."""
@@ -201,6 +200,7 @@ SHORT: dict[str, Cell] = {
     "Port": _port,
     "Mount": _mount,
     "File": lambda file: str(file.target),
+    "Constraint": lambda asked: str(asked.text),
     "Container": lambda container: str(container.name),
     "Service": lambda service: str(service.name),
 }

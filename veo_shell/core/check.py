@@ -83,6 +83,7 @@ def to_mapping(service: Service) -> dict[str, Any]:
         "disk": _number(service.disk_bytes),
         "roles": list(service.roles),
         "hosts": list(service.hosts),
+        "constraints": [asked.text for asked in service.constraints],
         "environment": list(service.environment),
         "labels": list(service.labels),
         "volumes": [_volume(mount) for mount in service.mounts],

@@ -160,6 +160,28 @@ class HealthCheck:
     retries: int = 0
 
 
+NODE_ATTRIBUTES = ("node", "role", "host")
+"""What constraints can ask of a node besides its labels."""
+
+
+@attrs.frozen(kw_only=True)
+class Constraint:
+    """What a service asks of a node: `disk == ssd`, or with `equal` False `!=`.
+
+    `attribute` is one of `NODE_ATTRIBUTES`, else the name of a node's label. A node
+    without that label is unlike every value.
+    """
+
+    attribute: str
+    equal: bool
+    value: str
+
+    @property
+    def text(self) -> str:
+        """Return it as a file has it."""
+        return f"{self.attribute} {'==' if self.equal else '!='} {self.value}"
+
+
 @attrs.frozen(kw_only=True)
 class Service:
     """What an operator asks for: a spec under a name.
@@ -190,6 +212,7 @@ class Service:
     disk_bytes: int = 0
     roles: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
     environment: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
@@ -413,7 +436,8 @@ class NodeDocument:
     """Everything a node publishes about itself. The node is its only writer.
 
     Merging keeps the higher `(incarnation, version)`. `role` is the one from the
-    node's own file; what operators assigned is in its `NodeRecord`. `engine_lost` says
+    node's own file; what operators assigned is in its `NodeRecord`. `labels` are
+    `NAME=value`, for constraints, each name once. `engine_lost` says
     why its Docker Engine does not answer, "" while it does; `disk_trouble` why its disk
     takes nothing: it decides nothing then, and keeps no copy. `boot_id` is the
     process's, `host_boot` that of the machine it runs on, "" where that cannot be told.
@@ -429,6 +453,7 @@ class NodeDocument:
     dns_port: int
     resources: Resources
     role: str = ""
+    labels: tuple[str, ...] = ()
     engine_lost: str = ""
     disk_trouble: str = ""
     disk_id: str = ""
@@ -644,6 +669,7 @@ class NodeInfo:
     refused: int = 0
     dropped: int = 0
     stays: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -733,11 +759,13 @@ class DnsRecord:
 
 @attrs.frozen(kw_only=True)
 class NodeEntry:
-    """One entry of `nodes:` in cluster.yml: a node, its role, where to join it.
+    """One entry of `nodes:` in cluster.yml: a node, what it is, where to join it.
 
-    `address`: HOST or HOST:PORT; "" for the host in the node's name.
+    `address`: HOST or HOST:PORT; "" for the host in the node's name. `labels` are
+    `NAME=value`.
     """
 
     node: str
     role: str = ""
+    labels: tuple[str, ...] = ()
     address: str = ""

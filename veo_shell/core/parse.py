@@ -103,6 +103,14 @@ def _node(tree: Tree) -> NodeEntry | None:
     return NodeEntry(**values) if values.get("node") else None
 
 
+def _node_labels(tree: Tree) -> tuple[str, ...]:
+    labels = _entries(scalars.node_label)(tree)
+    names = [label.partition("=")[0] for label in labels]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Wrong(f"{scalars.quoted(twice[0])} is given twice")
+    return labels
+
+
 def _address(text: str) -> str:
     try:
         address.split(text, scalars.quoted(text))
@@ -292,6 +300,7 @@ CLUSTER: Fields = {
 NODE: Fields = {
     "node": ("node", scalar(scalars.node_name)),
     "role": ("role", scalar(scalars.role)),
+    "labels": ("labels", _node_labels),
     "address": ("address", scalar(_address)),
 }
 BIND: Fields = {"propagation": ("propagation", scalar(scalars.propagation))}
@@ -327,6 +336,7 @@ SERVICE: Fields = {
     "roles": ("roles", _one_or_more(scalars.role)),
     "role": ("roles", _one_or_more(scalars.role)),
     "hosts": ("hosts", _one_or_more(scalars.node_name)),
+    "constraints": ("constraints", _one_or_more(scalars.constraint)),
     "environment": ("environment", _entries(scalars.variable)),
     "labels": ("labels", _entries(scalars.docker_label)),
     "volumes": ("mounts", _mounts),

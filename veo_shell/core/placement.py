@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
 from veo_shell.core.ledger import NANO, Account
-from veo_shell.core.model import Candidate, Resources, Service, Status
+from veo_shell.core.model import (
+    Candidate,
+    Constraint,
+    Resources,
+    Service,
+    Status,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -21,6 +27,7 @@ class NodeState:
     role: str
     resources: Resources
     account: Account
+    labels: Mapping[str, str] = attrs.field(factory=dict)
     engine_lost: str = ""
     drained: bool = False
 
@@ -120,7 +127,30 @@ def unfit(service: Service, state: NodeState) -> str | None:
     if service.roles and state.role not in service.roles:
         wanted = " or ".join(service.roles)
         return f"its role is {state.role or 'not set'}, not {wanted}"
+    for asked in service.constraints:
+        if why := _breach(asked, state):
+            return why
     return None
+
+
+def _breach(asked: Constraint, state: NodeState) -> str | None:
+    """Return why a node is not what a constraint asks for, None if it is."""
+    match asked.attribute:
+        case "node":
+            what, has = "it", state.node
+        case "host":
+            what, has = "its host", state.node.partition("@")[2]
+        case "role":
+            what, has = "its role", state.role
+        case name:
+            what, has = f"its {name}", state.labels.get(name, "")
+    if (has == asked.value) is asked.equal:
+        return None
+    if not asked.equal:
+        return f"{what} is {has} ({asked.text})"
+    if not has and what != "its role":
+        return f"it has no label {asked.attribute}"
+    return f"{what} is {has or 'not set'}, not {asked.value}"
 
 
 def _lack(service: Service, state: NodeState) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from veo_shell.core.model import Candidate, Service
 from veo_shell.core.placement import NodeState, best, rank, unfit
@@ -18,7 +18,7 @@ class Places:
         self._states_seen = -1, -1
         self._node_states: list[NodeState] = []
         # By all that `unfit` looks at of a service.
-        self._fitting: dict[tuple[tuple[str, ...], ...], list[NodeState]] = {}
+        self._fitting: dict[tuple[object, ...], list[NodeState]] = {}
 
     def candidates(self, service: Service, uid: str) -> list[Candidate]:
         """Rank all nodes for one more instance of a service."""
@@ -38,7 +38,7 @@ class Places:
         if not self._situation.may_decide(service):
             return None
         states = self._states()
-        asked = service.hosts, service.roles
+        asked = service.hosts, service.roles, service.constraints
         if asked not in self._fitting:
             self._fitting[asked] = [s for s in states if unfit(service, s) is None]
         fitting = self._fitting[asked]
@@ -59,6 +59,7 @@ class Places:
                     role=self._view.role(head.node),
                     resources=head.resources,
                     account=self._view.account(head.node),
+                    labels=_values(head.labels),
                     engine_lost=head.engine_lost,
                     drained=self._view.is_drained(head.node),
                 )
@@ -71,3 +72,9 @@ def refusals(ranked: list[Candidate]) -> str:
     """Return in one line why no node fits."""
     reasons = [f"{c.node}: {c.reason}" for c in ranked]
     return "; ".join(reasons) or "no node is known"
+
+
+def _values(labels: Iterable[str]) -> dict[str, str]:
+    """Return the values of labels, `NAME=value`, by name."""
+    parts = (label.partition("=") for label in labels)
+    return {name: value for name, _, value in parts}

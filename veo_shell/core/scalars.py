@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TypeVar
 
-from veo_shell.core.model import Mount, MountKind, Restart, Transport
+from veo_shell.core.model import (
+    NODE_ATTRIBUTES,
+    Constraint,
+    Mount,
+    MountKind,
+    Restart,
+    Transport,
+)
 from veo_shell.core.printable import printable
 
 T = TypeVar("T")
@@ -55,6 +62,8 @@ RESTARTS = {
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}@[A-Za-z0-9_.:-]{1,253}")
 NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+NODE_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+CONSTRAINT = re.compile(r"\s*([^\s=!]+)\s*(==|!=)\s*([^\s=!]+)\s*")
 DOCKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 # Docker takes them everywhere and acts on them on a Mac only.
@@ -265,6 +274,39 @@ def docker_label(text: str) -> str:
     if name.startswith("veo."):
         raise Wrong(f'{quoted(name)}: labels that start with "veo." are VEO\'s own')
     return f"{name}={value}"
+
+
+def node_label(text: str) -> str:
+    """Read a label of a node, `NAME=value`."""
+    name, _, value = text.partition("=")
+    if not NODE_LABEL.fullmatch(name) or not NODE_LABEL.fullmatch(value):
+        raise Wrong(
+            f"{quoted(text)} is not a node's label (NAME=value, both of letters, "
+            "digits, -, _ and ., at most 63)"
+        )
+    if name in NODE_ATTRIBUTES:
+        raise Wrong(
+            f"{quoted(name)} cannot be a label: constraints know every node's "
+            f"{', '.join(NODE_ATTRIBUTES)} without"
+        )
+    return text
+
+
+def constraint(text: str) -> Constraint:
+    """Read what a service asks of a node, like `disk == ssd` or `role != edge`."""
+    match = CONSTRAINT.fullmatch(text)
+    if match is None:
+        raise Wrong(
+            f"{quoted(text)} is not a constraint: like disk == ssd or role != edge"
+        )
+    attribute, sign, value = match.groups()
+    if attribute == "node":
+        node_name(value)
+    elif attribute == "role":
+        role(value)
+    elif attribute != "host":
+        node_label(f"{attribute}={value}")
+    return Constraint(attribute=attribute, equal=sign == "==", value=value)
 
 
 transport = one_of({kind.value: kind for kind in Transport})

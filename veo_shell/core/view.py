@@ -478,7 +478,7 @@ class View:
 def _shifts(old: NodeDocument, new: NodeDocument) -> bool:
     """Tell whether what placement, or who decides, depends on is another."""
     before, after = (
-        (d.engine_lost, d.disk_trouble, d.resources, d.role, d.identity)
+        (d.engine_lost, d.disk_trouble, d.resources, d.role, d.labels, d.identity)
         for d in (old, new)
     )
     return before != after
