@@ -29,6 +29,7 @@ from veo_shell.core.model import (
     Port,
     Service,
 )
+from veo_shell.core.ports import publishes
 from veo_shell.errors import UsageError
 
 NANO = 1_000_000_000
@@ -59,7 +60,7 @@ def build(
     check = service.health_check
     if check and (health := docker_health.to_payload(check)):
         payload["Healthcheck"] = health
-    if service.ports and _publishes(service.network_mode):
+    if service.ports and publishes(service.network_mode):
         # Docker drops the binding of a port that the image does not expose.
         payload["ExposedPorts"] = {port_key(port): {} for port in service.ports}
     return payload
@@ -136,7 +137,7 @@ def parse_inspect(inspect: Mapping[str, Any], service: Service) -> Service:
         mounts=tuple(_mount(mount) for mount in host.get("Mounts") or ()),
         ports=(
             _asked_for(host, asked.ports)
-            if _publishes(host.get("NetworkMode"))
+            if publishes(host.get("NetworkMode"))
             else service.ports
         ),
     )
@@ -202,15 +203,9 @@ def _host_config(service: Service, address: str) -> dict[str, Any]:
         config["Memory"] = service.memory_bytes
     if service.mounts:
         config["Mounts"] = [_mount_payload(mount) for mount in service.mounts]
-    if service.ports and _publishes(service.network_mode):
+    if service.ports and publishes(service.network_mode):
         config["PortBindings"] = _bindings(service.ports, address)
     return config
-
-
-def _publishes(network_mode: str | None) -> bool:
-    """Tell whether ports are published in that mode, not just there."""
-    mode = network_mode or ""
-    return mode not in ("host", "none") and not mode.startswith("container:")
 
 
 def _bindings(ports: Iterable[Port], address: str) -> dict[str, list[dict[str, str]]]:

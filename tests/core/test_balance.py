@@ -27,6 +27,7 @@ from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Container,
     NodeRecord,
+    Placement,
     Record,
     Restart,
     Service,
@@ -99,6 +100,7 @@ def test_a_node_that_came_back_gets_its_share() -> None:
         pytest.param(attrs.evolve(WEB, restart=Restart.NEVER), id="a job"),
         pytest.param(attrs.evolve(WEB, hosts=(UNO,)), id="no other node fits"),
         pytest.param(attrs.evolve(WEB, roles=("edge",)), id="no node fits any more"),
+        pytest.param(attrs.evolve(WEB, placement=Placement.BINPACK), id="packed"),
     ],
 )
 def test_what_cannot_be_moved_stays(spec: Service) -> None:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from tests.core.samples import DOS, NODES, TRES, UNO, WEB, service, slot
 from veo_shell.core.ledger import NANO, Ledger
-from veo_shell.core.model import Room, Service, ServiceRecord, SlotRecord
+from veo_shell.core.model import Port, Room, Service, ServiceRecord, SlotRecord
+from veo_shell.core.ports import fixed_ports
 
 UIDS = ("u1", "u2", "u3")
+PORT = Port(name="http", container_port=80)
 BIG = attrs.evolve(WEB, name="big", cpus=1.5, memory_bytes=60, disk_bytes=600)
 
 specs = st.builds(
@@ -23,6 +25,10 @@ specs = st.builds(
     cpus=st.integers(0, 30).map(lambda tenths: tenths / 10),
     memory_bytes=st.integers(0, 1 << 30),
     disk_bytes=st.integers(0, 1 << 40),
+    network_mode=st.sampled_from([None, "host", "none"]),
+    ports=st.sampled_from(
+        [(), (PORT,), (PORT, attrs.evolve(PORT, container_port=81, host_port=80))]
+    ),
 )
 steps = st.lists(
     st.one_of(
@@ -72,6 +78,12 @@ def test_the_sums_are_what_all_slots_add_up_to(
         assert account.nano_cpus == sum(round(s.cpus * NANO) for s in reserving)
         assert account.memory_bytes == sum(s.memory_bytes for s in reserving)
         assert account.disk_bytes == sum(s.disk_bytes for s in reserving)
+        taken = [(port, s.name) for s in reserving for port in fixed_ports(s)]
+        assert {
+            (port, name): count
+            for port, names in account.ports.items()
+            for name, count in names.items()
+        } == Counter(taken)
         assert +account.instances == Counter(s.name for s in reserving)
     for uid in UIDS:
         expected = [slots[key] for key in sorted(slots) if key[0] == uid]

@@ -23,6 +23,7 @@ from veo_shell.core.model import (
     NodeEntry,
     OnPartition,
     OnUnhealthy,
+    Placement,
     Port,
     Restart,
     Service,
@@ -107,6 +108,8 @@ services:
     roles: [master]
     hosts: [uno@uno]
     constraints: [disk == ssd, "role != edge"]
+    placement: binpack
+    max_per_node: 2
     environment: [A=b]
     labels: [K=V]
     volumes: ["/srv/www:/usr/share/nginx/html:ro", "named:/data"]
@@ -154,6 +157,8 @@ FULL_SERVICE = Service(
         Constraint(attribute="disk", equal=True, value="ssd"),
         Constraint(attribute="role", equal=False, value="edge"),
     ),
+    placement=Placement.BINPACK,
+    max_per_node=2,
     environment=("A=b",),
     labels=("K=V",),
     mounts=(
@@ -501,6 +506,8 @@ VOLUME = "ro, rw, private, rprivate, shared, rshared, slave, rslave"
                 ["disk = ssd", "disk", "disk === ssd", "disk == a b"]
             )
         ]),
+        ("max_per_node: -1", [': "-1" is not a number of instances (0–1000)']),
+        ("placement: tight", [': "tight" is not one of spread, binpack']),
         ("constraints: [node == uno]", [
             '[0]: "uno" is not a node\'s name (name@host)',
         ]),
@@ -759,6 +766,8 @@ SERVICES = st.builds(
         ),
         max_size=2,
     ).map(tuple),
+    placement=st.sampled_from(Placement),
+    max_per_node=st.integers(0, 1000),
     environment=ENTRIES,
     labels=ENTRIES,
     mounts=MOUNTS,

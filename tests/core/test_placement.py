@@ -11,16 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.samples import slot
 from veo_shell.core.ledger import NANO, Account
 from veo_shell.core.model import (
     Cpu,
     Disk,
     Memory,
+    Placement,
+    Port,
     Resources,
     Service,
     Status,
+    Transport,
 )
 from veo_shell.core.placement import NodeState, best, coordinator, rank, refusal, unfit
+from veo_shell.core.ports import HostPort
 from veo_shell.core.scalars import constraint
 
 WEB = Service(name="web", image="nginx")
@@ -28,10 +33,16 @@ GIB = 1 << 30
 
 
 def holding(
-    cpus: float = 0.0, memory_bytes: int = 0, disk_bytes: int = 0, instances: int = 0
+    cpus: float = 0.0,
+    memory_bytes: int = 0,
+    disk_bytes: int = 0,
+    instances: int = 0,
+    ports: tuple[HostPort, ...] = (),
 ) -> Account:
     """Return the account of a node that has so much placed on it."""
     return Account(
+        slots={"uid": {n: slot("a@a", n) for n in range(instances)}},
+        ports={port: Counter({"shop": 1}) for port in ports},
         nano_cpus=round(cpus * NANO),
         memory_bytes=memory_bytes,
         disk_bytes=disk_bytes,
@@ -58,6 +69,8 @@ def asking(*constraints: str) -> Service:
     return attrs.evolve(WEB, constraints=tuple(map(constraint, constraints)))
 
 
+FIXED = Port(name="http", container_port=8080, host_port=80)
+HTTP = 80, Transport.TCP
 LABELLED = state("a@a", labels={"disk": "hdd", "rack": "1"})
 
 
@@ -96,6 +109,16 @@ LABELLED = state("a@a", labels={"disk": "hdd", "rack": "1"})
         (asking("rack == 1", "disk == ssd"), LABELLED, "its disk is hdd, not ssd"),
         (asking("disk != hdd"), LABELLED, "its disk is hdd (disk != hdd)"),
         (
+            attrs.evolve(WEB, max_per_node=2),
+            state("a@a", account=holding(instances=2)),
+            "2 of it are there (max_per_node: 2)",
+        ),
+        (
+            attrs.evolve(WEB, ports=(FIXED,)),
+            state("a@a", account=holding(ports=(HTTP,))),
+            "port 80/tcp is taken by shop",
+        ),
+        (
             attrs.evolve(WEB, cpus=1.5),
             state("a@a", account=holding(cpus=1.0)),
             "wants 1.5 cpus, 1 left of 2",
@@ -115,25 +138,32 @@ LABELLED = state("a@a", labels={"disk": "hdd", "rack": "1"})
 def test_a_node_that_does_not_fit_says_why(
     service: Service, node: NodeState, reason: str
 ) -> None:
-    assert refusal(service, node) == reason
+    assert refusal(service, "uid", node) == reason
 
 
 def test_both_roles_and_hosts_must_hold() -> None:
     both = attrs.evolve(WEB, roles=("master",), hosts=("a@a",))
-    assert refusal(both, state("a@a")) is None
-    assert refusal(both, state("a@a", role="edge")) is not None
-    assert refusal(both, state("b@b")) is not None
+    assert refusal(both, "uid", state("a@a")) is None
+    assert refusal(both, "uid", state("a@a", role="edge")) is not None
+    assert refusal(both, "uid", state("b@b")) is not None
 
 
 def test_what_a_node_is_not_it_may_be_asked_not_to_be() -> None:
     """It has no role, and no label of that name."""
     service = asking("role != edge", "disk != ssd", "node != b@b", "host == a")
-    assert refusal(service, state("a@a", role="")) is None
+    assert refusal(service, "uid", state("a@a", role="")) is None
+
+
+def test_what_may_be_once_more_on_a_node_fits() -> None:
+    there = state("a@a", account=holding(instances=1, ports=((80, Transport.UDP),)))
+    service = attrs.evolve(WEB, max_per_node=2, ports=(FIXED,))
+    assert refusal(service, "uid", there) is None
+    assert refusal(attrs.evolve(WEB, max_per_node=1), "another uid", there) is None
 
 
 def test_what_is_exactly_left_fits() -> None:
     whole = attrs.evolve(WEB, cpus=2.0, memory_bytes=GIB)
-    assert refusal(whole, state("a@a")) is None
+    assert refusal(whole, "uid", state("a@a")) is None
 
 
 def test_fewest_instances_come_first_then_most_room() -> None:
@@ -145,6 +175,19 @@ def test_fewest_instances_come_first_then_most_room() -> None:
     ]
     ranked = rank(attrs.evolve(WEB, roles=("master",)), "uid", nodes)
     assert [c.node for c in ranked] == ["c@c", "b@b", "a@a", "d@d"]
+    assert [c.fits for c in ranked] == [True, True, True, False]
+
+
+def test_to_pack_is_to_take_the_fullest_that_fits() -> None:
+    packed = attrs.evolve(WEB, placement=Placement.BINPACK, cpus=0.5)
+    nodes = [
+        state("a@a", account=holding(cpus=2.0)),
+        state("b@b", account=holding(cpus=0.5)),
+        state("c@c", account=holding(memory_bytes=GIB // 2 + 1, instances=3)),
+        state("d@d"),
+    ]
+    ranked = rank(packed, "uid", nodes)
+    assert [c.node for c in ranked] == ["c@c", "b@b", "d@d", "a@a"]
     assert [c.fits for c in ranked] == [True, True, True, False]
 
 
@@ -179,6 +222,7 @@ _states = st.builds(
         st.sampled_from([0, GIB // 2, GIB]),
         st.sampled_from([0, GIB]),
         st.integers(0, 2),
+        st.sampled_from([(), (HTTP,)]),
     ),
 )
 _services = st.builds(
@@ -187,13 +231,20 @@ _services = st.builds(
     image=st.just("i"),
     roles=st.sampled_from([(), ("master",)]),
     constraints=st.sampled_from([(), (constraint("node != a@a"),)]),
+    placement=st.sampled_from(Placement),
+    max_per_node=st.integers(0, 2),
+    ports=st.sampled_from([(), (FIXED,)]),
     cpus=st.sampled_from([0.0, 1.0]),
     memory_bytes=st.sampled_from([0, GIB // 2]),
     disk_bytes=st.sampled_from([0, 9 * GIB, 10 * GIB]),
 )
 
 
-@given(_services, st.text(), st.lists(_states, unique_by=lambda s: s.node))
+@given(
+    _services,
+    st.sampled_from(["uid", "u2"]) | st.text(),
+    st.lists(_states, unique_by=lambda s: s.node),
+)
 def test_the_quick_way_finds_what_ranking_puts_first(
     service: Service, uid: str, states: list[NodeState]
 ) -> None:

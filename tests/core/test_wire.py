@@ -33,6 +33,7 @@ from veo_shell.core.model import (
     NodeRecord,
     OnPartition,
     OnUnhealthy,
+    Placement,
     Port,
     Resources,
     Restart,
@@ -106,6 +107,8 @@ services = st.builds(
     constraints=tuples(
         st.builds(Constraint, attribute=words, equal=st.booleans(), value=words)
     ),
+    placement=st.sampled_from(Placement),
+    max_per_node=naturals,
     environment=tuples(words),
     mounts=tuples(
         st.builds(Mount, kind=st.sampled_from(MountKind), target=words, source=words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from veo_shell.core.model import ServiceRecord, SlotRecord
+from veo_shell.core.model import Placement, ServiceRecord, SlotRecord
 from veo_shell.core.reconcile import Reconciler
 
 
@@ -19,7 +19,7 @@ def next_step(
     `fixed`: slots, by key, that stay where they are.
 
     A service is even when no node has two instances more than another that fits it;
-    one that is on the move is left alone.
+    one that is on the move is left alone, and so is one that is to be packed.
     """
     for record in reconciler.view.services():
         assert record.service is not None
@@ -37,6 +37,8 @@ def _step(
 ) -> tuple[SlotRecord, str] | None:
     view, service = reconciler.view, record.service
     assert service is not None
+    if service.placement is Placement.BINPACK:
+        return None
     slots = [
         slot
         for slot in view.slots(record.uid)

@@ -84,6 +84,8 @@ def to_mapping(service: Service) -> dict[str, Any]:
         "roles": list(service.roles),
         "hosts": list(service.hosts),
         "constraints": [asked.text for asked in service.constraints],
+        "placement": service.placement.value,
+        "max_per_node": _number(service.max_per_node),
         "environment": list(service.environment),
         "labels": list(service.labels),
         "volumes": [_volume(mount) for mount in service.mounts],

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Set
 import attrs
 
 from veo_shell.core.model import Room, Service, ServiceRecord, SlotRecord
+from veo_shell.core.ports import HostPort, fixed_ports
 
 NANO = 1_000_000_000
 
@@ -21,7 +22,8 @@ NANO = 1_000_000_000
 class Account:
     """What is placed on one node.
 
-    `slots` are by uid and number; `instances` are counted by the services' names.
+    `slots` are by uid and number; `instances` are counted by the services' names, and
+    so are those that take a fixed port of the host.
     """
 
     slots: dict[str, dict[int, SlotRecord]] = attrs.field(factory=dict)
@@ -29,6 +31,7 @@ class Account:
     memory_bytes: int = 0
     disk_bytes: int = 0
     instances: Counter[str] = attrs.field(factory=Counter)
+    ports: dict[HostPort, Counter[str]] = attrs.field(factory=dict)
 
     def add(self, service: Service, sign: int) -> None:
         """Add what an instance reserves, or (-1) take it away."""
@@ -36,6 +39,13 @@ class Account:
         self.memory_bytes += sign * service.memory_bytes
         self.disk_bytes += sign * service.disk_bytes
         self.instances[service.name] += sign
+        for port in fixed_ports(service):
+            takers = self.ports.setdefault(port, Counter())
+            takers[service.name] += sign
+            if not takers[service.name]:
+                del takers[service.name]
+            if not takers:
+                del self.ports[port]
 
     def apart(self) -> Account:
         """Return one with the same sums, to be added to apart."""

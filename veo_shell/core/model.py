@@ -75,6 +75,13 @@ class OnPartition(enum.Enum):
     KEEP = "keep"
 
 
+class Placement(enum.Enum):
+    """Which of the nodes that fit takes an instance: the emptiest, or the fullest."""
+
+    SPREAD = "spread"
+    BINPACK = "binpack"
+
+
 class Knock(enum.Enum):
     """What a TCP connection to a host's port came to."""
 
@@ -189,6 +196,7 @@ class Service:
     `environment` and `labels` hold `KEY=value` strings in the order given. `cpus`,
     `memory_bytes` and `disk_bytes` of 0 mean no limit and no reservation. `replicas` is
     how many instances it begins with; `scale` changes the number that stands.
+    `max_per_node` of 0 is no limit.
     `variant` tells it from others of its name, "" where the file does not.
     `from_file`: `apply` brought it, nobody added it by hand. That is no part of what is
     asked for: two services are equal whatever they have there.
@@ -213,6 +221,8 @@ class Service:
     roles: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    placement: Placement = Placement.SPREAD
+    max_per_node: int = 0
     environment: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()

@@ -32,6 +32,7 @@ from veo_shell.core.model import (
     NodeEntry,
     OnPartition,
     OnUnhealthy,
+    Placement,
     Restart,
     Service,
 )
@@ -337,6 +338,8 @@ SERVICE: Fields = {
     "role": ("roles", _one_or_more(scalars.role)),
     "hosts": ("hosts", _one_or_more(scalars.node_name)),
     "constraints": ("constraints", _one_or_more(scalars.constraint)),
+    "placement": ("placement", scalar(one_of({p.value: p for p in Placement}))),
+    "max_per_node": ("max_per_node", scalar(scalars.per_node)),
     "environment": ("environment", _entries(scalars.variable)),
     "labels": ("labels", _entries(scalars.docker_label)),
     "volumes": ("mounts", _mounts),

@@ -12,10 +12,12 @@ from veo_shell.core.ledger import NANO, Account
 from veo_shell.core.model import (
     Candidate,
     Constraint,
+    Placement,
     Resources,
     Service,
     Status,
 )
+from veo_shell.core.ports import HostPort, fixed_ports
 
 
 @attrs.frozen(kw_only=True)
@@ -72,14 +74,15 @@ def rank(service: Service, uid: str, nodes: Iterable[NodeState]) -> list[Candida
     """Return every node: those that fit, best first, then the others with the reason.
 
     Fewest instances of the service first, then most room left by the dominant share,
-    then rendezvous order; ties do not depend on the order of `nodes`.
+    then rendezvous order; ties do not depend on the order of `nodes`. To pack, least
+    room left comes first of all.
     """
     states = list(nodes)
-    refusals = {state.node: refusal(service, state) for state in states}
+    refusals = {state.node: refusal(service, uid, state) for state in states}
     fitting = [state for state in states if refusals[state.node] is None]
     weight = rendezvous(uid)
     fitting.sort(key=lambda state: weight(state.node), reverse=True)
-    fitting.sort(key=lambda state: (state.instances(service), state.share(service)))
+    fitting.sort(key=lambda state: _order(service, state))
     refused = sorted((node, why) for node, why in refusals.items() if why is not None)
     return [
         *(Candidate(node=state.node, fits=True) for state in fitting),
@@ -87,18 +90,30 @@ def rank(service: Service, uid: str, nodes: Iterable[NodeState]) -> list[Candida
     ]
 
 
+def _order(service: Service, state: NodeState) -> tuple[int, float]:
+    if service.placement is Placement.BINPACK:
+        return 0, -state.share(service)
+    return state.instances(service), state.share(service)
+
+
 def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
     """Return the node that `rank` has first, None if no node fits.
 
     `nodes` are such that `unfit` has nothing against. Made for speed: a plain pass.
     """
+    packs = service.placement is Placement.BINPACK
+    ports = fixed_ports(service)
+    is_counted = bool(ports) or service.max_per_node > 0
     fewest, least = math.inf, math.inf
     tied: list[str] = []
     for state in nodes:
-        if (instances := state.instances(service)) > fewest:
+        instances = 0 if packs else state.instances(service)
+        if instances > fewest:
             continue
-        share = state.share(service)
+        share = -state.share(service) if packs else state.share(service)
         if instances == fewest and share > least:
+            continue
+        if is_counted and _taken(service, uid, ports, state) is not None:
             continue
         if _lack(service, state) is not None:
             continue
@@ -109,9 +124,13 @@ def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
     return max(tied, key=rendezvous(uid)) if tied else None
 
 
-def refusal(service: Service, state: NodeState) -> str | None:
-    """Return why the node may not run the service, None if it may."""
-    return unfit(service, state) or _lack(service, state)
+def refusal(service: Service, uid: str, state: NodeState) -> str | None:
+    """Return why the node may not run one more of the service, None if it may."""
+    return (
+        unfit(service, state)
+        or _taken(service, uid, fixed_ports(service), state)
+        or _lack(service, state)
+    )
 
 
 def unfit(service: Service, state: NodeState) -> str | None:
@@ -151,6 +170,22 @@ def _breach(asked: Constraint, state: NodeState) -> str | None:
     if not has and what != "its role":
         return f"it has no label {asked.attribute}"
     return f"{what} is {has or 'not set'}, not {asked.value}"
+
+
+def _taken(
+    service: Service, uid: str, ports: list[HostPort], state: NodeState
+) -> str | None:
+    """Return what runs on a node and leaves no place for one more, None if nothing."""
+    held = state.account
+    if service.max_per_node:
+        there = len(held.slots.get(uid, ()))
+        if there >= service.max_per_node:
+            return f"{there} of it are there (max_per_node: {service.max_per_node})"
+    for port in ports:
+        if port in held.ports:
+            takers = ", ".join(sorted(held.ports[port]))
+            return f"port {port[0]}/{port[1].value} is taken by {takers}"
+    return None
 
 
 def _lack(service: Service, state: NodeState) -> str | None:

@@ -156,6 +156,11 @@ def replicas(text: str) -> int:
     return _whole(text, 1, REPLICAS_MOST, "a number of replicas")
 
 
+def per_node(text: str) -> int:
+    """Read how many instances there may be on one node; 0 = no limit."""
+    return _whole(text, 0, REPLICAS_MOST, "a number of instances")
+
+
 def host_port(text: str) -> int:
     """Read a port of the host; 0 = Docker chooses."""
     return _whole(text, 0, 65535, "a port")

@@ -1,0 +1,70 @@
+"""How instances move that need a port of their host for themselves."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from tests.core.desk import MOST, U1, Desk, at, brief, decision, ready, runs, web
+from tests.core.samples import DOS, NODES, TRES, UNO, WEB
+from veo_shell.core.model import OnPartition, Port, Service
+
+HTTP = (Port(name="http", container_port=80, host_port=80),)
+FIXED = attrs.evolve(WEB, ports=HTTP)
+HOST = attrs.evolve(WEB, ports=HTTP, network_mode="host")
+EVERYWHERE = [at(node, number) for number, node in enumerate(NODES)]
+
+
+@pytest.mark.parametrize("spec", [FIXED, HOST], ids=["published", "host's network"])
+def test_it_moves_only_to_where_its_port_is_free(spec: Service) -> None:
+    desk = Desk(web(spec, replicas=2), at(UNO), at(DOS, 1), runs(UNO), runs(DOS, 1))
+    desk.write(decision(DOS, drained=True))
+    (moved,) = desk.decide(2)
+    assert brief(moved) == (1, 2, TRES)
+
+
+def test_where_its_port_is_taken_everywhere_it_stays_or_waits() -> None:
+    running = [runs(node, number) for number, node in enumerate(NODES)]
+    desk = Desk(web(FIXED, replicas=3), *EVERYWHERE, *running)
+    desk.write(decision(DOS, drained=True))
+    assert desk.decide(5) == []
+    desk.write(decision(DOS))
+    desk.lose(DOS)
+    (waits,) = desk.decide(1)
+    assert waits.node is None
+    taken = "port 80/tcp is taken by web"
+    assert desk.notes[-1].text == (
+        f"web: slot 1 waits: dos@dos: it is dead; tres@tres: {taken}; uno@uno: {taken}"
+    )
+
+
+def test_it_is_placed_again_on_the_node_that_it_lost_once_that_is_back() -> None:
+    """Nothing of its own is in its way there."""
+    others = [runs(UNO), runs(TRES, 2)]
+    desk = Desk(web(FIXED, replicas=3), *EVERYWHERE, *others)
+    desk.lose(DOS)
+    desk.decide(1)
+    desk.publish(DOS, containers=(), boot_id=f"{DOS}#2")
+    desk.regain(DOS)
+    (placed,) = desk.decide(3)
+    assert (placed.slot, placed.node) == (1, DOS)
+
+
+@pytest.mark.parametrize("spec", [FIXED, attrs.evolve(MOST, ports=HTTP)])
+def test_it_takes_over_from_itself_where_nothing_reaches_it(spec: Service) -> None:
+    keep = attrs.evolve(spec, on_partition=OnPartition.KEEP)
+    old = runs(DOS, address="", reason="no address")
+    desk = Desk(web(keep), at(DOS), old)
+    (anew,) = desk.decide(2)
+    assert (anew.node, anew.generation, anew.handover) == (DOS, 2, True)
+    desk.run(old, ready(DOS, generation=2))
+    (over,) = desk.decide(2)
+    assert (over.handover, over.ends) == (False, (old.name,))
+
+
+def test_no_two_of_a_scaled_service_are_placed_on_one_node() -> None:
+    desk = Desk(web(FIXED, replicas=4))
+    desk.decide(1)
+    placed = [slot.node for slot in desk.view.slots(U1)]
+    assert sorted(filter(None, placed)) == sorted(NODES)
+    assert placed.count(None) == 1
