@@ -142,6 +142,10 @@ class FakeCluster:
     def __getitem__(self, name: str) -> Node:
         return self._nodes[name]
 
+    def running(self) -> list[Node]:
+        """Return the nodes that are started."""
+        return list(self._nodes.values())
+
     def add(self, name: str, engine: FakeEngine | None = None) -> None:
         """Have a host with an engine, not yet a node on it."""
         self.addresses[name] = f"127.0.0.{len(self.addresses) + 1}"

@@ -552,6 +552,7 @@ services = st.builds(
     ).map(tuple),
     placement=st.sampled_from(Placement),
     max_per_node=st.integers(0, 9),
+    sticky=st.booleans(),
     labels=pairs,
     mounts=st.lists(mounts, max_size=3, unique_by=lambda m: m.target).map(tuple),
     args=st.lists(free_texts.filter(bool), max_size=3).map(tuple),

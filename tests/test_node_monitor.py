@@ -22,7 +22,7 @@ from tests.fake_cluster import (
     statuses,
     watching,
 )
-from veo_shell.core.model import Candidate, Container, NodeInfo, Restart, State, Status
+from veo_shell.core.model import Container, NodeInfo, Restart, Service, State, Status
 from veo_shell.errors import (
     NoSuitableNode,
     PeerError,
@@ -95,16 +95,19 @@ async def test_where_ranks_and_says_why_not(tmp_path: Path) -> None:
         uno = cluster["uno"]
         await cluster.run(ON_UNO)
         await cluster.stop("tres")
-        assert uno.node_monitor.where(WEB) == [
-            Candidate(node="dos@dos", fits=True),
-            Candidate(node="uno@uno", fits=True),
-            Candidate(node="tres@tres", fits=False, reason="it is paused"),
+
+        def ranked(service: Service) -> list[tuple[str, bool, str]]:
+            rows = uno.node_monitor.where(service)
+            return [(row.node, row.fits, row.reason) for row in rows]
+
+        assert ranked(WEB) == [
+            ("dos@dos", True, ""),
+            ("uno@uno", True, ""),
+            ("tres@tres", False, "it is paused"),
         ]
-        assert uno.node_monitor.where(ON_UNO)[1:] == [
-            Candidate(
-                node="dos@dos", fits=False, reason="not one of the hosts uno@uno"
-            ),
-            Candidate(node="tres@tres", fits=False, reason="it is paused"),
+        assert ranked(ON_UNO)[1:] == [
+            ("dos@dos", False, "not one of the hosts uno@uno"),
+            ("tres@tres", False, "it is paused"),
         ]
         wants = attrs.evolve(WEB, memory_bytes=9 * GIB, roles=("master",))
         assert {c.reason for c in cluster["dos"].node_monitor.where(wants)} == {
@@ -126,8 +129,9 @@ async def test_a_role_is_seen_everywhere_and_placement_heeds_it(
             monitor = cluster[name].node_monitor
             assert [n.role for n in monitor.nodes()] == ["edge", "master"]
             assert [r.role for r in monitor.free()] == ["edge", "master"]
-            assert monitor.where(edge)[0] == Candidate(node="dos@dos", fits=True)
-            assert monitor.where(edge)[1].reason == "its role is master, not edge"
+            first, second = monitor.where(edge)
+            assert (first.node, first.fits) == ("dos@dos", True)
+            assert second.reason == "its role is master, not edge"
         assert (await cluster["uno"].container_sup.add_service(edge)).node == "dos@dos"
         with pytest.raises(UnknownNode, match="no node is called 'tres@tres'"):
             await cluster["uno"].node_monitor.assign_role("tres@tres", "edge")
@@ -311,8 +315,8 @@ async def test_drain_moves_work_away_and_dns_is_never_without_it(
         for name in names:
             assert row_of(cluster, "dos", name).drained
             refused = [c for c in cluster[name].node_monitor.where(WEB) if not c.fits]
-            assert refused == [
-                Candidate(node="dos@dos", fits=False, reason="it is drained")
+            assert [(c.node, c.reason) for c in refused] == [
+                ("dos@dos", "it is drained")
             ]
         taken = await monitor.undrain("dos@dos")
         assert taken.what == "dos@dos takes work again"

@@ -8,10 +8,16 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.fake_cluster import WEB, eventually, fake_cluster
-from veo_shell.core.model import Placement, Port
+from tests.fake_cluster import (
+    WEB,
+    FakeCluster,
+    eventually,
+    fake_cluster,
+    statuses,
+)
+from veo_shell.core.model import Mount, MountKind, Placement, Port, State, Status
 from veo_shell.core.scalars import constraint
-from veo_shell.errors import NoSuitableNode
+from veo_shell.errors import NoSuitableNode, ServiceError
 
 ON_SSD = attrs.evolve(WEB, constraints=(constraint("disk == ssd"),))
 
@@ -106,3 +112,129 @@ async def test_two_that_want_one_port_of_the_host_run_on_two_nodes(
         await sup.remove_service("one")
         three = await sup.add_service(attrs.evolve(published, name="three"))
         assert three.node == one.node
+
+
+# What engines hold
+
+
+async def test_of_equal_nodes_the_one_that_has_the_image_is_taken(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        monitor = cluster["uno"].node_monitor
+        for name in ("uno", "dos"):
+            image = f"on-{name}:latest"
+            cluster.engines[name].add_image(image)
+            service = attrs.evolve(WEB, name=f"for-{name}", image=f"on-{name}")
+            await eventually(
+                lambda service=service: any(c.has_image for c in monitor.where(service))
+            )
+            first, second = monitor.where(service)
+            assert (first.node, first.has_image) == (f"{name}@{name}", True)
+            assert (second.fits, second.has_image) == (True, False)
+            added = await cluster["uno"].container_sup.add_service(service)
+            assert added.node == f"{name}@{name}"
+
+
+async def test_the_whole_ranking_is_shown_for_one_more_of_what_stands(
+    tmp_path: Path,
+) -> None:
+    few = attrs.evolve(WEB, max_per_node=1, cpus=1)
+    async with fake_cluster(tmp_path) as cluster:
+        added = await cluster.run(few)
+        best, other = cluster["uno"].node_monitor.where(few)
+        assert (best.fits, best.instances, best.share) == (True, 0, 0.25)
+        assert other.node == added.node
+        assert (other.fits, other.instances, other.share) == (False, 1, 0.5)
+        assert other.reason == "1 of it are there (max_per_node: 1)"
+
+
+DATA = Mount(kind=MountKind.VOLUME, source="data", target="/data")
+BOUND = attrs.evolve(WEB, mounts=(DATA,))
+
+
+async def knows_volume(cluster: FakeCluster, of: str) -> None:
+    """Wait until all nodes know that a node has the volume."""
+
+    def known() -> bool:
+        heads = [n.machine.view.head(f"{of}@{of}") for n in cluster.running()]
+        return all(head is not None and "data" in head.volumes for head in heads)
+
+    await eventually(known)
+
+
+async def test_a_service_waits_for_the_lost_node_that_has_its_volume(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+        await cluster["uno"].node_monitor.drain("uno")
+        added = await cluster.run(BOUND)
+        home = added.node.partition("@")[0]
+        await knows_volume(cluster, home)
+        other = next(n for n in ("dos", "tres") if n != home)
+        monitor, sup = cluster["uno"].node_monitor, cluster["uno"].container_sup
+        drained = await monitor.drain(home)
+        stays = f"web slot 0 stays on {added.node}: its volume data is there"
+        assert drained.warning == stays
+        await monitor.undrain(home)
+        with pytest.raises(ServiceError, match="has its volume data there"):
+            await cluster[home].node_monitor.leave()
+        await cluster.kill(home)
+        await eventually(
+            lambda: (
+                statuses(cluster, "uno")[added.node] is Status.DEAD
+                and statuses(cluster, other)[added.node] is Status.DEAD
+            )
+        )
+        (waits,) = sup.cloud_containers()
+        assert (waits.state, waits.reason) == (
+            State.PENDING,
+            f"{added.node} is lost, and has its volume data",
+        )
+        with pytest.raises(ServiceError, match="is dead, and has data: web slot 0"):
+            await monitor.remove_node(home)
+        await cluster.boot(home, "uno")
+        (back,) = await cluster.ready(1)
+        assert back.id == added.id
+
+
+async def test_data_that_is_forgone_holds_nothing(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno", "dos") as cluster:
+        added = await cluster.run(attrs.evolve(BOUND, sticky=False))
+        home, other = ("uno", "dos") if added.node == "uno@uno" else ("dos", "uno")
+        await knows_volume(cluster, home)
+        await cluster[other].node_monitor.drain(home)
+        (moved,) = await cluster.ready(1)
+        assert moved.node == f"{other}@{other}"
+
+
+async def test_a_service_that_is_added_again_finds_its_volume(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        cluster.engines["dos"].add_volume("data")
+        await knows_volume(cluster, "dos")
+        for _ in range(2):
+            added = await cluster["uno"].container_sup.add_service(BOUND)
+            assert added.node == "dos@dos"
+            await cluster["uno"].container_sup.remove_service(BOUND)
+        await cluster["uno"].node_monitor.drain("dos")
+        with pytest.raises(NoSuitableNode) as refused:
+            await cluster["uno"].container_sup.add_service(BOUND)
+        assert dict(refused.value.refusals) == {
+            "dos@dos": "it is drained",
+            "uno@uno": "its volume data is on dos@dos",
+        }
+
+
+async def test_what_is_removed_by_force_begins_anew_without_its_data(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno", "dos") as cluster:
+        added = await cluster.run(BOUND)
+        home, other = ("uno", "dos") if added.node == "uno@uno" else ("dos", "uno")
+        await knows_volume(cluster, home)
+        monitor = cluster[other].node_monitor
+        with pytest.raises(ServiceError, match="its volume data is there"):
+            await monitor.remove_node(home)
+        await monitor.remove_node(home, force=True)
+        (anew,) = await cluster.ready(1, other)
+        assert anew.node == f"{other}@{other}"

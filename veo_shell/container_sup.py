@@ -399,6 +399,8 @@ class ContainerSup:
             return ""
         if service.restart is Restart.NEVER:
             return f"{slot.node} is lost, restart: never"
+        if volume := machine.situation.data_at(slot, service):
+            return f"{slot.node} is lost, and has its volume {volume}"
         if service.on_partition is OnPartition.AVAILABLE:
             return f"{slot.node} is lost: about to be placed anew"
         return f"{slot.node} is lost, {_policy(service)}"

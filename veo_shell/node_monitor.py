@@ -24,7 +24,13 @@ from veo_shell.core.model import (
     Status,
     Written,
 )
-from veo_shell.core.progress import draining, moving, why_not_leave, why_not_remove
+from veo_shell.core.progress import (
+    data_left,
+    draining,
+    moving,
+    why_not_leave,
+    why_not_remove,
+)
 from veo_shell.core.protocols import Host
 from veo_shell.core.verbs import read, write
 from veo_shell.core.wire import Me
@@ -106,9 +112,14 @@ class NodeMonitor:
     def where(self, service: Service) -> list[Candidate]:
         """Return the nodes that a service fits, best first, and why others do not.
 
+        For one more instance: those with the fewest of it first, then with the smallest
+        share reserved, then with the image; `binpack` looks for the largest share.
+
         >>> node_monitor.where(t)
         """
-        return self._node.machine.candidates(service)
+        view = self._node.machine.view
+        standing = (r.uid for r in view.named(service.name) if r.service == service)
+        return self._node.machine.candidates(service, next(standing, ""))
 
     @write
     async def join(self, address: str) -> Written:
@@ -246,10 +257,17 @@ class NodeMonitor:
         When it is started again it joins afresh, with what the others know by then.
 
         Raises:
-            ServiceError: nobody is left to take over what it runs.
+            ServiceError: nobody is left to take over what it runs, or it has a volume
+                that is needed.
 
         >>> node_monitor.leave()
         """
+        machine = self._node.machine
+        if left := data_left(machine.situation, machine.me):
+            raise ServiceError(
+                f"{'; '.join(left)}: elsewhere that would begin anew without: remove "
+                f"the service, or remove_node({machine.me!r}, force=True)"
+            )
         await self._node.departure.leave()
         return written(f"{self._node.machine.me} leaves", 0)
 

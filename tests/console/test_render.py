@@ -304,13 +304,15 @@ def test_what_would_be_lost() -> None:
 
 
 def test_candidates() -> None:
-    fits = Candidate(node="uno@uno", fits=True)
-    refused = Candidate(node="dos@dos", fits=False, reason="role is not master")
-    assert lines([fits, refused]) == [
-        ["node", "fits", "reason"],
-        ["uno@uno", "yes", "-"],
-        ["dos@dos", "no", "role", "is", "not", "master"],
+    fits = Candidate(node="a@a", fits=True, instances=1, share=0.25, has_image=True)
+    not_so = Candidate(node="b@b", fits=False, share=1.5, reason="it is dead")
+    head, *rows = lines([fits, not_so])
+    assert " ".join(head) == "node fits instances share image reason"
+    assert rows == [
+        ["a@a", "yes", "1", "25%", "yes", "-"],
+        ["b@b", "no", "0", "150%", "no", "it", "is", "dead"],
     ]
+    assert "reason" not in lines([fits])[0]
 
 
 def test_a_single_record_shows_what_says_something() -> None:

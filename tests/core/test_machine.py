@@ -6,11 +6,11 @@ import attrs
 
 from tests.core.cores import WEB
 from tests.core.dialogue import DOS, Dialogue
-from tests.core.samples import service, slot
+from tests.core.samples import document, service, slot
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Answer, Publish, Save
 from veo_shell.core.model import NOT_LISTED, Knock, Status
-from veo_shell.core.wire import Delta
+from veo_shell.core.wire import Delta, Join
 
 
 def test_what_is_told_goes_out_before_all_else_then_what_is_to_be_saved() -> None:
@@ -93,6 +93,46 @@ def test_that_its_disk_takes_nothing_is_told_to_all_until_it_does() -> None:
     commands = node.tick(10)
     assert told() == [""]
     assert node.machine.own.disk_trouble == ""
+
+
+def test_what_its_engine_holds_is_told_when_it_has_changed() -> None:
+    node = Dialogue()
+    node.list()
+    holds = ev.EngineHolds(images=("nginx:latest", "a:1"), volumes=("data",))
+
+    def told(event: ev.Event) -> list[Delta]:
+        published = [c.message for c in node.play(event) if isinstance(c, Publish)]
+        return [m for m in published if isinstance(m, Delta)]
+
+    (delta,) = told(holds)
+    assert (delta.images, delta.volumes) == (("a:1", "nginx:latest"), ("data",))
+    assert told(holds) == []
+    (delta,) = told(attrs.evolve(holds, volumes=()))
+    assert (delta.images, delta.volumes) == (None, ())
+    assert node.machine.own.images == ("a:1", "nginx:latest")
+    head = node.machine.view.head("uno@uno")
+    assert head is not None
+    assert (head.images, head.volumes) == (("a:1", "nginx:latest"), ())
+
+
+def test_what_its_engine_held_is_told_before_that_answers() -> None:
+    node = Dialogue()
+    own = attrs.evolve(node.machine.own, volumes=("data",))
+    node.machine.restore([own], [], node.now)
+    node.tick(1)
+    assert node.machine.own.volumes == ("data",)
+
+
+def test_a_newcomer_is_told_where_the_members_are_and_not_what_they_hold() -> None:
+    """All of that fits no frame where there are many."""
+    node = Dialogue(attrs.evolve(DOS, images=("a:1",), volumes=("data",)))
+    node.list()
+    newcomer = document("tres@tres")
+    join = Join(document=newcomer, cluster="veo")
+    commands = node.play(ev.Asked(operation="j", message=join))
+    (answer,) = [c for c in commands if isinstance(c, Answer)]
+    members = {m.node: (m.images, m.volumes) for m in answer.value.members}
+    assert members["dos@dos"] == ((), ())
 
 
 def test_it_knows_its_own_containers_when_the_engine_was_listed() -> None:

@@ -26,6 +26,8 @@ from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Accepted,
     JournalEntry,
+    Mount,
+    MountKind,
     NodeRecord,
     Record,
     Restart,
@@ -48,6 +50,8 @@ from veo_shell.errors import (
 )
 
 EDGE = attrs.evolve(WEB, roles=("edge",))
+DATA = Mount(kind=MountKind.VOLUME, source="data", target="/data")
+BOUND = attrs.evolve(WEB, mounts=(DATA,))
 
 
 class Desk:
@@ -431,13 +435,15 @@ def test_a_slot_is_not_moved_where_it_does_not_fit() -> None:
     [
         pytest.param(attrs.evolve(WEB, restart=Restart.NEVER), State.RUNNING, id="job"),
         pytest.param(WEB, State.EXITED, id="it has ended"),
+        pytest.param(BOUND, State.RUNNING, id="it has its data there"),
     ],
 )
 def test_what_would_run_twice_is_not_moved(spec: Service, state: State) -> None:
     """It may have ended since who asks looked."""
     desk = Desk(service(spec=spec), slot(UNO))
     held = container(UNO, state=state)
-    desk.view.merge_document(document(UNO, version=2, containers=(held,)))
+    own = document(UNO, version=2, containers=(held,), volumes=("data",))
+    desk.view.merge_document(own)
     assert desk.ask(move("m", DOS)) == 0
     assert desk.view.slot("u1", 0) == slot(UNO)
 

@@ -113,6 +113,7 @@ services:
     environment: [A=b]
     labels: [K=V]
     volumes: ["/srv/www:/usr/share/nginx/html:ro", "named:/data"]
+    sticky: false
     args: ["-g", "daemon off;"]
     auto_remove: true
     group: shop
@@ -170,6 +171,7 @@ FULL_SERVICE = Service(
         ),
         Mount(kind=MountKind.VOLUME, source="named", target="/data"),
     ),
+    sticky=False,
     args=("-g", "daemon off;"),
     auto_remove=True,
     group="shop",
@@ -771,6 +773,7 @@ SERVICES = st.builds(
     environment=ENTRIES,
     labels=ENTRIES,
     mounts=MOUNTS,
+    sticky=st.booleans(),
     args=st.lists(TEXTS, max_size=3).map(tuple),
     auto_remove=st.booleans(),
     group=PLAIN,

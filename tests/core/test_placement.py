@@ -17,6 +17,8 @@ from veo_shell.core.model import (
     Cpu,
     Disk,
     Memory,
+    Mount,
+    MountKind,
     Placement,
     Port,
     Resources,
@@ -24,7 +26,7 @@ from veo_shell.core.model import (
     Status,
     Transport,
 )
-from veo_shell.core.placement import NodeState, best, coordinator, rank, refusal, unfit
+from veo_shell.core.placement import NodeState, best, coordinator, homes, rank, unfit
 from veo_shell.core.ports import HostPort
 from veo_shell.core.scalars import constraint
 
@@ -41,7 +43,9 @@ def holding(
 ) -> Account:
     """Return the account of a node that has so much placed on it."""
     return Account(
-        slots={"uid": {n: slot("a@a", n) for n in range(instances)}},
+        slots={"uid": {n: slot("a@a", n) for n in range(instances)}}
+        if instances
+        else {},
         ports={port: Counter({"shop": 1}) for port in ports},
         nano_cpus=round(cpus * NANO),
         memory_bytes=memory_bytes,
@@ -71,6 +75,16 @@ def asking(*constraints: str) -> Service:
 
 FIXED = Port(name="http", container_port=8080, host_port=80)
 HTTP = 80, Transport.TCP
+DATA = Mount(kind=MountKind.VOLUME, source="data", target="/data")
+LOGS = attrs.evolve(DATA, source="logs", target="/logs")
+
+
+def refusal(service: Service, node: NodeState, uid: str = "uid") -> str | None:
+    """Return why the only node there is does not fit."""
+    [candidate] = rank(service, uid, [node])
+    return None if candidate.fits else candidate.reason
+
+
 LABELLED = state("a@a", labels={"disk": "hdd", "rack": "1"})
 
 
@@ -138,32 +152,32 @@ LABELLED = state("a@a", labels={"disk": "hdd", "rack": "1"})
 def test_a_node_that_does_not_fit_says_why(
     service: Service, node: NodeState, reason: str
 ) -> None:
-    assert refusal(service, "uid", node) == reason
+    assert refusal(service, node) == reason
 
 
 def test_both_roles_and_hosts_must_hold() -> None:
     both = attrs.evolve(WEB, roles=("master",), hosts=("a@a",))
-    assert refusal(both, "uid", state("a@a")) is None
-    assert refusal(both, "uid", state("a@a", role="edge")) is not None
-    assert refusal(both, "uid", state("b@b")) is not None
+    assert refusal(both, state("a@a")) is None
+    assert refusal(both, state("a@a", role="edge")) is not None
+    assert refusal(both, state("b@b")) is not None
 
 
 def test_what_a_node_is_not_it_may_be_asked_not_to_be() -> None:
     """It has no role, and no label of that name."""
     service = asking("role != edge", "disk != ssd", "node != b@b", "host == a")
-    assert refusal(service, "uid", state("a@a", role="")) is None
+    assert refusal(service, state("a@a", role="")) is None
 
 
 def test_what_may_be_once_more_on_a_node_fits() -> None:
     there = state("a@a", account=holding(instances=1, ports=((80, Transport.UDP),)))
     service = attrs.evolve(WEB, max_per_node=2, ports=(FIXED,))
-    assert refusal(service, "uid", there) is None
-    assert refusal(attrs.evolve(WEB, max_per_node=1), "another uid", there) is None
+    assert refusal(service, there) is None
+    assert refusal(attrs.evolve(WEB, max_per_node=1), there, "another") is None
 
 
 def test_what_is_exactly_left_fits() -> None:
     whole = attrs.evolve(WEB, cpus=2.0, memory_bytes=GIB)
-    assert refusal(whole, "uid", state("a@a")) is None
+    assert refusal(whole, state("a@a")) is None
 
 
 def test_fewest_instances_come_first_then_most_room() -> None:
@@ -191,6 +205,54 @@ def test_to_pack_is_to_take_the_fullest_that_fits() -> None:
     assert [c.fits for c in ranked] == [True, True, True, False]
 
 
+def test_of_equal_nodes_one_that_has_the_image_comes_first() -> None:
+    has = frozenset({"nginx:latest"})
+    for able in "abc":
+        nodes = [state(f"{n}@h", images=has if n == able else ()) for n in "abc"]
+        first, *_ = ranked = rank(WEB, "uid", nodes)
+        assert (first.node, [c.has_image for c in ranked]) == (
+            f"{able}@h",
+            [True, False, False],
+        )
+        assert best(WEB, "uid", nodes) == first.node
+    emptier = state("d@h", account=holding(cpus=0.0))
+    full = [state("a@h", images=has, account=holding(cpus=0.1)), emptier]
+    assert rank(WEB, "uid", full)[0].node == "d@h"
+
+
+def test_what_is_known_of_a_node_is_told_whether_it_fits_or_not() -> None:
+    held = holding(cpus=1.0, instances=2)
+    nodes = [state("a@a", account=held), state("b@b", status=Status.DEAD, account=held)]
+    first, second = rank(attrs.evolve(WEB, cpus=0.5), "uid", nodes)
+    assert (first.instances, first.share, first.has_image) == (2, 0.75, False)
+    assert second == attrs.evolve(first, node="b@b", fits=False, reason="it is dead")
+
+
+BOUND = attrs.evolve(WEB, mounts=(DATA, LOGS))
+
+
+def test_where_there_is_data_for_an_instance_it_runs_there_or_nowhere() -> None:
+    nodes = [
+        state("a@a"),
+        state("b@b", volumes=frozenset({"data"}), account=holding(memory_bytes=GIB)),
+        state("c@c", volumes=frozenset({"logs"}), status=Status.DEAD),
+    ]
+    ranked = rank(BOUND, "uid", nodes)
+    assert [(c.node, c.reason) for c in ranked] == [
+        ("b@b", ""),
+        ("a@a", "its volumes data, logs are on b@b, c@c"),
+        ("c@c", "it is dead"),
+    ]
+    assert rank(attrs.evolve(BOUND, sticky=False), "uid", nodes)[0].node == "a@a"
+
+
+def test_data_that_another_instance_uses_keeps_none_from_beginning_elsewhere() -> None:
+    used = state("a@a", volumes=frozenset({"data"}), account=holding(instances=1))
+    assert [c.node for c in rank(BOUND, "uid", [used, state("b@b")])] == ["b@b", "a@a"]
+    of_another = rank(BOUND, "another", [used, state("b@b")])
+    assert [c.fits for c in of_another] == [True, False]
+
+
 def test_the_order_of_the_nodes_does_not_matter() -> None:
     nodes = [state(f"{letter}@h") for letter in "abcd"]
     orders = [rank(WEB, "uid", order) for order in itertools.permutations(nodes)]
@@ -216,6 +278,8 @@ _states = st.builds(
     status=st.sampled_from([Status.ALIVE, Status.ALIVE, Status.DEAD]),
     role=st.sampled_from(["master", "edge"]),
     drained=st.booleans(),
+    images=st.sampled_from([frozenset(), frozenset({"i:latest"})]),
+    volumes=st.sampled_from([frozenset(), frozenset({"data"}), frozenset({"logs"})]),
     account=st.builds(
         holding,
         st.sampled_from([0.0, 0.5, 2.0]),
@@ -232,6 +296,8 @@ _services = st.builds(
     roles=st.sampled_from([(), ("master",)]),
     constraints=st.sampled_from([(), (constraint("node != a@a"),)]),
     placement=st.sampled_from(Placement),
+    mounts=st.sampled_from([(), (DATA,), (DATA, LOGS)]),
+    sticky=st.booleans(),
     max_per_node=st.integers(0, 2),
     ports=st.sampled_from([(), (FIXED,)]),
     cpus=st.sampled_from([0.0, 1.0]),
@@ -250,6 +316,8 @@ def test_the_quick_way_finds_what_ranking_puts_first(
 ) -> None:
     fitting = [c.node for c in rank(service, uid, states) if c.fits]
     able = [state for state in states if unfit(service, state) is None]
+    if at_home := homes(service, uid, states):
+        able = [state for state in able if state.node in at_home]
     assert best(service, uid, able) == (fitting[0] if fitting else None)
 
 

@@ -181,6 +181,7 @@ def lives(draw: st.DrawFn) -> list[tuple[NodeDocument, Delta | None]]:
     held: set[int] = set()
     incarnation = version = 1
     disk_id, engine_lost = draw(st.sampled_from(["kept", REMOVED])), ""
+    images: tuple[str, ...] = ()
 
     def whole() -> NodeDocument:
         return holding(
@@ -190,6 +191,7 @@ def lives(draw: st.DrawFn) -> list[tuple[NodeDocument, Delta | None]]:
             *sorted(held),
             disk_id=disk_id,
             engine_lost=engine_lost,
+            images=images,
         )
 
     found: list[tuple[NodeDocument, Delta | None]] = [(whole(), None)]
@@ -201,6 +203,8 @@ def lives(draw: st.DrawFn) -> list[tuple[NodeDocument, Delta | None]]:
             continue
         number = draw(st.integers(0, 2))
         engine_lost = draw(st.sampled_from(["", "away"]))
+        news = draw(st.sampled_from([None, (), ("a:1",)]))
+        images = images if news is None else news
         gone = (container(node, number, uid="a").name,) if number in held else ()
         step = delta(
             node,
@@ -209,6 +213,7 @@ def lives(draw: st.DrawFn) -> list[tuple[NodeDocument, Delta | None]]:
             gone=gone,
             incarnation=incarnation,
             engine_lost=engine_lost,
+            images=news,
         )
         held ^= {number}
         version += 1
@@ -461,6 +466,8 @@ def test_it_tells_which_services_were_touched_until_it_is_settled() -> None:
         (document(UNO, version=2, disk_trouble="full"), True),
         (document(UNO, version=2, role="edge"), True),
         (document(UNO, version=2, disk_id="another"), True),
+        (document(UNO, version=2, labels=("disk=ssd",)), True),
+        (document(UNO, version=2, images=("a:1",)), False),
         (delta(UNO, 1, 0), False),
         (delta(UNO, 1, engine_lost="away"), True),
         (delta(UNO, 1, disk_trouble="full"), True),

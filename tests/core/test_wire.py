@@ -109,6 +109,7 @@ services = st.builds(
     ),
     placement=st.sampled_from(Placement),
     max_per_node=naturals,
+    sticky=st.booleans(),
     environment=tuples(words),
     mounts=tuples(
         st.builds(Mount, kind=st.sampled_from(MountKind), target=words, source=words)
@@ -145,6 +146,8 @@ documents = st.builds(
     disk_id=words,
     host_boot=words,
     protocol=naturals,
+    images=tuples(words),
+    volumes=tuples(words),
     containers=tuples(containers),
 )
 written = {"revision": naturals, "writer": words}
@@ -220,6 +223,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         gone=tuples(words),
         records=records,
         engine_lost=words,
+        images=st.none() | tuples(words),
         **origin,
         **version,
     ),

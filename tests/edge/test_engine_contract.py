@@ -28,6 +28,7 @@ from veo_shell.core.events import (
     ContainerGone,
     ContainerStarted,
     EngineEvent,
+    EngineHolds,
     EngineListed,
     EngineLost,
     HealthChanged,
@@ -39,6 +40,8 @@ from veo_shell.core.model import (
     HealthCheck,
     HealthKind,
     Identity,
+    Mount,
+    MountKind,
     Observed,
     Port,
     Service,
@@ -98,6 +101,14 @@ class Stage(ABC):
         """Let another program listen on a port of 127.0.0.1; return its number."""
 
     @abstractmethod
+    def add_image(self, name: str) -> None:
+        """Have one more name for an image that the engine has."""
+
+    @abstractmethod
+    def remove_volume(self, name: str) -> None:
+        """Remove a named volume."""
+
+    @abstractmethod
     async def go_away(self) -> None:
         """Make the engine unreachable."""
 
@@ -141,6 +152,12 @@ class FakeStage(Stage):
         self.engine.take_port(500)
         return 500
 
+    def add_image(self, name: str) -> None:
+        self.engine.add_image(name)
+
+    def remove_volume(self, name: str) -> None:
+        self.engine.remove_volume(name)
+
     async def go_away(self) -> None:
         self.engine.go_away("the cable is cut")
 
@@ -156,6 +173,7 @@ class DockerStage(Stage):
         self._client = client
         self._relay = relay
         self._listener = socket.socket()
+        self._images: list[str] = []
 
     def another_engine(self) -> DockerEngine:
         engine = DockerEngine(self._relay.url, "test", self.node)
@@ -199,6 +217,13 @@ class DockerStage(Stage):
         self._listener.listen()
         return int(self._listener.getsockname()[1])
 
+    def add_image(self, name: str) -> None:
+        self._client.images.get(BUSYBOX).tag(name)
+        self._images.append(name)
+
+    def remove_volume(self, name: str) -> None:
+        self._client.volumes.get(name).remove()
+
     async def go_away(self) -> None:
         await self._relay.cut()
 
@@ -210,6 +235,8 @@ class DockerStage(Stage):
             await engine.close()
         await self._relay.cut()
         self._listener.close()
+        for name in self._images:
+            self._client.images.remove(name)
         for label in (f"veo.node={self.node}", f"by-hand={self.node}"):
             for left in self._client.containers.list(
                 all=True, filters={"label": label}, ignore_removed=True
@@ -264,6 +291,51 @@ async def create(
 
 async def run(stage: Stage, service: Service = WEB, slot: int = 0) -> Observed:
     return await stage.engine.start(await create(stage, service, slot))
+
+
+# What it holds
+
+
+async def held(
+    watch: AsyncGenerator[EngineHolds, None], is_it: Callable[[EngineHolds], bool]
+) -> EngineHolds:
+    """Return the first that is told of what the engine holds and is as wanted."""
+    async with asyncio.timeout(ANSWER_S):
+        async for holds in watch:
+            if is_it(holds):
+                return holds
+    raise AssertionError("it ended")
+
+
+async def test_the_images_and_volumes_it_has_are_told_as_they_change(
+    stage: Stage,
+) -> None:
+    volume = f"veo-test-{uuid.uuid4().hex[:8]}"
+    data = Mount(kind=MountKind.VOLUME, source=volume, target="/data")
+    unnamed = Mount(kind=MountKind.VOLUME, target="/unnamed")
+    async with contextlib.aclosing(stage.engine.watch_holdings()) as watch:
+        first = await held(watch, lambda holds: True)
+        assert BUSYBOX in first.images
+        assert volume not in first.volumes
+        stage.add_image(f"{volume}:1")
+        await held(watch, lambda holds: f"{volume}:1" in holds.images)
+        service = attrs.evolve(WEB, mounts=(data, unnamed))
+        container = await run(stage, service)
+        await held(watch, lambda holds: volume in holds.volumes)
+        await stage.engine.discard(container.id, 0)  # the volume stays
+        await stage.go_away()
+        await stage.come_back()
+        await held(watch, lambda holds: volume in holds.volumes)
+        stage.remove_volume(volume)
+        await held(watch, lambda holds: volume not in holds.volumes)
+
+
+async def test_what_it_holds_is_told_no_more_once_it_is_closed(stage: Stage) -> None:
+    async with contextlib.aclosing(stage.engine.watch_holdings()) as watch:
+        await held(watch, lambda holds: True)
+        await stage.engine.close()
+        async with asyncio.timeout(ANSWER_S):
+            assert [holds async for holds in watch] == []
 
 
 Watch = AsyncGenerator[EngineEvent, None]

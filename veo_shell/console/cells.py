@@ -179,6 +179,12 @@ COLUMNS: dict[str, dict[str, Cell]] = {
     },
     "JournalEntry": _ENTRY,
     "Event": _ENTRY,
+    "Candidate": {
+        **_same("node", "fits", "instances"),
+        "share": lambda candidate: f"{candidate.share:.0%}",
+        "image": _field("has_image"),
+        **_same("reason"),
+    },
     "Move": {
         **_same("service", "slot"),
         "from": _field("source"),

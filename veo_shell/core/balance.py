@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from veo_shell.core.model import Placement, ServiceRecord, SlotRecord
+from veo_shell.core.model import Placement, Service, ServiceRecord, SlotRecord
 from veo_shell.core.reconcile import Reconciler
 
 
@@ -42,7 +42,7 @@ def _step(
     slots = [
         slot
         for slot in view.slots(record.uid)
-        if slot.wanted and slot.node and reconciler.situation.is_movable(slot, service)
+        if slot.wanted and slot.node and _may_move(reconciler, slot, service)
     ]
     if any(slot.handover for slot in slots):
         return None
@@ -60,3 +60,9 @@ def _step(
         return None
     from_there = [s for s in slots if s.node == most and s.key not in fixed]
     return (from_there[-1], least) if from_there else None
+
+
+def _may_move(reconciler: Reconciler, slot: SlotRecord, service: Service) -> bool:
+    situation = reconciler.situation
+    is_bound = bool(situation.data_at(slot, service))
+    return situation.is_movable(slot, service) and not is_bound

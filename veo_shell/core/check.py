@@ -89,6 +89,7 @@ def to_mapping(service: Service) -> dict[str, Any]:
         "environment": list(service.environment),
         "labels": list(service.labels),
         "volumes": [_volume(mount) for mount in service.mounts],
+        "sticky": service.sticky,
         "args": list(service.args),
         "auto_remove": service.auto_remove,
         "group": service.group,

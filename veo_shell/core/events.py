@@ -78,6 +78,14 @@ class ContainerGone:
     container_id: str
 
 
+@attrs.frozen(kw_only=True)
+class EngineHolds:
+    """The names of the images that the engine has, newest first, and of its volumes."""
+
+    images: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+
 EngineEvent = (
     EngineListed
     | EngineLost
@@ -323,6 +331,7 @@ class RemoveNodeAsked:
 
 Event = (
     EngineEvent
+    | EngineHolds
     | ContainerCreated
     | StartAnswered
     | StopAnswered

@@ -6,6 +6,9 @@ digests show that it is missing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import attrs
 
 from veo_shell.core import events as ev
@@ -232,14 +235,18 @@ class Exchange:
                 reason=f"{newcomer.node} left the cluster, or was removed", removed=True
             )
         if newcomer.node == self.own.node:  # told to join itself
-            return Welcome(members=tuple(self._view.nodes))
+            return Welcome(members=self._members_told())
         self._meet(newcomer, now)
         # It may have been away: without this the link waits for its next attempt, and
         # what was just heard to live falls silent again.
         self._out.order(self._peers[newcomer.node])
         self._tell(self._members.heard(newcomer.node, newcomer.boot_id, now))
         self.pulls.ask(newcomer.node, now)
-        return Welcome(members=tuple(self._view.nodes))
+        return Welcome(members=self._members_told())
+
+    def _members_told(self) -> tuple[NodeDocument, ...]:
+        """Return where the members are: all that a frame has room for."""
+        return tuple(attrs.evolve(h, images=(), volumes=()) for h in self._view.nodes)
 
     def rise_above(self, incarnation: int) -> None:
         """Publish under a higher incarnation than one that an earlier us had."""
@@ -249,14 +256,9 @@ class Exchange:
             self._view.merge_document(attrs.evolve(self.own, containers=held))
             self._out.documents.add(self.own.node)
 
-    def next_version(self, engine_lost: str, disk_trouble: str) -> NodeDocument:
+    def next_version(self, state: Mapping[str, Any]) -> NodeDocument:
         """Begin a new version of the own document, of which a delta is to tell."""
-        self._own = attrs.evolve(
-            self.own,
-            version=self.own.version + 1,
-            engine_lost=engine_lost,
-            disk_trouble=disk_trouble,
-        )
+        self._own = attrs.evolve(self.own, version=self.own.version + 1, **state)
         return self._own
 
     def line(self, node: str) -> Connect | None:

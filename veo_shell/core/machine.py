@@ -19,6 +19,7 @@ from veo_shell.core.copies import Copies
 from veo_shell.core.doors import Doors
 from veo_shell.core.exchange import Exchange
 from veo_shell.core.graves import Graves
+from veo_shell.core.holdings import Holdings
 from veo_shell.core.membership import AWAY, GONE, Membership
 from veo_shell.core.model import (
     NOT_LISTED,
@@ -82,6 +83,7 @@ class Machine:
         self._copies = Copies(self.view, self.members, out)
         self._graves = Graves(document.boot_id, self.view, self.members, out)
         self._doors = Doors(self.view, self.members, out)
+        self._holdings = Holdings(self.view)
         self.situation = Situation(self.me, self.view, self.members)
         self.reconciler = Reconciler(self.situation, pen, out)
         self._operations = Operations(
@@ -111,6 +113,7 @@ class Machine:
             ev.EngineFailed: care.on_named,
             ev.ContainerDiscarded: care.on_named,
             ev.TimerDue: care.on_named,
+            ev.EngineHolds: lambda e, _: self._holdings.take(e.images, e.volumes),
             ev.Ticked: self._on_tick,
             ev.HeartbeatDue: exchange.on_heartbeat_due,
             ev.Heard: self._on_heard,
@@ -206,6 +209,7 @@ class Machine:
                 boots = document.host_boot, self.own.host_boot
                 rebooted = all(boots) and len(set(boots)) > 1
                 self._care.remember(document.containers, rebooted=rebooted)
+                self._holdings.remember(document)
         self.view.settle()
         commands, self._out.commands = self._out.commands, []
         return commands
@@ -361,7 +365,7 @@ class Machine:
         """Hand the commands over; what changed is published before all else."""
         out, view = self._out, self.view
         first: list[Command] = []
-        if out.is_own_news or self._state_changed():
+        if out.is_own_news or self._changed_state():
             first.append(Publish(message=self._delta()))
         if out.records or out.learned or out.documents or view.dropped:
             first.append(self._save())
@@ -383,19 +387,23 @@ class Machine:
         out.ticket += 1
         return save
 
-    def _state_changed(self) -> bool:
-        said = self.own.engine_lost, self.own.disk_trouble
-        return said != (self._care.engine_trouble, self._copies.disk_trouble)
+    def _changed_state(self) -> dict[str, Any]:
+        """Return what the own document does not say yet of this node, by field."""
+        state = {
+            "engine_lost": self._care.engine_trouble,
+            "disk_trouble": self._copies.disk_trouble,
+            "images": self._holdings.images,
+            "volumes": self._holdings.volumes,
+        }
+        return {k: value for k, value in state.items() if getattr(self.own, k) != value}
 
     def _delta(self) -> Delta:
         """Return what changed since the last delta, as a new version of the document.
 
         Also for records alone: the version tells a delta that was long on its way.
         """
-        base, out = self.own, self._out
-        own = self._exchange.next_version(
-            self._care.engine_trouble, self._copies.disk_trouble
-        )
+        base, out, state = self.own, self._out, self._changed_state()
+        own = self._exchange.next_version(state)
         out.documents.add(self.me)
         delta = Delta(
             node=self.me,
@@ -408,6 +416,8 @@ class Machine:
             records=Records.of(out.records.values()),
             engine_lost=own.engine_lost,
             disk_trouble=own.disk_trouble,
+            images=state.get("images"),
+            volumes=state.get("volumes"),
         )
         self.view.merge_delta(delta)
         return delta

@@ -196,7 +196,8 @@ class Service:
     `environment` and `labels` hold `KEY=value` strings in the order given. `cpus`,
     `memory_bytes` and `disk_bytes` of 0 mean no limit and no reservation. `replicas` is
     how many instances it begins with; `scale` changes the number that stands.
-    `max_per_node` of 0 is no limit.
+    `max_per_node` of 0 is no limit. `sticky`: an instance stays on the node that has
+    its named volumes.
     `variant` tells it from others of its name, "" where the file does not.
     `from_file`: `apply` brought it, nobody added it by hand. That is no part of what is
     asked for: two services are equal whatever they have there.
@@ -226,6 +227,7 @@ class Service:
     environment: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
+    sticky: bool = True
     args: tuple[str, ...] = ()
     auto_remove: bool = False
     group: str | None = None
@@ -447,7 +449,8 @@ class NodeDocument:
 
     Merging keeps the higher `(incarnation, version)`. `role` is the one from the
     node's own file; what operators assigned is in its `NodeRecord`. `labels` are
-    `NAME=value`, for constraints, each name once. `engine_lost` says
+    `NAME=value`, for constraints, each name once. `images` and `volumes` are the names
+    of what its engine holds, as far as they fit. `engine_lost` says
     why its Docker Engine does not answer, "" while it does; `disk_trouble` why its disk
     takes nothing: it decides nothing then, and keeps no copy. `boot_id` is the
     process's, `host_boot` that of the machine it runs on, "" where that cannot be told.
@@ -469,6 +472,8 @@ class NodeDocument:
     disk_id: str = ""
     host_boot: str = ""
     protocol: int = 1
+    images: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
     containers: tuple[Container, ...] = ()
 
     @property
@@ -750,10 +755,17 @@ class Accepted:
 
 @attrs.frozen(kw_only=True)
 class Candidate:
-    """One row of `node_monitor.where()`: a node that fits, or why it does not."""
+    """One row of `node_monitor.where()`: a node that fits, or why it does not.
+
+    `instances` of the service are there. `share` is the largest part that would be
+    reserved of anything with one more; `has_image`: it need not be pulled.
+    """
 
     node: str
     fits: bool
+    instances: int = 0
+    share: float = 0.0
+    has_image: bool = False
     reason: str = ""
 
 

@@ -100,6 +100,8 @@ class Moves:
         """Begin to move a slot from a drained node; tell whether it was."""
         if not self._view.is_drained(source):
             return False
+        if self._situation.data_at(slot, service):
+            return False
         refused = self._situation.stuck(slot, source)
         node = self._places.best(service, slot.uid, without=refused)
         cause = self._situation.drain_cause(source)

@@ -216,7 +216,8 @@ class Operations:
             return slot.revision
         if slot.handover:  # its old instance runs still, on a third node
             return 0
-        if not self._reconciler.situation.is_movable(slot, service):
+        situation = self._reconciler.situation
+        if not situation.is_movable(slot, service) or situation.data_at(slot, service):
             return 0
         text = f"slot {slot.slot} moves to {event.node}: the nodes are rebalanced"
         cause = self._note("rebalanced", text, service, event.uid, slot.slot)

@@ -343,6 +343,7 @@ SERVICE: Fields = {
     "environment": ("environment", _entries(scalars.variable)),
     "labels": ("labels", _entries(scalars.docker_label)),
     "volumes": ("mounts", _mounts),
+    "sticky": ("sticky", scalar(scalars.boolean)),
     "args": ("args", several(scalar(str))),
     "auto_remove": ("auto_remove", scalar(scalars.boolean)),
     "group": ("group", scalar(scalars.group)),

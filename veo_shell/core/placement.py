@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
+from veo_shell.core.holdings import canonical, volumes_of
 from veo_shell.core.ledger import NANO, Account
 from veo_shell.core.model import (
     Candidate,
@@ -32,6 +33,8 @@ class NodeState:
     labels: Mapping[str, str] = attrs.field(factory=dict)
     engine_lost: str = ""
     drained: bool = False
+    images: frozenset[str] = frozenset()
+    volumes: frozenset[str] = frozenset()
 
     def instances(self, service: Service) -> int:
         """Return how many of a service are placed there."""
@@ -74,26 +77,51 @@ def rank(service: Service, uid: str, nodes: Iterable[NodeState]) -> list[Candida
     """Return every node: those that fit, best first, then the others with the reason.
 
     Fewest instances of the service first, then most room left by the dominant share,
-    then rendezvous order; ties do not depend on the order of `nodes`. To pack, least
-    room left comes first of all.
+    then those that have the image, then rendezvous order; ties do not depend on the
+    order of `nodes`. To pack, least room left comes first of all.
     """
     states = list(nodes)
-    refusals = {state.node: refusal(service, uid, state) for state in states}
-    fitting = [state for state in states if refusals[state.node] is None]
-    weight = rendezvous(uid)
-    fitting.sort(key=lambda state: weight(state.node), reverse=True)
-    fitting.sort(key=lambda state: _order(service, state))
-    refused = sorted((node, why) for node, why in refusals.items() if why is not None)
-    return [
-        *(Candidate(node=state.node, fits=True) for state in fitting),
-        *(Candidate(node=node, fits=False, reason=why) for node, why in refused),
+    weight, image = rendezvous(uid), canonical(service.image)
+    states.sort(key=lambda state: weight(state.node), reverse=True)
+    states.sort(key=lambda state: (*_order(service, state), image not in state.images))
+    at_home = homes(service, uid, states)
+    ranked = [
+        Candidate(
+            node=state.node,
+            fits=why is None,
+            instances=state.instances(service),
+            share=state.share(service),
+            has_image=image in state.images,
+            reason=why or "",
+        )
+        for state in states
+        for why in [_refusal(service, uid, state, at_home)]
     ]
+    refused = (c for c in ranked if not c.fits)
+    fitting = (c for c in ranked if c.fits)
+    return [*fitting, *sorted(refused, key=lambda candidate: candidate.node)]
 
 
 def _order(service: Service, state: NodeState) -> tuple[int, float]:
     if service.placement is Placement.BINPACK:
         return 0, -state.share(service)
     return state.instances(service), state.share(service)
+
+
+def homes(service: Service, uid: str, nodes: Iterable[NodeState]) -> dict[str, str]:
+    """Return the nodes that have data for one more instance, with its volume's name.
+
+    Of named volumes that none of the service's instances uses there. Where there are
+    any it runs nowhere else; where there are none it begins with new volumes.
+    """
+    bound = volumes_of(service)
+    if not bound:
+        return {}
+    return {
+        state.node: min(found)
+        for state in nodes
+        if (found := bound & state.volumes) and uid not in state.account.slots
+    }
 
 
 def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
@@ -105,7 +133,7 @@ def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
     ports = fixed_ports(service)
     is_counted = bool(ports) or service.max_per_node > 0
     fewest, least = math.inf, math.inf
-    tied: list[str] = []
+    tied: list[NodeState] = []
     for state in nodes:
         instances = 0 if packs else state.instances(service)
         if instances > fewest:
@@ -118,16 +146,26 @@ def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
         if _lack(service, state) is not None:
             continue
         if instances == fewest and share == least:
-            tied.append(state.node)
+            tied.append(state)
         else:
-            fewest, least, tied = instances, share, [state.node]
-    return max(tied, key=rendezvous(uid)) if tied else None
+            fewest, least, tied = instances, share, [state]
+    if not tied:
+        return None
+    image = canonical(service.image)
+    able = [state.node for state in tied if image in state.images]
+    return max(able or [state.node for state in tied], key=rendezvous(uid))
 
 
-def refusal(service: Service, uid: str, state: NodeState) -> str | None:
-    """Return why the node may not run one more of the service, None if it may."""
+def _refusal(
+    service: Service, uid: str, state: NodeState, at_home: Mapping[str, str]
+) -> str | None:
+    """Return why the node may not run one more of the service, None if it may.
+
+    `at_home` are the nodes that have its data.
+    """
     return (
         unfit(service, state)
+        or _stranger(state, at_home)
         or _taken(service, uid, fixed_ports(service), state)
         or _lack(service, state)
     )
@@ -170,6 +208,19 @@ def _breach(asked: Constraint, state: NodeState) -> str | None:
     if not has and what != "its role":
         return f"it has no label {asked.attribute}"
     return f"{what} is {has or 'not set'}, not {asked.value}"
+
+
+def _stranger(state: NodeState, at_home: Mapping[str, str]) -> str | None:
+    """Return which data is elsewhere, None if there is none, or it is on the node."""
+    if not at_home or state.node in at_home:
+        return None
+    volumes, nodes = sorted(set(at_home.values())), sorted(at_home)
+    what = (
+        f"volume {volumes[0]} is"
+        if len(volumes) == 1
+        else (f"volumes {', '.join(volumes)} are")
+    )
+    return f"its {what} on {', '.join(nodes)}"
 
 
 def _taken(

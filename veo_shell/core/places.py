@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from veo_shell.core.model import Candidate, Service
-from veo_shell.core.placement import NodeState, best, rank, unfit
+from veo_shell.core.placement import NodeState, best, homes, rank, unfit
 from veo_shell.core.situation import Situation
 
 
@@ -15,7 +15,7 @@ class Places:
     def __init__(self, situation: Situation) -> None:
         self._situation = situation
         self._view = situation.view
-        self._states_seen = -1, -1
+        self._states_seen = -1, -1, -1
         self._node_states: list[NodeState] = []
         # By all that `unfit` looks at of a service.
         self._fitting: dict[tuple[object, ...], list[NodeState]] = {}
@@ -44,11 +44,14 @@ class Places:
         fitting = self._fitting[asked]
         if without:
             fitting = [state for state in fitting if state.node not in without]
+        if at_home := homes(service, uid, states):
+            fitting = [state for state in fitting if state.node in at_home]
         return best(service, uid, fitting)
 
     def _states(self) -> list[NodeState]:
         """Return what placement looks at, made anew when a node has changed."""
-        seen = self._view.epoch, self._situation.verdicts.revision
+        verdicts = self._situation.verdicts.revision
+        seen = self._view.epoch, verdicts, self._view.holdings
         if seen != self._states_seen:
             self._states_seen = seen
             self._fitting = {}
@@ -62,6 +65,8 @@ class Places:
                     labels=_values(head.labels),
                     engine_lost=head.engine_lost,
                     drained=self._view.is_drained(head.node),
+                    images=frozenset(head.images),
+                    volumes=frozenset(head.volumes),
                 )
                 for head in self._view.nodes
             ]

@@ -99,6 +99,11 @@ def scaling(situation: Situation, uid: str, replicas: int) -> tuple[str, ...]:
 def why_not_remove(situation: Situation, node: str) -> str:
     """Return why a node cannot be removed in order now, "" if it can."""
     status = situation.verdicts.status(node)
+    if status in GONE and (left := data_left(situation, node)):
+        return (
+            f"{node} is {status.value}, and has data: {'; '.join(left)}: start it, or "
+            f"remove_node({node!r}, force=True) has that begin anew without"
+        )
     if status not in AWAY:
         return ""
     return (
@@ -106,6 +111,17 @@ def why_not_remove(situation: Situation, node: str) -> str:
         f"until it is dead; remove_node({node!r}, force=True) has its work started "
         "elsewhere now, whatever still runs there"
     )
+
+
+def data_left(situation: Situation, node: str) -> list[str]:
+    """Return which instances' data would be left on a node, a line for each."""
+    found = []
+    for slot in situation.view.assigned(node):
+        service = situation.view.spec(slot.uid)
+        assert service is not None
+        if volume := situation.data_at(slot, service):
+            found.append(f"{_label(slot, service)} has its volume {volume} there")
+    return found
 
 
 def why_not_leave(
@@ -137,6 +153,8 @@ def _why_it_stays(reconciler: Reconciler, slot: SlotRecord, service: Service) ->
         return "it is a job (restart: never)"
     if not reconciler.situation.is_movable(slot, service):
         return "it has ended"
+    if volume := reconciler.situation.data_at(slot, service):
+        return f"its volume {volume} is there"
     ranked = reconciler.places.candidates(service, slot.uid)
     fits = [c.node for c in ranked if c.fits]
     stuck = reconciler.situation.stuck(slot, slot.node)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from veo_shell.core.events import EngineEvent
+from veo_shell.core.events import EngineEvent, EngineHolds
 from veo_shell.core.happened import Sought
 from veo_shell.core.model import (
     File,
@@ -64,6 +64,12 @@ class Engine(Protocol):
 
         Subscribes first, then yields `EngineListed` with all that exist; yields
         `EngineLost` when the engine goes away and `EngineListed` when it is back.
+        """
+
+    def watch_holdings(self) -> AsyncIterator[EngineHolds]:
+        """Yield which images and volumes there are, and again when that changes.
+
+        Nothing while the engine is away.
         """
 
 

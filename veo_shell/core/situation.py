@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from veo_shell.core.holdings import volumes_of
 from veo_shell.core.model import (
     NOT_LISTED,
     STOP_TIMEOUT_S,
@@ -126,10 +127,19 @@ class Situation:
         ended = slot.done if named is None else has_ended(named)
         return service.restart is not Restart.NEVER and not ended
 
+    def data_at(self, slot: SlotRecord, service: Service) -> str:
+        """Return the volume for which an instance stays on its node, "" for none.
+
+        Also of a node that is lost: elsewhere it would begin without its data.
+        """
+        bound = volumes_of(service)
+        head = self.view.head(slot.node) if bound and slot.node else None
+        return min(bound.intersection(head.volumes if head else ()), default="")
+
     def must_move(self, slot: SlotRecord, service: Service) -> bool:
         """Tell whether a placed slot needs another node."""
         assert slot.node is not None
-        if not self.is_movable(slot, service):
+        if not self.is_movable(slot, service) or self.data_at(slot, service):
             return False
         head = self.view.head(slot.node)
         if head is None or self.verdicts.status(slot.node) is Status.LEFT:

@@ -73,7 +73,8 @@ class View:
     `digest` is of all documents and records but tombstones: those are only of use
     where the record that they bury may still be. `touched` are the services that a
     merge was about since the last `settle`, for who acts on changes; `epoch` grows
-    when one changed what placement looks at of a node, or who may decide. `dropped`
+    when one changed what placement looks at of a node, or who may decide, `holdings`
+    when what engines hold did: for that nothing is decided anew at once. `dropped`
     are the keys of records and the names of nodes that are no more: for who keeps the
     view on disk. `unfit` are keys of records and names of nodes with the sizes of those
     that fit no frame, and were left out of a page for that: for who reports them.
@@ -95,6 +96,7 @@ class View:
         self.digest = 0
         self.touched: set[str] = set()
         self.epoch = 0
+        self.holdings = 0
         self.services_revision = 0  # grows also by tombstones, which no digest tells
         self.dropped: set[str] = set()
         self.unfit: dict[str, int] = {}
@@ -278,6 +280,8 @@ class View:
                 version=delta.version,
                 engine_lost=delta.engine_lost,
                 disk_trouble=delta.disk_trouble,
+                images=head.images if delta.images is None else delta.images,
+                volumes=head.volumes if delta.volumes is None else delta.volumes,
             )
         )
         return Merged.APPLIED
@@ -421,6 +425,8 @@ class View:
         head = attrs.evolve(document, containers=())
         self.dropped.discard(document.node)
         self.epoch += old is None or _shifts(old, head)
+        if old is None or (old.images, old.volumes) != (head.images, head.volumes):
+            self.holdings += 1
         self._heads[document.node] = head
         self.digest ^= _document_hash(document)
 

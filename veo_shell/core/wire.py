@@ -107,7 +107,8 @@ class Delta:
     """Published: how the sender's document went from one version to another.
 
     `gone` names containers. `records` are the sender's writes to the table.
-    `engine_lost` and `disk_trouble` are the document's, as it is now.
+    `engine_lost` and `disk_trouble` are the document's, as it is now; `images` and
+    `volumes` as well, None where they are as before.
     """
 
     node: str
@@ -120,6 +121,8 @@ class Delta:
     records: Records = Records()
     engine_lost: str = ""
     disk_trouble: str = ""
+    images: tuple[str, ...] | None = None
+    volumes: tuple[str, ...] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -135,7 +138,7 @@ class Join:
 
 @attrs.frozen(kw_only=True)
 class Welcome:
-    """The documents of the answerer and of its peers, without their containers."""
+    """The documents of the answerer and of its peers, without what they hold."""
 
     members: tuple[NodeDocument, ...]
 

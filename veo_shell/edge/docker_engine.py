@@ -15,8 +15,9 @@ from docker import APIClient
 
 from veo_shell import container_builder
 from veo_shell.core.docker_labels import LABEL_CLUSTER, LABEL_NODE, identity_of
-from veo_shell.core.events import EngineEvent, EngineLost
+from veo_shell.core.events import EngineEvent, EngineHolds, EngineLost
 from veo_shell.core.model import File, Observed
+from veo_shell.edge import docker_holdings
 from veo_shell.edge.docker_client import DockerLine, one_line, wait_briefly
 from veo_shell.edge.docker_events import ACTIONS, EventStream, Session, exit_code
 from veo_shell.edge.docker_files import archive, put
@@ -179,6 +180,23 @@ class DockerEngine:
                     await self._closed.wait()
             delay_s = min(2 * delay_s, RECONNECT_MAX_S)
 
+    async def watch_holdings(self) -> AsyncGenerator[EngineHolds, None]:
+        """Yield which images and volumes there are, and again when that changes."""
+        while not self._closed.is_set():
+            stream = self._open_stream(docker_holdings.CHANGES)
+            try:
+                await stream.open()
+                while True:
+                    yield await docker_holdings.held(self._line)
+                    await docker_holdings.changed(stream)
+            except EngineError as exc:  # `watch` tells of it
+                logger.debug("what the engine holds is not known: %s", exc)
+            finally:
+                stream.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECONNECT_MAX_S):
+                    await self._closed.wait()
+
     async def close(self) -> None:
         """End the threads, connections and watches; calls under way fail."""
         self._closed.set()
@@ -314,7 +332,11 @@ class DockerEngine:
     def _subscribe(self) -> EventStream:
         """Return the events of this node's containers."""
         labels = self._labels()
-        filters = {"type": ["container"], "label": labels, "event": ACTIONS}
+        return self._open_stream(
+            {"type": ["container"], "label": labels, "event": ACTIONS}
+        )
+
+    def _open_stream(self, filters: Mapping[str, list[str]]) -> EventStream:
         stream = EventStream(self._line, filters)
         self._streams = {old for old in self._streams if not old.ended.done()}
         self._streams.add(stream)

@@ -24,6 +24,7 @@ from veo_shell.core.events import (
     ContainerGone,
     ContainerStarted,
     EngineEvent,
+    EngineHolds,
     EngineListed,
     EngineLost,
     HealthChanged,
@@ -141,6 +142,9 @@ class FakeEngine:
         self._goes_on = asyncio.Event()
         self._goes_on.set()
         self._inboxes: list[asyncio.Queue[EngineEvent | None]] = []
+        self._holdings: list[asyncio.Queue[EngineHolds | None]] = []
+        self._named = set(self._images or ())
+        self._volumes: set[str] = set()
         self._numbers = itertools.count(1)
         self._random_ports = itertools.count(FIRST_RANDOM_PORT)
 
@@ -239,11 +243,24 @@ class FakeEngine:
         finally:
             self._inboxes.remove(inbox)
 
+    async def watch_holdings(self) -> AsyncGenerator[EngineHolds, None]:
+        """Yield which images and volumes there are, and again when that changes."""
+        inbox: asyncio.Queue[EngineHolds | None] = asyncio.Queue()
+        self._holdings.append(inbox)
+        self._tell_holdings()
+        try:
+            while (event := await inbox.get()) is not None:
+                yield event
+        finally:
+            self._holdings.remove(inbox)
+
     async def close(self) -> None:
         """End the watches; calls fail from now on."""
         self._away = "this node is stopping"
         for inbox in self._inboxes:
             inbox.put_nowait(None)
+        for holdings in self._holdings:
+            holdings.put_nowait(None)
 
     # What a test does to it
 
@@ -291,6 +308,23 @@ class FakeEngine:
         )
         self._tell(container, event)
 
+    def add_image(self, name: str) -> None:
+        """Have an image, as `docker pull` does."""
+        self._named.add(name)
+        if self._images is not None:
+            self._images.add(name)
+        self._tell_holdings()
+
+    def add_volume(self, name: str) -> None:
+        """Make a named volume, as `docker volume create` does."""
+        self._volumes.add(name)
+        self._tell_holdings()
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a named volume, with what is in it."""
+        self._volumes.remove(name)
+        self._tell_holdings()
+
     def take_port(self, number: int) -> None:
         """Let another program of the host listen on a port."""
         self._taken.add(number)
@@ -315,6 +349,7 @@ class FakeEngine:
         self._away = ""
         for inbox in self._inboxes:
             inbox.put_nowait(self._all())
+        self._tell_holdings()
 
     # How it works
 
@@ -327,14 +362,18 @@ class FakeEngine:
     def _pull(self, image: str) -> None:
         if image not in self._registry:
             raise ImageError(f"{image}: cannot be pulled: no such image")
-        assert self._images is not None
-        self._images.add(image)
+        self.add_image(image)
 
     def _add(self, name: str, config: Mapping[str, Any]) -> FakeContainer:
         text = f"{self.url}/{next(self._numbers)}"
         container_id = hashlib.sha256(text.encode()).hexdigest()
         container = FakeContainer(id=container_id, name=name, config=dict(config))
         self.containers[container_id] = container
+        mounts = container.host.get("Mounts") or ()
+        named = {m.get("Source", "") for m in mounts if m["Type"] == "volume"}
+        if new := named - self._volumes - {""}:
+            self._volumes |= new
+            self._tell_holdings()
         return container
 
     def _put(self, container: FakeContainer, files: Sequence[File]) -> str:
@@ -456,6 +495,14 @@ class FakeEngine:
     def _all(self) -> EngineListed:
         ours = [c for c in self.containers.values() if self._is_ours(c)]
         return EngineListed(containers=tuple(self._seen(c) for c in ours))
+
+    def _tell_holdings(self) -> None:
+        if self._away:
+            return
+        images, volumes = sorted(self._named), sorted(self._volumes)
+        for inbox in self._holdings:
+            event = EngineHolds(images=tuple(images), volumes=tuple(volumes))
+            inbox.put_nowait(event)
 
     def _tell(self, container: FakeContainer, event: EngineEvent) -> None:
         if self._is_ours(container) and not self._away:

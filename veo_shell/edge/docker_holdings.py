@@ -1,0 +1,53 @@
+"""What images and volumes a Docker Engine has, and when that changes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from docker import APIClient
+
+from veo_shell.core.events import EngineHolds
+from veo_shell.edge.docker_client import DockerLine
+from veo_shell.edge.docker_events import EventStream
+
+RELIST_S = 30.0
+SETTLE_S = 0.1
+"""What changes at one go (a prune, a load) is listed once."""
+CHANGES = {
+    "type": ["image", "volume"],
+    "event": [
+        *("pull", "tag", "untag", "delete", "import", "load"),  # of images
+        *("create", "destroy"),
+    ],
+}
+UNTAGGED = "<none>"
+
+
+async def held(line: DockerLine) -> EngineHolds:
+    """Return what the engine has now."""
+    return await line.call(_held)
+
+
+async def changed(stream: EventStream) -> None:
+    """Return when that has changed, or may have without having been told."""
+    loop = asyncio.get_running_loop()
+    event = await stream.next_before(loop.time() + RELIST_S)
+    settled_s = loop.time() + SETTLE_S
+    while event is not None:
+        event = await stream.next_before(settled_s)
+
+
+def _held(client: APIClient) -> EngineHolds:
+    images = sorted(client.images(), key=lambda image: -image["Created"])
+    volumes = client.volumes()["Volumes"] or ()
+    return EngineHolds(
+        images=tuple(name for image in images for name in _names(image)),
+        # Those of a global scope are on every node: their driver sees to that.
+        volumes=tuple(v["Name"] for v in volumes if v.get("Scope") != "global"),
+    )
+
+
+def _names(image: dict[str, Any]) -> list[str]:
+    names = [*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())]
+    return [name for name in names if not name.startswith(UNTAGGED)]
