@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,6 +16,7 @@ from veo_shell.core.model import (
     Added,
     Container,
     Event,
+    ImagePull,
     InstanceHealth,
     JournalEntry,
     Loss,
@@ -248,6 +249,28 @@ class ContainerSup:
         """
         found = self._node.container_monitor.state(container)
         return await self._node.instances.inspect(found)
+
+    @write
+    async def pull(
+        self, image: str, nodes: Sequence[str] | None = None
+    ) -> list[ImagePull]:
+        """Have every node, or those named, get an image; tell how each of them did.
+
+        Each by its own engine, with the credentials that `docker login` keeps for the
+        user that the node runs as. Returns once all are done, or nothing happens any
+        more for a while; `pulls()` tells meanwhile, and afterwards, how far they are.
+
+        >>> container_sup.pull("nginx:latest")
+        """
+        return await self._node.images.on(image, nodes)
+
+    @read
+    def pulls(self) -> list[ImagePull]:
+        """Return the pulls that this node was asked for last, and how far each is.
+
+        >>> container_sup.pulls()
+        """
+        return self._node.images.pulls
 
     @read
     async def plan(self, file: File | None = None, prune: bool = False) -> Plan:

@@ -43,6 +43,7 @@ from veo_shell.dns_registry import DnsRegistry
 from veo_shell.errors import Removed, StartError, VeoError, VerbFailed
 from veo_shell.event_log import EventLog
 from veo_shell.heartbeat import Heartbeat
+from veo_shell.images import Images
 from veo_shell.instances import Instances
 from veo_shell.joining import Joining
 from veo_shell.journal import Journal
@@ -135,6 +136,7 @@ class Node:
         self.settings = OwnSettings(config.config_file)
         self.applying = Applying(self)
         self.event_log = EventLog(self, store)
+        self.images = Images(self, engine)
         self.container_sup = ContainerSup(self, engine)
         self.streams = Streams(self, streams)
         self.words: Mapping[str, object] = {
@@ -148,7 +150,11 @@ class Node:
             "streams": self.streams,
             "event_log": self.event_log,
         }
-        self.peer_words = {**self.words, "coordinator": Coordinator(self)}
+        self.peer_words = {
+            **self.words,
+            "coordinator": Coordinator(self),
+            "images": self.images,
+        }
         self._performers: dict[type, Callable[[Any], None]] = {
             cmd.CreateContainer: self.container_monitor.create,
             cmd.StartContainer: self.container_monitor.start,

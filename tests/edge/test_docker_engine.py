@@ -483,8 +483,13 @@ async def test_an_image_is_pulled_with_the_operators_credentials(
     if password == "wrong":  # noqa: S105 - not one of anybody
         with pytest.raises(ImageError, match="cannot be pulled"):
             await ours.create(service)
+        with pytest.raises(ImageError, match="cannot be pulled"):
+            await ours.engine.pull(service.image, lambda progress: None)
         assert await ours.engine.list_raw() == []
         return
+    told: list[str] = []
+    await ours.engine.pull(service.image, told.append)
+    assert told[-1].startswith("1 of 1 layers, ")
     await ours.create(service)
     [raw] = await ours.engine.list_raw()
     assert raw["Image"] == service.image

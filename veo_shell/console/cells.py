@@ -179,6 +179,7 @@ COLUMNS: dict[str, dict[str, Cell]] = {
     },
     "JournalEntry": _ENTRY,
     "Event": _ENTRY,
+    "ImagePull": _same("node", "image", "state", "progress", "reason"),
     "Candidate": {
         **_same("node", "fits", "instances"),
         "share": lambda candidate: f"{candidate.share:.0%}",

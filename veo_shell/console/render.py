@@ -18,7 +18,7 @@ from veo_shell.core.kinds import topic
 from veo_shell.core.printable import printable
 from veo_shell.core.verbs import is_record
 
-GOOD = frozenset({"running", "healthy", "alive", "yes"})
+GOOD = frozenset({"running", "healthy", "alive", "yes", "pulled"})
 VERDICTS = frozenset({"state", "status", "health", "fits", "hears"})
 BAD = frozenset({"failed", "dead", "unhealthy", "exited", "no"})
 

@@ -82,6 +82,14 @@ class Placement(enum.Enum):
     BINPACK = "binpack"
 
 
+class PullState(enum.Enum):
+    """How far a node is with an image."""
+
+    PULLING = "pulling"
+    PULLED = "pulled"
+    FAILED = "failed"
+
+
 class Knock(enum.Enum):
     """What a TCP connection to a host's port came to."""
 
@@ -766,6 +774,20 @@ class Candidate:
     instances: int = 0
     share: float = 0.0
     has_image: bool = False
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ImagePull:
+    """One row of `container_sup.pull()`: a node that gets an image, and how far it is.
+
+    `reason` says why it failed.
+    """
+
+    node: str
+    image: str
+    state: PullState = PullState.PULLING
+    progress: str = ""
     reason: str = ""
 
 

@@ -38,6 +38,9 @@ class Engine(Protocol):
         Return its id. One of that name with the same VEO labels is taken for it.
         """
 
+    async def pull(self, image: str, tell: Callable[[str], None]) -> None:
+        """Get an image from its registry; tell how far it is, in words, as it comes."""
+
     async def start(self, container_id: str) -> Observed:
         """Start the container; return what it is then, with the ports it got."""
 

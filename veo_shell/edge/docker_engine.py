@@ -7,20 +7,20 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
-from docker import APIClient
 
 from veo_shell import container_builder
 from veo_shell.core.docker_labels import LABEL_CLUSTER, LABEL_NODE, identity_of
 from veo_shell.core.events import EngineEvent, EngineHolds, EngineLost
 from veo_shell.core.model import File, Observed
 from veo_shell.edge import docker_holdings
-from veo_shell.edge.docker_client import DockerLine, one_line, wait_briefly
+from veo_shell.edge.docker_client import DockerLine, wait_briefly
 from veo_shell.edge.docker_events import ACTIONS, EventStream, Session, exit_code
 from veo_shell.edge.docker_files import archive, put
+from veo_shell.edge.docker_pull import pull
 from veo_shell.edge.docker_streams import DockerStreams
 from veo_shell.errors import (
     EngineError,
@@ -80,11 +80,28 @@ class DockerEngine:
         except EngineError as exc:
             if exc.status != NOT_FOUND or "No such image" not in str(exc):
                 raise
-            await self._pull(config["Image"])
+            await self.pull(config["Image"], lambda progress: None)
             made = await self._create(name, config)
         if files:
             await self._put(name, made, archive(files))
         return made
+
+    async def pull(self, image: str, tell: Callable[[str], None]) -> None:
+        """Get an image from its registry; tell how far it is, in words, as it comes."""
+        loop = asyncio.get_running_loop()
+
+        def told(progress: str) -> None:
+            with contextlib.suppress(RuntimeError):  # nobody is left to hear it
+                loop.call_soon_threadsafe(tell, progress)
+
+        try:
+            refusal = await self._line.call_slow(lambda c: pull(c, image, told))
+        except EngineUnreachable:
+            raise
+        except EngineError as exc:
+            refusal = str(exc)
+        if refusal:
+            raise ImageError(f"{image}: cannot be pulled: {refusal}")
 
     async def start(self, container_id: str) -> Observed:
         """Start the container; return what it is then, with the ports it got."""
@@ -258,16 +275,6 @@ class DockerEngine:
                 return str(holder["Id"])
         return await self._create(name, config)
 
-    async def _pull(self, image: str) -> None:
-        try:
-            refusal = await self._line.call_slow(lambda client: _pull(client, image))
-        except EngineUnreachable:
-            raise
-        except EngineError as exc:
-            refusal = str(exc)
-        if refusal:
-            raise ImageError(f"{image}: cannot be pulled: {refusal}")
-
     # Looking at containers
 
     async def _find(self, container_id: str) -> dict[str, Any] | None:
@@ -357,13 +364,6 @@ def _post_create(
     client: Any, name: str, config: Mapping[str, Any]
 ) -> dict[str, Any]:  # Any: the SDK's stubs leave the call untyped
     return dict(client.create_container_from_config(dict(config), name))
-
-
-def _pull(client: APIClient, image: str) -> str:
-    """Pull the image; return what the engine refuses it for, "" if it came."""
-    client.reload_config()  # `docker login` may have been run since
-    steps = list(client.pull(image, stream=True, decode=True))
-    return next((one_line(step["error"]) for step in steps if "error" in step), "")
 
 
 def _is_leaving(raw: Mapping[str, Any]) -> bool:

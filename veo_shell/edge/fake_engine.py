@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import itertools
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -179,6 +179,15 @@ class FakeEngine:
             self.remove(holder.id)
         return self._put(self._add(name, config), files)
 
+    async def pull(self, image: str, tell: Callable[[str], None]) -> None:
+        """Get an image from its registry; tell how far it is."""
+        self._act("pull")
+        tell("0 of 1 layers, 0 MB loaded")
+        await self._goes_on.wait()
+        if self._images is not None:
+            self._pull(image)
+        tell("1 of 1 layers, 0 MB loaded")
+
     async def start(self, container_id: str) -> Observed:
         """Start the container; return what it is then, with the ports it got."""
         self._act("start")
@@ -265,7 +274,7 @@ class FakeEngine:
     # What a test does to it
 
     def fail_next(self, action: str, error: Exception) -> None:
-        """Let the next `create`, `start`, `stop`, `discard` or `inspect` raise that."""
+        """Let the next `create`, `start`, `pull`, … raise that."""
         self._failures.setdefault(action, []).append(error)
 
     def add_by_hand(self, name: str, **config: Any) -> str:
@@ -330,7 +339,7 @@ class FakeEngine:
         self._taken.add(number)
 
     def hang(self) -> None:
-        """Let `create`, `stop`, `discard` and a new `watch` wait until `go_on`."""
+        """Let what is ordered, and a new `watch`, wait until `go_on`."""
         self._goes_on.clear()
 
     def go_on(self) -> None:
