@@ -79,7 +79,7 @@ async def test_no_more_than_asked_for_run_on_one_node(tmp_path: Path) -> None:
         assert added.warning == "1 waits for a node that fits"
         nodes = [c.node for c in await cluster.ready(2)]
         assert sorted(nodes) == ["dos@dos", "uno@uno"]
-        full = "1 of it are there (max_per_node: 1)"
+        full = "it has 1 already (max_per_node: 1)"
         reasons = [c.reason for c in cluster["dos"].container_sup.cloud_containers()]
         assert f"dos@dos: {full}; uno@uno: {full}" in reasons
         cluster.add("tres")
@@ -146,7 +146,7 @@ async def test_the_whole_ranking_is_shown_for_one_more_of_what_stands(
         assert (best.fits, best.instances, best.share) == (True, 0, 0.25)
         assert other.node == added.node
         assert (other.fits, other.instances, other.share) == (False, 1, 0.5)
-        assert other.reason == "1 of it are there (max_per_node: 1)"
+        assert other.reason == "it has 1 already (max_per_node: 1)"
 
 
 DATA = Mount(kind=MountKind.VOLUME, source="data", target="/data")

@@ -125,7 +125,7 @@ LABELLED = state("a@a", labels={"disk": "hdd", "rack": "1"})
         (
             attrs.evolve(WEB, max_per_node=2),
             state("a@a", account=holding(instances=2)),
-            "2 of it are there (max_per_node: 2)",
+            "it has 2 already (max_per_node: 2)",
         ),
         (
             attrs.evolve(WEB, ports=(FIXED,)),

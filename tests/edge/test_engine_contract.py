@@ -620,6 +620,8 @@ async def test_an_image_that_cannot_be_had_leaves_nothing(stage: Stage) -> None:
         await create(stage, attrs.evolve(WEB, image=image))
     assert "\n" not in str(raised.value)
     assert await stage.engine.list_raw() == []
+    with pytest.raises(ImageError, match=f"^{image}: cannot be pulled: .+"):
+        await stage.engine.pull(image, lambda progress: None)
 
 
 async def test_a_port_of_another_program_is_an_error(stage: Stage) -> None:

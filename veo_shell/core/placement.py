@@ -231,7 +231,7 @@ def _taken(
     if service.max_per_node:
         there = len(held.slots.get(uid, ()))
         if there >= service.max_per_node:
-            return f"{there} of it are there (max_per_node: {service.max_per_node})"
+            return f"it has {there} already (max_per_node: {service.max_per_node})"
     for port in ports:
         if port in held.ports:
             takers = ", ".join(sorted(held.ports[port]))
