@@ -79,11 +79,9 @@ def test_the_sums_are_what_all_slots_add_up_to(
         assert account.memory_bytes == sum(s.memory_bytes for s in reserving)
         assert account.disk_bytes == sum(s.disk_bytes for s in reserving)
         taken = [(port, s.name) for s in reserving for port in fixed_ports(s)]
-        assert {
-            (port, name): count
-            for port, names in account.ports.items()
-            for name, count in names.items()
-        } == Counter(taken)
+        told = [(at, name) for at, names in account.ports.items() for name in names]
+        assert sorted(told, key=str) == sorted(taken, key=str)
+        assert all(account.ports.values())
         assert +account.instances == Counter(s.name for s in reserving)
     for uid in UIDS:
         expected = [slots[key] for key in sorted(slots) if key[0] == uid]

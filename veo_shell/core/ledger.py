@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 
 import attrs
 
@@ -22,8 +22,9 @@ NANO = 1_000_000_000
 class Account:
     """What is placed on one node.
 
-    `slots` are by uid and number; `instances` are counted by the services' names, and
-    so are those that take a fixed port of the host.
+    `slots` are by uid and number; `instances` are counted by the services' names.
+    `ports` are the fixed ones of the host that are taken, with the names of the
+    services: made anew by each change, so that an account can be copied.
     """
 
     slots: dict[str, dict[int, SlotRecord]] = attrs.field(factory=dict)
@@ -31,7 +32,7 @@ class Account:
     memory_bytes: int = 0
     disk_bytes: int = 0
     instances: Counter[str] = attrs.field(factory=Counter)
-    ports: dict[HostPort, Counter[str]] = attrs.field(factory=dict)
+    ports: Mapping[HostPort, tuple[str, ...]] = attrs.field(factory=dict)
 
     def add(self, service: Service, sign: int) -> None:
         """Add what an instance reserves, or (-1) take it away."""
@@ -40,12 +41,10 @@ class Account:
         self.disk_bytes += sign * service.disk_bytes
         self.instances[service.name] += sign
         for port in fixed_ports(service):
-            takers = self.ports.setdefault(port, Counter())
+            takers = Counter(self.ports.get(port, ()))
             takers[service.name] += sign
-            if not takers[service.name]:
-                del takers[service.name]
-            if not takers:
-                del self.ports[port]
+            ports = {**self.ports, port: tuple(takers.elements())}
+            self.ports = {at: names for at, names in ports.items() if names}
 
     def apart(self) -> Account:
         """Return one with the same sums, to be added to apart."""

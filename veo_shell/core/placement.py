@@ -95,7 +95,7 @@ def rank(service: Service, uid: str, nodes: Iterable[NodeState]) -> list[Candida
             reason=why or "",
         )
         for state in states
-        for why in [_refusal(service, uid, state, at_home)]
+        for why in [_refusal(service, state, at_home)]
     ]
     refused = (c for c in ranked if not c.fits)
     fitting = (c for c in ranked if c.fits)
@@ -141,7 +141,7 @@ def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
         share = -state.share(service) if packs else state.share(service)
         if instances == fewest and share > least:
             continue
-        if is_counted and _taken(service, uid, ports, state) is not None:
+        if is_counted and _taken(service, ports, state) is not None:
             continue
         if _lack(service, state) is not None:
             continue
@@ -157,7 +157,7 @@ def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
 
 
 def _refusal(
-    service: Service, uid: str, state: NodeState, at_home: Mapping[str, str]
+    service: Service, state: NodeState, at_home: Mapping[str, str]
 ) -> str | None:
     """Return why the node may not run one more of the service, None if it may.
 
@@ -166,7 +166,7 @@ def _refusal(
     return (
         unfit(service, state)
         or _stranger(state, at_home)
-        or _taken(service, uid, fixed_ports(service), state)
+        or _taken(service, fixed_ports(service), state)
         or _lack(service, state)
     )
 
@@ -223,19 +223,16 @@ def _stranger(state: NodeState, at_home: Mapping[str, str]) -> str | None:
     return f"its {what} on {', '.join(nodes)}"
 
 
-def _taken(
-    service: Service, uid: str, ports: list[HostPort], state: NodeState
-) -> str | None:
+def _taken(service: Service, ports: list[HostPort], state: NodeState) -> str | None:
     """Return what runs on a node and leaves no place for one more, None if nothing."""
-    held = state.account
     if service.max_per_node:
-        there = len(held.slots.get(uid, ()))
+        there = state.instances(service)
         if there >= service.max_per_node:
             return f"it has {there} already (max_per_node: {service.max_per_node})"
     for port in ports:
-        if port in held.ports:
-            takers = ", ".join(sorted(held.ports[port]))
-            return f"port {port[0]}/{port[1].value} is taken by {takers}"
+        if takers := state.account.ports.get(port):
+            names = ", ".join(sorted(set(takers)))
+            return f"port {port[0]}/{port[1].value} is taken by {names}"
     return None
 
 
