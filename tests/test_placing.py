@@ -117,23 +117,19 @@ async def test_two_that_want_one_port_of_the_host_run_on_two_nodes(
 # What engines hold
 
 
+@pytest.mark.parametrize("name", ["uno", "dos"])
 async def test_of_equal_nodes_the_one_that_has_the_image_is_taken(
-    tmp_path: Path,
+    tmp_path: Path, name: str
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
-        monitor = cluster["uno"].node_monitor
-        for name in ("uno", "dos"):
-            image = f"on-{name}:latest"
-            cluster.engines[name].add_image(image)
-            service = attrs.evolve(WEB, name=f"for-{name}", image=f"on-{name}")
-            await eventually(
-                lambda service=service: any(c.has_image for c in monitor.where(service))
-            )
-            first, second = monitor.where(service)
-            assert (first.node, first.has_image) == (f"{name}@{name}", True)
-            assert (second.fits, second.has_image) == (True, False)
-            added = await cluster["uno"].container_sup.add_service(service)
-            assert added.node == f"{name}@{name}"
+        where = cluster["uno"].node_monitor.where
+        cluster.engines[name].add_image("nginx:latest")
+        await eventually(lambda: any(c.has_image for c in where(WEB)))
+        first, second = where(WEB)
+        assert (first.node, first.has_image) == (f"{name}@{name}", True)
+        assert (second.fits, second.has_image) == (True, False)
+        added = await cluster["uno"].container_sup.add_service(WEB)
+        assert added.node == f"{name}@{name}"
 
 
 async def test_the_whole_ranking_is_shown_for_one_more_of_what_stands(

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -105,7 +105,7 @@ class Images:
         else:
             self._tell(operation, state=PullState.PULLED)
 
-    def _tell(self, operation: str, **changes: object) -> None:
+    def _tell(self, operation: str, **changes: Any) -> None:
         if operation in self._own:
             self._own[operation] = attrs.evolve(self._own[operation], **changes)
 

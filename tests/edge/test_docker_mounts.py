@@ -7,6 +7,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import docker
@@ -41,8 +42,7 @@ def ran(client: docker.DockerClient, script: str, *mounts: Mount) -> tuple[int, 
     service = Service(
         name="mounts", image=BUSYBOX, mounts=mounts, args=("sh", "-c", script)
     )
-    made = client.api.create_container_from_config(build(service))
-    container = client.containers.get(made["Id"])
+    container = created(client, service)
     try:
         container.start()
         code = container.wait(timeout=60)["StatusCode"]
@@ -51,7 +51,14 @@ def ran(client: docker.DockerClient, script: str, *mounts: Mount) -> tuple[int, 
         container.remove(force=True, v=True)
 
 
-def bind(folder: Path, **changes: object) -> Mount:
+def created(client: docker.DockerClient, service: Service) -> Any:
+    """Return a container as VEO makes it."""
+    api: Any = client.api  # the stubs leave the call untyped
+    made = api.create_container_from_config(build(service))
+    return client.containers.get(made["Id"])
+
+
+def bind(folder: Path, **changes: Any) -> Mount:
     made = Mount(kind=MountKind.BIND, source=str(folder), target="/m")
     return attrs.evolve(made, **changes)
 
@@ -134,8 +141,7 @@ def test_what_is_mounted_later_is_seen_as_the_propagation_says(
         mounts=(bind(shared, propagation=propagation),),
         args=("sh", "-c", "while sleep 1; do :; done"),
     )
-    made = client.api.create_container_from_config(build(service))
-    container = client.containers.get(made["Id"])
+    container = created(client, service)
     try:
         container.start()
         mount("-t", "tmpfs", "none", str(shared / "sub"))
