@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.samples import slot
 from veo_shell.core.ledger import NANO, Account
 from veo_shell.core.model import (
     Cpu,
@@ -43,9 +42,6 @@ def holding(
 ) -> Account:
     """Return the account of a node that has so much placed on it."""
     return Account(
-        slots={"uid": {n: slot("a@a", n) for n in range(instances)}}
-        if instances
-        else {},
         ports=dict.fromkeys(ports, ("shop", "shop")),
         nano_cpus=round(cpus * NANO),
         memory_bytes=memory_bytes,
@@ -248,7 +244,8 @@ def test_where_there_is_data_for_an_instance_it_runs_there_or_nowhere() -> None:
 def test_data_that_another_instance_uses_keeps_none_from_beginning_elsewhere() -> None:
     used = state("a@a", volumes=frozenset({"data"}), account=holding(instances=1))
     assert [c.node for c in rank(BOUND, "uid", [used, state("b@b")])] == ["b@b", "a@a"]
-    of_another = rank(BOUND, "another", [used, state("b@b")])
+    another = attrs.evolve(BOUND, name="another")
+    of_another = rank(another, "another", [used, state("b@b")])
     assert [c.fits for c in of_another] == [True, False]
 
 
@@ -315,7 +312,7 @@ def test_the_quick_way_finds_what_ranking_puts_first(
 ) -> None:
     fitting = [c.node for c in rank(service, uid, states) if c.fits]
     able = [state for state in states if unfit(service, state) is None]
-    if at_home := homes(service, uid, states):
+    if at_home := homes(service, states):
         able = [state for state in able if state.node in at_home]
     assert best(service, uid, able) == (fitting[0] if fitting else None)
 

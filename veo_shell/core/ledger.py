@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 
 import attrs
 
@@ -23,8 +23,7 @@ class Account:
     """What is placed on one node.
 
     `slots` are by uid and number; `instances` are counted by the services' names.
-    `ports` are the fixed ones of the host that are taken, with the names of the
-    services: made anew by each change, so that an account can be copied.
+    `ports` are the fixed ones of the host that are taken, with the services' names.
     """
 
     slots: dict[str, dict[int, SlotRecord]] = attrs.field(factory=dict)
@@ -32,7 +31,7 @@ class Account:
     memory_bytes: int = 0
     disk_bytes: int = 0
     instances: Counter[str] = attrs.field(factory=Counter)
-    ports: Mapping[HostPort, tuple[str, ...]] = attrs.field(factory=dict)
+    ports: dict[HostPort, tuple[str, ...]] = attrs.field(factory=dict)
 
     def add(self, service: Service, sign: int) -> None:
         """Add what an instance reserves, or (-1) take it away."""
@@ -49,7 +48,10 @@ class Account:
     def apart(self) -> Account:
         """Return one with the same sums, to be added to apart."""
         return attrs.evolve(
-            self, slots=dict(self.slots), instances=self.instances.copy()
+            self,
+            slots=dict(self.slots),
+            instances=self.instances.copy(),
+            ports=dict(self.ports),
         )
 
 

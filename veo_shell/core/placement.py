@@ -84,7 +84,7 @@ def rank(service: Service, uid: str, nodes: Iterable[NodeState]) -> list[Candida
     weight, image = rendezvous(uid), canonical(service.image)
     states.sort(key=lambda state: weight(state.node), reverse=True)
     states.sort(key=lambda state: (*_order(service, state), image not in state.images))
-    at_home = homes(service, uid, states)
+    at_home = homes(service, states)
     ranked = [
         Candidate(
             node=state.node,
@@ -108,7 +108,7 @@ def _order(service: Service, state: NodeState) -> tuple[int, float]:
     return state.instances(service), state.share(service)
 
 
-def homes(service: Service, uid: str, nodes: Iterable[NodeState]) -> dict[str, str]:
+def homes(service: Service, nodes: Iterable[NodeState]) -> dict[str, str]:
     """Return the nodes that have data for one more instance, with its volume's name.
 
     Of named volumes that none of the service's instances uses there. Where there are
@@ -120,7 +120,7 @@ def homes(service: Service, uid: str, nodes: Iterable[NodeState]) -> dict[str, s
     return {
         state.node: min(found)
         for state in nodes
-        if (found := bound & state.volumes) and uid not in state.account.slots
+        if (found := bound & state.volumes) and not state.instances(service)
     }
 
 

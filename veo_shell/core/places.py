@@ -44,7 +44,7 @@ class Places:
         fitting = self._fitting[asked]
         if without:
             fitting = [state for state in fitting if state.node not in without]
-        if at_home := homes(service, uid, states):
+        if at_home := homes(service, states):
             fitting = [state for state in fitting if state.node in at_home]
         return best(service, uid, fitting)
 
