@@ -184,6 +184,7 @@ class FakeCluster:
             ),
             engine=engine or self.engines[name],
             streams=self.engines[name].streams,
+            stock=self.engines[name],
             mesh=over(self.meshes[name]),
             store=store or self.store(name),
             host=FixedHost(boot=self.host_boot, addresses=self.host_addresses),

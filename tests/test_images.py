@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 import attrs
 import pytest
 
 from tests.fake_cluster import FAST, FakeCluster, eventually, fake_cluster
+from veo_shell.core.events import EngineHolds
 from veo_shell.core.model import ImagePull, PullState, Status
 from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.errors import EngineUnreachable, PeerUnreachable, UnknownNode, UsageError
@@ -141,3 +142,25 @@ async def test_only_the_last_pulls_are_remembered(tmp_path: Path) -> None:
         await sup.pull("another")
         assert len(sup.pulls()) <= KEPT + 1
         assert sup.pulls()[-1].image == "another"
+
+
+class FaultyStock(FakeEngine):
+    """One whose adapter has a bug, which shows once."""
+
+    is_sound = False
+
+    async def watch_holdings(self) -> AsyncGenerator[EngineHolds, None]:
+        if not self.is_sound:
+            self.is_sound = True
+            raise RuntimeError("a bug")
+        async for held in super().watch_holdings():
+            yield held
+
+
+async def test_a_fault_in_what_tells_of_the_holdings_is_told_and_outlived(
+    tmp_path: Path,
+) -> None:
+    faulty = FaultyStock("veo", "uno@uno", images={NGINX})
+    async with fake_cluster(tmp_path, "uno", engines={"uno": faulty}) as cluster:
+        await knows_image(cluster, "uno")
+        assert "images and volumes cannot be followed" in cluster.errors.pop()

@@ -86,7 +86,6 @@ class ContainerMonitor:
     def watch(self) -> None:
         """Begin to feed what happens on the engine."""
         self._node.spawn(self._watch(), "engine watch")
-        self._node.spawn(self._watch_holdings(), "engine's holdings")
 
     async def close(self) -> None:
         """Let go of the engine; what runs on it keeps running."""
@@ -175,15 +174,6 @@ class ContainerMonitor:
         }
         held = (attrs.evolve(c, stranded=c.address in away) for c in event.containers)
         return EngineListed(containers=tuple(held))
-
-    async def _watch_holdings(self) -> None:
-        while True:
-            try:
-                async for held in self._engine.watch_holdings():
-                    self._node.feed(held)
-            except Exception:  # what was told of them last stands
-                logger.exception("the engine's images and volumes cannot be followed")
-            await asyncio.sleep(REWATCH_S)
 
     async def _watch(self) -> None:
         while True:

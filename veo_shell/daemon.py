@@ -180,6 +180,7 @@ def _assemble(
         config,
         engine=engine,
         streams=engine.streams,
+        stock=engine,
         mesh=ZmqMesh(config.address, config.mesh_port, config.pub_port, keys, also),
         store=SqliteStore(state, config.cluster, config.name),
         host=LocalHost(state.parent),

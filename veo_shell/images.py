@@ -1,9 +1,10 @@
-"""Images, got by each node's own engine before they are needed."""
+"""What each node's engine holds, and images that it is to get."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,15 +13,18 @@ import attrs
 
 from veo_shell.core import scalars
 from veo_shell.core.model import ImagePull, PullState, Status
-from veo_shell.core.protocols import Engine
+from veo_shell.core.protocols import Stock
 from veo_shell.core.verbs import write
 from veo_shell.errors import EngineError, PeerUnreachable, UsageError, VeoError
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
+REWATCH_S = 1.0
 NEWS_S = 1.0
 """So long a node waits for something new to tell: less than a call may take."""
 TRIES = 3
@@ -28,11 +32,11 @@ KEPT = 256
 
 
 class Images:
-    """What this node pulls for others, and what it has pulled on others."""
+    """What this node's engine holds, what it pulls, and what is pulled on others."""
 
-    def __init__(self, node: Node, engine: Engine) -> None:
+    def __init__(self, node: Node, stock: Stock) -> None:
         self._node = node
-        self._engine = engine
+        self._stock = stock
         self._own: dict[str, ImagePull] = {}
         self._all: dict[tuple[str, str], ImagePull] = {}
 
@@ -40,6 +44,10 @@ class Images:
     def pulls(self) -> list[ImagePull]:
         """Return what was asked for last on this node, and how far it is."""
         return list(self._all.values())
+
+    def watch(self) -> None:
+        """Begin to feed what the engine holds."""
+        self._node.spawn(self._watch(), "engine's holdings")
 
     @write
     async def pull(self, operation: str, image: str) -> ImagePull:
@@ -94,12 +102,21 @@ class Images:
         pull = self._own.get(operation, before)
         return pull != before or pull.state is not PullState.PULLING
 
+    async def _watch(self) -> None:
+        while True:
+            try:
+                async for held in self._stock.watch_holdings():
+                    self._node.feed(held)
+            except Exception:  # what was told of them last stands
+                logger.exception("the engine's images and volumes cannot be followed")
+            await asyncio.sleep(REWATCH_S)
+
     async def _get(self, operation: str, image: str) -> None:
         def tell(progress: str) -> None:
             self._tell(operation, progress=progress)
 
         try:
-            await self._engine.pull(image, tell)
+            await self._stock.pull(image, tell)
         except EngineError as exc:
             self._tell(operation, state=PullState.FAILED, reason=str(exc))
         else:

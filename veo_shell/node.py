@@ -32,6 +32,7 @@ from veo_shell.core.protocols import (
     Host,
     Mesh,
     Server,
+    Stock,
     Store,
 )
 from veo_shell.core.protocols import Streams as EngineStreams
@@ -102,6 +103,7 @@ class Node:
         *,
         engine: Engine,
         streams: EngineStreams,
+        stock: Stock,
         mesh: Mesh,
         store: Store,
         host: Host,
@@ -136,7 +138,7 @@ class Node:
         self.settings = OwnSettings(config.config_file)
         self.applying = Applying(self)
         self.event_log = EventLog(self, store)
-        self.images = Images(self, engine)
+        self.images = Images(self, stock)
         self.container_sup = ContainerSup(self, engine)
         self.streams = Streams(self, streams)
         self.words: Mapping[str, object] = {
@@ -219,6 +221,7 @@ class Node:
         if self.config.removed:
             self.machine.begin_afresh(self.config.removed)
         self.container_monitor.watch()
+        self.images.watch()
         # First: the peers still hold what ran here for running, and are told at once
         # what does.
         with contextlib.suppress(TimeoutError):

@@ -38,9 +38,6 @@ class Engine(Protocol):
         Return its id. One of that name with the same VEO labels is taken for it.
         """
 
-    async def pull(self, image: str, tell: Callable[[str], None]) -> None:
-        """Get an image from its registry; tell how far it is, in words, as it comes."""
-
     async def start(self, container_id: str) -> Observed:
         """Start the container; return what it is then, with the ports it got."""
 
@@ -69,10 +66,20 @@ class Engine(Protocol):
         `EngineLost` when the engine goes away and `EngineListed` when it is back.
         """
 
+
+class Stock(Protocol):
+    """What a node's Docker Engine has in stock for containers: images and volumes."""
+
+    async def pull(self, image: str, tell: Callable[[str], None]) -> None:
+        """Get an image from its registry; tell how far it is, in words, as it comes.
+
+        May raise `EngineError`.
+        """
+
     def watch_holdings(self) -> AsyncIterator[EngineHolds]:
         """Yield which images and volumes there are, and again when that changes.
 
-        Nothing while the engine is away.
+        For ever; nothing while the engine is away.
         """
 
 
