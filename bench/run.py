@@ -72,7 +72,7 @@ SUBJECTS = {
         hosts=True,
     ),
     "talk": Subject(
-        text="logs of a container that says 200 MB, from another node",
+        text="logs of a container that says 205 MB, from another node",
         bench=talk.bench,
         rounds=3,
     ),

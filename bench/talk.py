@@ -21,20 +21,23 @@ from veo_shell.console.client import Client
 from veo_shell.console.logs import Lines
 from veo_shell.core.model import Container, Restart, Service
 
-SIZE_BYTES = 200_000_000
-LINE = "x" * 1023
+SIZE_BYTES = 200_000 * 1024
+"""Whole lines: Docker keeps a begun one to itself until the container ends."""
+LINES_BYTES = (1024, 16 * 1024)
+"""The second is the longest that Docker logs in one piece."""
 SAMPLE_S = 0.05
-SAYS = (
-    *("sh", "-c"),
-    f"busybox yes {LINE} | busybox head -c {SIZE_BYTES}; sleep 3600",
-)
-LOUD = Service(
-    name="loud",
-    image=BUSYBOX,
-    args=SAYS,
-    hosts=("dos@dos",),
-    restart=Restart.NEVER,
-)
+
+
+def loud(line_bytes: int) -> Service:
+    """Return a service that says all in lines of that length, as fast as it can."""
+    says = f"busybox yes {'x' * (line_bytes - 1)} | busybox head -c {SIZE_BYTES}"
+    return Service(
+        name="loud",
+        image=BUSYBOX,
+        args=("sh", "-c", f"{says}; trap 'exit 0' TERM; sleep 3600 & wait"),
+        hosts=("dos@dos",),
+        restart=Restart.NEVER,
+    )
 
 
 def bench(rounds: int) -> None:
@@ -44,23 +47,27 @@ def bench(rounds: int) -> None:
         demo.start("uno")
         demo.start("dos", "--join", ADDRESSES["uno"])
         with contextlib.closing(Client(demo.folder / "uno" / "run")) as client:
-            measure(demo, client, rounds)
+            for line_bytes in LINES_BYTES:
+                measure(demo, client, rounds, line_bytes)
 
 
-def measure(demo: Demo, client: Client, rounds: int) -> None:
+def measure(demo: Demo, client: Client, rounds: int, line_bytes: int) -> None:
     """Read the log of a new container in each round, both ways."""
     live, stored, theirs, late = [], [], [], []
     grown: list[float] = []
     for _ in range(rounds):
         with Watch(demo, client) as watch:
-            container: Container = client.call("container_sup.add_service", LOUD)
+            container: Container = client.call(
+                "container_sup.add_service", loud(line_bytes)
+            )
             live.append(rate(followed(client)))
             stored.append(rate(followed(client)))
         theirs.append(rate(docker_s(container)))
         grown += watch.grown_mb.values()
         late.append(watch.late_s)
         client.call("container_sup.remove_service", "loud")
-    spread("logs(follow=True) through another node, as it is said", live, "MB/s")
+    what = f"logs(follow=True) of lines of {line_bytes} bytes, as they are said"
+    spread(what, live, "MB/s")
     spread("  what is said already", stored, "MB/s", aim="100 MB/s")
     spread("docker logs --follow, what is said already", theirs, "MB/s")
     ratio("docker logs --follow", stored, theirs)

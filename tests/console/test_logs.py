@@ -27,6 +27,7 @@ from tests.fake_cluster import (
 )
 from veo_shell.console.client import Client
 from veo_shell.console.logs import Lines, docker_since, logs, print_logs, show
+from veo_shell.console.pull import PACE_S
 from veo_shell.core.frames import STDERR
 from veo_shell.core.logs import VEO, LogLine
 from veo_shell.core.model import Container
@@ -290,6 +291,30 @@ async def test_one_that_says_much_does_not_wait_for_one_that_says_nothing(
         return time.monotonic() - begun
 
     assert await console.do(read) < 4  # a window for each buffer would be 5 s
+
+
+async def test_who_says_little_at_a_time_is_asked_less_often(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = await console.cluster.run(WEB)
+    streams, count = console.cluster["uno"].streams, 0
+    read = streams.read
+
+    async def counted(node: str, wanted: list[list[Any]]) -> list[list[Any]]:
+        nonlocal count
+        count += 1
+        return await read(node, wanted)
+
+    monkeypatch.setattr(streams, "read", counted)
+    async with Following(console, tail=0) as following:
+        await eventually(lambda: count)
+        begun = time.monotonic()
+        for number in range(300):
+            console.say(web, str(number))
+            await asyncio.sleep(0.002)
+        took_s = time.monotonic() - begun
+        assert count <= took_s / PACE_S + 2
+        await eventually(lambda: len(following.texts) == 300)
 
 
 async def test_what_waits_for_a_node_stands_for_its_service(console: Console) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 WINDOW_S = 0.3
 """While logs are followed, so long a line waits for an older one of another."""
+PACE_S, LITTLE_BYTES = 0.02, 64 * 1024
+"""Where little comes it is asked for less often: each time costs every node passed."""
 AGAIN_S = 1.0
 LEAVE_S = 1.0
 TRIES = 3
@@ -84,6 +87,7 @@ class Pool:
         self._follow = follow
         self._since = since
         self._threads: list[threading.Thread] = []
+        self._last_bytes: Counter[str] = Counter()
         # What is below belongs to whoever has this.
         self._news = threading.Condition()
         self._merge = Merge(WINDOW_S if follow else math.inf)
@@ -214,6 +218,9 @@ class Pool:
         if wanted:
             read = partial(self._read, client, node, wanted)
             self._try(read, list(wanted.values()))
+            if 0 < self._last_bytes[node] < LITTLE_BYTES:
+                with self._news:
+                    self._news.wait_for(lambda: self._is_closed, PACE_S)
 
     def _try(self, work: Callable[[], None], logs: list[Log]) -> None:
         try:
@@ -240,7 +247,9 @@ class Pool:
 
     def _read(self, client: Client, node: str, wanted: dict[str, Log]) -> None:
         asked = [[stream, log.number + 1] for stream, log in wanted.items()]
-        for stream, data, is_over, reason in client.read("streams.read", node, asked):
+        told = client.read("streams.read", node, asked)
+        self._last_bytes[node] = sum(len(data) for _, data, _, _ in told)
+        for stream, data, is_over, reason in told:
             log = wanted[stream]
             lines = log.reader.feed(data)
             with self._news:

@@ -23,7 +23,7 @@ from veo_shell.edge.docker_client import NOT_DOCKER, DockerLine, one_line
 from veo_shell.errors import EngineError, EngineUnreachable
 
 OPEN_TIMEOUT_S = 10.0
-AHEAD_BYTES = 64 * 1024
+AHEAD_BYTES = 256 * 1024
 """What is read ahead of who asks for it; asyncio takes up to twice as much."""
 REFUSAL_BYTES = 64 * 1024
 EXIT_CODE_S = 5.0
