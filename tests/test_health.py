@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from scripts.dockerd import connect
 from tests.engines import BUSYBOX, POLITE, STUBBORN
 from tests.fake_cluster import FakeCluster, eventually, fake_cluster
+from veo_shell import settings
 from veo_shell.core.model import (
     Container,
     Health,
@@ -191,3 +194,44 @@ async def test_a_restart_asks_it_to_end_and_starts_the_same_container(
         assert after["StartedAt"] > before["StartedAt"]
         assert not before["FinishedAt"].startswith("2")
         assert after["ExitCode"] == 0
+
+
+DOCS = (Path(__file__).parents[1] / "docs" / "health.md").read_text()
+ASKED = re.compile(r"^\(uno@uno\)\d+> (.*)$", re.MULTILINE)
+
+
+async def asked(cluster: FakeCluster, step: int, **names: Any) -> Any:
+    """Do what the page has an operator type there."""
+    uno = cluster["uno"]
+    words = {"container_sup": uno.container_sup, "why": uno.journal.why, **names}
+    found = eval(ASKED.findall(DOCS)[step - 1], words)  # noqa: S307 - our own page
+    return await found if inspect.isawaitable(found) else found
+
+
+async def test_the_page_about_health_is_true(
+    tmp_path: Path, docker_url: str, client: docker.DockerClient
+) -> None:
+    file = tmp_path / "health.yml"
+    file.write_text(DOCS.split("```yaml\n")[1].split("```")[0])
+    [said] = settings.get_applications(file)
+    spec = attrs.evolve(said, image=BUSYBOX, hosts=(NODE,))
+    async with on_docker(tmp_path / "nodes", docker_url, client) as cluster:
+        container = await asked(cluster, 2, t=spec)
+        held = await asyncio.to_thread(client.containers.get, container.id)
+        _, motto = await asyncio.to_thread(held.exec_run, ["cat", "/etc/motto"])
+        assert motto == b"be well\n"
+        await until(lambda: is_answered(cluster))
+        assert [r.health for r in await asked(cluster, 3)] == [Health.HEALTHY]
+        await done(client, container, "touch", "/sick")
+        await until(lambda: seen(cluster).restarts >= 2)
+        assert not is_answered(cluster)
+        told = [entry.text for entry in await asked(cluster, 5)]
+        assert any("unhealthy: there is a /sick" in text for text in told)
+        async with asyncio.timeout(LIMIT_S):
+            while not is_answered(cluster):
+                with contextlib.suppress(docker.errors.APIError):  # it is down just now
+                    await done(client, container, "rm", "-f", "/sick")
+        [now] = (await asked(cluster, 6)).containers
+        assert (now.id, now.restarts, now.is_ready) == (container.id, 0, True)
+        document = await cluster["uno"].container_sup.inspect(now)
+        assert document["State"]["StartedAt"]

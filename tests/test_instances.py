@@ -134,6 +134,26 @@ async def test_of_a_node_that_does_not_answer_the_health_is_the_last_known(
         assert (row.health, row.reason) == (Health.STARTING, "it has a bad day")
 
 
+@pytest.mark.parametrize("verb", ["health", "inspect"])
+async def test_a_node_of_an_older_version_is_not_asked(
+    tmp_path: Path, verb: str
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        container = await cluster.run(attrs.evolve(WEB, hosts=("dos@dos",)))
+        view = cluster["uno"].machine.view
+        held = view.document("dos@dos")
+        old = attrs.evolve(held, protocol=1, version=held.version + 9)
+        view.merge_document(old)
+        said = f"dos@dos runs an older VEO, which has no {verb}: upgrade it"
+        if verb == "health":
+            [row] = await sup.health("web")
+            assert row.reason == said
+        else:
+            with pytest.raises(ServiceError, match=said):
+                await sup.inspect(container)
+
+
 # Restarting
 
 

@@ -228,17 +228,15 @@ class ContainerSup:
         )
 
     @read
-    async def health(
-        self, what: Container | Service | str, variant: str = ""
-    ) -> list[InstanceHealth]:
-        """Return what the health check says of each instance of a service.
+    async def health(self, what: Container | Service | str) -> list[InstanceHealth]:
+        """Return what the health check says of a container, or of all of a service.
 
-        With for how long, how often in a row it failed, and what it said last.
+        With for how long, how often in a row it failed, and what it said last. Of a
+        name, of all its variants.
 
         >>> container_sup.health("nginx")
         """
-        instances = self._node.instances
-        found = instances.of(what, variant)
+        instances, found = self._node.instances, self._node.streams.find(what)
         return list(await asyncio.gather(*map(instances.health, found)))
 
     @read

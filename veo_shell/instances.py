@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from veo_shell.errors import (
 if TYPE_CHECKING:
     from veo_shell.node import Node
 
+FIRST_PROTOCOL = 2
 FAILING = frozenset({State.BACKOFF, State.FAILED, State.UNHEALTHY})
 
 
@@ -33,7 +35,7 @@ class Instances:
         self._engine = engine
 
     def of(self, what: Container | Service | str, variant: str) -> list[Container]:
-        """Return a container, by its record, name or id, or a service's, by slot."""
+        """Return a container, by its record, name or id, or one service's, by slot."""
         view, state = self._node.machine.view, self._node.container_monitor.state
         if isinstance(what, Container):
             return [state(what)]
@@ -54,15 +56,12 @@ class Instances:
         """
         for index, container in enumerate(containers):
             operation = uuid.uuid4().hex
-            await self._ask(container, "restart", operation, container.name)
-
-            def pending(of: Container = container, by: str = operation) -> Any:
-                return self._restarting(of, by)
-
             rest = [c.name for c in containers[index + 1 :]]
             try:
+                await self._ask(container, "restart", operation, container.name)
+                pending = functools.partial(self._restarting, container, operation)
                 left = await self._node.quiet(pending)
-            except ServiceError as exc:
+            except (PeerError, ServiceError) as exc:
                 raise ServiceError(f"{exc}{_unchanged(rest)}") from exc
             if left:
                 return (*left, *(f"{name} was not restarted" for name in rest))
@@ -90,6 +89,11 @@ class Instances:
         return found
 
     async def _ask(self, container: Container, verb: str, *args: str) -> Any:
+        head = self._node.machine.view.head(container.node)
+        if head is not None and head.protocol < FIRST_PROTOCOL:
+            raise ServiceError(
+                f"{container.node} runs an older VEO, which has no {verb}: upgrade it"
+            )
         question = container.node, f"coordinator.{verb}", *args
         with contextlib.suppress(PeerUnreachable):  # one message may be lost
             return await self._node.peers.call(*question)

@@ -36,6 +36,8 @@ PATIENCE_S = 30.0
 LONG_S = 12.0
 TAKES_OUT_S = 75.0
 """By then a node is removed, or was not."""
+RESTARTS_S = 8.0
+"""By then an instance that was restarted has stopped, and is started again."""
 POLICIES = (
     *[OnPartition.AVAILABLE] * 4,
     *[OnPartition.MAJORITY] * 3,
@@ -114,7 +116,12 @@ class Operators:
             return
         self._number += 1
         uid = f"{rng.getrandbits(64):016x}"
-        service = _cared_for(self._service(rng, via), chance(f"care {uid}"))
+        care = chance(f"care {uid}")
+        service = _cared_for(self._service(rng, via), care)
+        if care.random() < 0.3 and service.restart is not Restart.NEVER:
+            after_s = care.uniform(0.0, 12.0)
+            self._begin(f"restart {uid}", after_s + RESTARTS_S)
+            self._world.clock.after(after_s, self._restart, uid, care)
         operation = self._world.new_id("add")
         self.added[uid] = operation, service
         self._ask(
@@ -184,6 +191,22 @@ class Operators:
                 generation=victim.generation,
             )
             self._ask(rng, via, victim.uid, event)
+
+    def _restart(self, uid: str, rng: Random) -> None:
+        """Restart an instance, as its own node knows it, twice under one operation."""
+        held = [
+            (process, container)
+            for process in self._world.processes()
+            for container in process.machine.view.instances(uid)
+            if container.node == process.name
+        ]
+        if held:
+            process, container = rng.choice(held)
+            operation = self._world.new_id("restart")
+            self._world.log("operator", f"{operation}: {container.name}")
+            event = ev.RestartAsked(operation=operation, name=container.name)
+            for after_s in (0.0, rng.uniform(0.0, 1.0)):
+                process.arrive(self._world.clock.after, after_s, process.feed, event)
 
     def _move(self, rng: Random) -> None:
         via, uid = self._some_service(rng)

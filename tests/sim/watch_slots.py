@@ -83,6 +83,8 @@ class SlotWatch:
         runs = was_ready and box is not None and box.running
         if not runs or container.state is not State.STOPPING:
             return
+        if container.reason == "restarted by an operator":
+            return
         if self._must_end(process, container):
             return
         ready_s = self._ready_s.get((container.uid, container.slot), {})
