@@ -45,6 +45,7 @@ PARTS = (
     "veo_shell.peers",
     "veo_shell.joining",
     "veo_shell.departure",
+    "veo_shell.updating",
     "veo_shell.images",
     "veo_shell.heartbeat",
     "veo_shell.journal",

@@ -48,8 +48,8 @@ from veo_shell.errors import (
 if TYPE_CHECKING:
     from veo_shell.node import Node
 
-MAX_SPEC_BYTES = 256 * 1024
-"""Specs travel with others in frames of 1 MiB."""
+MAX_SPEC_BYTES = 240 * 1024
+"""A record holds two specs at least, and travels with others in frames of 1 MiB."""
 File = list[Service]
 """The services of a file, as they come from a console that has read it."""
 REACHED = frozenset({Status.ALIVE, Status.SUSPECT})
@@ -96,13 +96,7 @@ class ContainerSup:
 
         >>> container_sup.add_service(t)
         """
-        if told := problems(service):
-            raise UsageError("\n".join(told))
-        if (size := packed_bytes(service)) > MAX_SPEC_BYTES:
-            raise UsageError(
-                f"{service.name}: its spec takes {size} bytes, at most "
-                f"{MAX_SPEC_BYTES} are taken: mount files instead of large values"
-            )
+        _check(service)
         uid = self._uid_of(service)
         accepted: list[Accepted]
         accepted, copies = await self._node.deciders.of_service(
@@ -177,6 +171,46 @@ class ContainerSup:
         left += [_still_under_way(under_way)] if under_way else []
         what = f"{which}: {replicas} instance{'' if replicas == 1 else 's'}"
         return written(what, copies, "; ".join(left), instances)
+
+    @write
+    async def update_service(
+        self, name: str | Service, spec: Service, variant: str = ""
+    ) -> Written:
+        """Give a service another spec, its instances replaced as `update` in it says.
+
+        How many there are changes only if `replicas` is another in the spec. Returns
+        once all are of that spec, or once nothing happens any more for a while.
+
+        Raises:
+            AmbiguousService: several have that name: `variant=` says which.
+            UpdateFailed: an instance failed: what was changed is rolled back, or it is
+                paused, as the spec's `on_failure` says.
+
+        >>> container_sup.update_service("nginx", t)
+        """
+        _check(spec)
+        record = meant(self._node.machine.view, name, variant)
+        assert record.service is not None
+        if spec.name != record.service.name:
+            raise UsageError(
+                f"{record.service.name} cannot be renamed to {spec.name}: add that, "
+                "and then remove the other"
+            )
+        return await self._node.updating.update(record.uid, spec)
+
+    @write
+    async def rollback(self, name: str | Service, variant: str = "") -> Written:
+        """Give a service back the spec that it had before; again, and it is back.
+
+        Raises:
+            AmbiguousService: several have that name: `variant=` says which.
+            ServiceError: it has had no other.
+            UpdateFailed: an instance of that spec fails, too.
+
+        >>> container_sup.rollback("nginx")
+        """
+        record = meant(self._node.machine.view, name, variant)
+        return await self._node.updating.roll_back(record.uid, called(record))
 
     @write
     async def stop(self, container: Container | str) -> Written:
@@ -510,6 +544,17 @@ class ContainerSup:
         head = machine.view.head(node)
         engine = head is not None and not head.engine_lost
         return engine and machine.members.status(node) in REACHED
+
+
+def _check(service: Service) -> None:
+    """Raise `UsageError` for a spec that breaks a rule, or is too large to pass on."""
+    if told := problems(service):
+        raise UsageError("\n".join(told))
+    if (size := packed_bytes(service)) > MAX_SPEC_BYTES:
+        raise UsageError(
+            f"{service.name}: its spec takes {size} bytes, at most "
+            f"{MAX_SPEC_BYTES} are taken: mount files instead of large values"
+        )
 
 
 def _policy(service: Service) -> str:

@@ -56,6 +56,21 @@ class Coordinator:
         )
 
     @write
+    async def update(self, operation: str, uid: str, service: Service) -> Decided:
+        """Give a service another spec; the value is the revision of its record.
+
+        0 if no instance is to be replaced.
+        """
+        return await self._decide(
+            ev.UpdateAsked(operation=operation, uid=uid, service=service)
+        )
+
+    @write
+    async def roll_back(self, operation: str, uid: str) -> Decided:
+        """Give a service back the spec before; the value is its record's revision."""
+        return await self._decide(ev.RollbackAsked(operation=operation, uid=uid))
+
+    @write
     async def move(self, operation: str, uid: str, slot: int, node: str) -> Decided:
         """Begin to move a slot; the value tells whether it was."""
         return await self._decide(

@@ -163,6 +163,10 @@ class StartFailed(ServiceError):
     """The container could not be started; nothing of it is left behind."""
 
 
+class UpdateFailed(ServiceError):
+    """The update failed; all is as before, or as its `on_failure` says."""
+
+
 class NodeUnreachable(VeoError):
     """No node answers."""
 

@@ -53,6 +53,7 @@ from veo_shell.node_monitor import NodeMonitor
 from veo_shell.own_settings import OwnSettings
 from veo_shell.peers import Peers
 from veo_shell.streams import Streams
+from veo_shell.updating import Updating
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +133,7 @@ class Node:
         self.instances = Instances(self, engine)
         self.joining = Joining(self)
         self.departure = Departure(self)
+        self.updating = Updating(self)
         self.heartbeat = Heartbeat(self)
         self.journals = Journals(self)
         self.journal = Journal(self, store)

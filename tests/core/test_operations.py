@@ -29,11 +29,15 @@ from veo_shell.core.model import (
     Mount,
     MountKind,
     NodeRecord,
+    OnPartition,
     Record,
     Restart,
     Service,
+    ServiceRecord,
     SlotRecord,
     State,
+    UpdateState,
+    UpdateStatus,
 )
 from veo_shell.core.operations import OPERATIONS_KEPT, Operations
 from veo_shell.core.outbox import Outbox
@@ -124,6 +128,14 @@ def stop(
 
 def scale(operation: str, replicas: int, uid: str = "u1") -> ev.ScaleAsked:
     return ev.ScaleAsked(operation=operation, uid=uid, replicas=replicas)
+
+
+def update(operation: str, spec: Service) -> ev.UpdateAsked:
+    return ev.UpdateAsked(operation=operation, uid="u1", service=spec)
+
+
+def rollback(operation: str, uid: str = "u1") -> ev.RollbackAsked:
+    return ev.RollbackAsked(operation=operation, uid=uid)
 
 
 def move(operation: str, node: str, number: int = 0) -> ev.MoveAsked:
@@ -588,3 +600,111 @@ def test_while_the_disk_takes_nothing_no_operation_is_begun() -> None:
     desk.out.clear()
     desk.operations.on_asked(remove(), desk.now)
     assert desk.replicas() == []
+
+
+# Changing the spec
+
+NEW = attrs.evolve(WEB, image="new")
+
+
+def standing(desk: Desk) -> ServiceRecord:
+    record = desk.view.service("u1")
+    assert record is not None
+    return record
+
+
+def test_a_new_spec_stands_and_the_old_one_is_kept() -> None:
+    desk = Desk(service(), slot(UNO))
+    revision = desk.ask(update("b", NEW))
+    record = standing(desk)
+    assert record.revision == revision
+    assert record.service == NEW
+    assert record.spec_id not in ("", "b")
+    assert [old.service for old in record.old_specs] == [WEB]
+    assert record.update == UpdateStatus(state=UpdateState.UPDATING)
+    (noted,) = desk.notes
+    text = f"web: updated to spec {record.spec_id} by an operator"
+    assert (noted.kind, noted.text, noted.id) == ("updated", text, record.cause)
+    assert desk.ask(update("b", NEW)) == revision  # once, whoever is asked again
+    desk.begin()
+    assert desk.ask(update("b", NEW)) == revision
+
+
+def test_a_spec_that_stands_already_changes_nothing() -> None:
+    desk = Desk(service(), slot(UNO))
+    assert desk.ask(update("b", WEB)) == 0
+    assert standing(desk) == service()
+
+
+def test_what_no_container_is_made_of_is_changed_in_place() -> None:
+    desk = Desk(service(replicas=3), slot(UNO))
+    spec = attrs.evolve(WEB, on_partition=OnPartition.KEEP)
+    assert desk.ask(update("b", spec)) == 0
+    record = standing(desk)
+    assert (record.service, record.replicas) == (spec, 3)
+    assert (record.spec_id, record.old_specs, record.update) == ("", (), None)
+    assert desk.ask(update("b", spec)) == 0
+    assert desk.ask(update("c", attrs.evolve(spec, replicas=2))) == 0
+    assert standing(desk).replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "again"),
+    [
+        (UpdateState.PAUSED, True),
+        (UpdateState.ROLLBACK_PAUSED, True),
+        (UpdateState.COMPLETED, False),
+    ],
+)
+def test_an_update_that_has_stopped_half_way_begins_again(
+    state: UpdateState, again: bool
+) -> None:
+    half = service(update=UpdateStatus(state=state), spec_id="x")
+    desk = Desk(half, slot(UNO))
+    assert bool(desk.ask(update("b", WEB))) is again
+    assert (standing(desk).spec_id != "x") is again
+
+
+def test_rolled_back_the_spec_before_stands_again_and_forth() -> None:
+    desk = Desk(service(), slot(UNO))
+    with pytest.raises(ServiceError, match="web has had no spec before this one"):
+        desk.ask(rollback("a"))
+    desk.ask(update("b", NEW))
+    spec_id = standing(desk).spec_id
+    revision = desk.ask(rollback("c"))
+    record = standing(desk)
+    assert (record.service, record.spec_id, record.revision) == (WEB, "", revision)
+    assert record.update == UpdateStatus(state=UpdateState.ROLLING_BACK)
+    assert desk.notes[-1].text == "web: rolled back to its first spec by an operator"
+    assert desk.ask(rollback("c")) == revision
+    desk.begin()
+    assert desk.ask(rollback("c")) == revision
+    desk.ask(rollback("d"))
+    record = standing(desk)
+    assert (record.service, record.spec_id) == (NEW, spec_id)
+    text = f"web: rolled back to spec {spec_id} by an operator"
+    assert desk.notes[-1].text == text
+
+
+def test_a_spec_is_not_changed_while_nodes_do_not_know_of_specs() -> None:
+    desk = Desk(service(), slot(UNO))
+    desk.view.merge_document(document(TRES, version=2, protocol=1))
+    with pytest.raises(ServiceError, match="while tres@tres run an older VEO"):
+        desk.ask(update("b", NEW))
+
+
+def test_of_large_specs_fewer_are_kept() -> None:
+    desk = Desk(service(), slot(UNO))
+    for number in range(6):
+        text = f"A={'x' * 200_000}{number}"
+        desk.ask(update(str(number), attrs.evolve(WEB, environment=(text,))))
+    record = standing(desk)
+    large, first = record.old_specs
+    assert large.service.environment[0].endswith("x4")
+    assert first.service == WEB
+
+
+@pytest.mark.parametrize("event", [update("a", NEW), rollback("a")], ids=str)
+def test_what_is_not_there_is_neither_changed_nor_rolled_back(event: Any) -> None:
+    with pytest.raises(UnknownService, match="no service has the uid u1"):
+        Desk().ask(event)

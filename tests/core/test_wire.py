@@ -31,8 +31,10 @@ from veo_shell.core.model import (
     MountKind,
     NodeDocument,
     NodeRecord,
+    OldSpec,
     OnPartition,
     OnUnhealthy,
+    OnUpdateFailure,
     Placement,
     Port,
     Resources,
@@ -42,6 +44,10 @@ from veo_shell.core.model import (
     SlotRecord,
     State,
     Transport,
+    UpdateConfig,
+    UpdateOrder,
+    UpdateState,
+    UpdateStatus,
 )
 from veo_shell.core.wire import Ack, Heartbeat, Message, Records, decode, encode
 from veo_shell.errors import PeerError
@@ -124,6 +130,14 @@ services = st.builds(
         interval_ns=naturals,
     ),
     ports=tuples(published_ports),
+    update=st.builds(
+        UpdateConfig,
+        parallelism=naturals,
+        order=st.none() | st.sampled_from(UpdateOrder),
+        delay_ns=naturals,
+        monitor_ns=naturals,
+        on_failure=st.sampled_from(OnUpdateFailure),
+    ),
 )
 documents = st.builds(
     NodeDocument,
@@ -156,7 +170,13 @@ service_records = st.builds(
     uid=words,
     service=st.none() | services,
     replicas=naturals,
-    previous=tuples(services),
+    spec_id=words,
+    old_specs=st.lists(
+        st.builds(OldSpec, spec_id=words, service=services, replicas=naturals),
+        max_size=1,
+    ).map(tuple),
+    update=st.none()
+    | st.builds(UpdateStatus, state=st.sampled_from(UpdateState), reason=words),
     operations=tuples(words),
     **written,
 )
@@ -171,6 +191,9 @@ slot_records = st.builds(
     made=naturals,
     ends=tuples(words),
     handover=st.booleans(),
+    spec_id=words,
+    updating=st.booleans(),
+    stops_first=st.booleans(),
     cause=words,
     **written,
 )

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 TAKEN = "the name is taken by container"
 UNREACHABLE = "no Docker Engine answers (connection refused)"
+MISSING, CRASHES = "-missing", "-crashes"
+"""How the names of images end that no container can be made of, or that runs on."""
 STUBBORN_S = 3.0
 ENDING_S = 0.4
 
@@ -227,7 +229,9 @@ class Engine:
         self._tell(box, lambda: self._started(box))
         if checked:
             self._clock.after(self._spell(0.3, 1.5), self._pass_check, box, box.runs)
-        if box.service.restart is Restart.NEVER:
+        if box.service.image.endswith(CRASHES):
+            self._clock.after(self._spell(0.0, 4.0), self._crash, box, box.runs)
+        elif box.service.restart is Restart.NEVER:
             works_s = self._spell(0.0, 12.0) if self._random.random() < 0.9 else 0.0
             self._clock.after(works_s, self._finish, box, box.runs)
 
@@ -321,6 +325,8 @@ class Engine:
             self.stop(containers=True)
 
     def _create(self, order: cmd.CreateContainer, home: str) -> Box:
+        if order.service.image.endswith(MISSING):
+            raise Refusal(f"{order.service.image}: no such image")
         self.strangers.meet(order.name)
         address = home if order.service.ports else ""
         old = self.named(order.name)
@@ -427,6 +433,10 @@ class Engine:
     def _finish(self, box: Box, run: int) -> None:
         if box.runs == run and box.running:
             self.end(box, self._random.choice((0, 0, 1)))
+
+    def _crash(self, box: Box, run: int) -> None:
+        if box.runs == run:
+            self.end(box, 1)
 
     def _spell(self, least_s: float, most_s: float) -> float:
         return least_s + (most_s - least_s) * self._random.random()

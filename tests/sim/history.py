@@ -13,6 +13,7 @@ from tests.sim.host import Host
 from tests.sim.network import Weather
 from tests.sim.operators import Operators
 from tests.sim.plan import Cut, Plan, Plot, plan_of
+from tests.sim.spec_changes import all_updated
 from tests.sim.verdict import filled, unrest
 from tests.sim.violation import Violation
 from tests.sim.world import Line, World
@@ -96,6 +97,7 @@ class History:
         world.clock.run(plan.chaos_s)
         self.faults.mend()
         self._finish_operations()
+        self._mend_specs()
         self._settle()
         members = len(self._members())
         if plan.cut is Cut.SIDES and members > 1:
@@ -146,6 +148,17 @@ class History:
         """Let all who wait for an answer have it, or give up."""
         while not self.operators.is_idle:
             self.world.clock.run(LOOK_S)
+
+    def _mend_specs(self) -> None:
+        """Have operators see to updates that went wrong, as nothing breaks any more."""
+        rng, begin_s = chance(f"mend {self.plan.seed}"), self.world.clock.now
+        specs = self.operators.specs
+        while self.world.clock.now - begin_s < SETTLE_S:
+            processes = self.world.processes()
+            if all_updated(processes) and not specs.mend(rng, processes):
+                break
+            self.world.clock.run(LOOK_S)
+            self._finish_operations()
 
     def _settle(self) -> None:
         """Let time pass until all is as it should be."""

@@ -11,6 +11,7 @@ import attrs
 from tests.sim.clock import Step, Steps, chance
 from tests.sim.mesh import Outcome
 from tests.sim.process import Process
+from tests.sim.spec_changes import SpecChanges
 from tests.sim.violation import Violation
 from veo_shell.core import commands as cmd
 from veo_shell.core import events as ev
@@ -57,6 +58,7 @@ class Operators:
         self._world = world
         self._number = 0
         self._busy: dict[str, float] = {}
+        self.specs = SpecChanges(self)
         self.added: dict[str, tuple[str, Service]] = {}
         self.changed: set[str] = set()
         self._changed_now: set[str] = set()
@@ -100,6 +102,8 @@ class Operators:
             "assign role": self._assign_role,
             "remove node": self._remove_node,
             "rush": self._rush,
+            "update": self.specs.update,
+            "roll back": self.specs.roll_back,
         }
 
     @property
@@ -124,7 +128,7 @@ class Operators:
             self._world.clock.after(after_s, self._restart, uid, care)
         operation = self._world.new_id("add")
         self.added[uid] = operation, service
-        self._ask(
+        self.ask(
             rng,
             via,
             uid,
@@ -134,7 +138,7 @@ class Operators:
         )
 
     def _add_again(self, rng: Random) -> None:
-        via, uid = self._some_service(rng)
+        via, uid = self.some_service(rng)
         if via is not None and uid:
             service = via.machine.view.spec(uid)
             assert service is not None
@@ -144,18 +148,18 @@ class Operators:
             event = ev.AddAsked(
                 operation=operation, uid=uid, service=service, queue=True
             )
-            self._ask(rng, via, uid, event)
+            self.ask(rng, via, uid, event)
 
     def _remove(self, rng: Random) -> None:
-        via, uid = self._some_service(rng)
+        via, uid = self.some_service(rng)
         if via is not None and uid:
             self._change(uid)
             operation = self._world.new_id("remove")
-            self._ask(rng, via, uid, ev.RemoveAsked(operation=operation, uid=uid))
+            self.ask(rng, via, uid, ev.RemoveAsked(operation=operation, uid=uid))
 
     def _dispute(self, rng: Random) -> None:
         """Remove a service, and change it where that may not be known yet."""
-        one, uid = self._some_service(rng)
+        one, uid = self.some_service(rng)
         if one is None or not uid:
             return
         self._change(uid)
@@ -163,20 +167,20 @@ class Operators:
         apart = [p for p in self._world.processes() if not reach(one.name, p.name)]
         other = rng.choice(apart or [one])
         operation = self._world.new_id("remove")
-        self._ask(rng, one, uid, ev.RemoveAsked(operation=operation, uid=uid))
+        self.ask(rng, one, uid, ev.RemoveAsked(operation=operation, uid=uid))
         for replicas in range(1, rng.randint(2, 5)):
             operation = self._world.new_id("scale")
             event = ev.ScaleAsked(operation=operation, uid=uid, replicas=replicas)
-            self._ask(rng, other, uid, event)
+            self.ask(rng, other, uid, event)
 
     def _scale(self, rng: Random) -> None:
-        via, uid = self._some_service(rng)
+        via, uid = self.some_service(rng)
         if via is not None and uid:
             self._change(uid)
             operation = self._world.new_id("scale")
             replicas = rng.choice((0, 1, 1, 2, 2, 3))
             event = ev.ScaleAsked(operation=operation, uid=uid, replicas=replicas)
-            self._ask(rng, via, uid, event)
+            self.ask(rng, via, uid, event)
 
     def _stop(self, rng: Random) -> None:
         via = self._somebody(rng)
@@ -190,7 +194,7 @@ class Operators:
                 slot=victim.slot,
                 generation=victim.generation,
             )
-            self._ask(rng, via, victim.uid, event)
+            self.ask(rng, via, victim.uid, event)
 
     def _restart(self, uid: str, rng: Random) -> None:
         """Restart an instance, as its own node knows it, twice under one operation."""
@@ -209,7 +213,7 @@ class Operators:
                 process.arrive(self._world.clock.after, after_s, process.feed, event)
 
     def _move(self, rng: Random) -> None:
-        via, uid = self._some_service(rng)
+        via, uid = self.some_service(rng)
         if via is None or not uid:
             return
         service, situation = via.machine.view.spec(uid), via.machine.situation
@@ -226,7 +230,12 @@ class Operators:
                 slot=rng.choice(slots).slot,
                 node=self._some_node(rng, via),
             )
-            self._ask(rng, via, uid, event)
+            self.ask(rng, via, uid, event)
+
+    def changing(self, uid: str, verb: str) -> str:
+        """Note that something is asked for a service; return the operation's id."""
+        self._change(uid)
+        return self._world.new_id(verb)
 
     def _change(self, uid: str) -> None:
         self.changed.add(uid)
@@ -247,7 +256,7 @@ class Operators:
             operation = self._world.new_id("drain")
             node = self._some_node(rng, via)
             event = ev.DrainAsked(operation=operation, node=node, drained=True)
-            self._ask(rng, via, "", event)
+            self.ask(rng, via, "", event)
 
     def _undrain(self, rng: Random) -> None:
         via = self._somebody(rng)
@@ -259,7 +268,7 @@ class Operators:
             operation = self._world.new_id("undrain")
             node = rng.choice(drained)
             event = ev.DrainAsked(operation=operation, node=node, drained=False)
-            self._ask(rng, via, "", event)
+            self.ask(rng, via, "", event)
 
     def _assign_role(self, rng: Random) -> None:
         via = self._somebody(rng)
@@ -269,7 +278,7 @@ class Operators:
                 node=self._some_node(rng, via),
                 role=rng.choice(("edge", "core", "master")),
             )
-            self._ask(rng, via, "", event)
+            self.ask(rng, via, "", event)
 
     def _remove_node(self, rng: Random) -> None:
         """Remove a node as the verb does by force: a live one is drained first."""
@@ -320,7 +329,8 @@ class Operators:
 
     # Asking
 
-    def _ask(self, rng: Random, via: Process, uid: str, event: Any) -> None:
+    def ask(self, rng: Random, via: Process, uid: str, event: Any) -> None:
+        """Have something decided that somebody types at a node."""
         target = f"{via.name}: {_brief(event)}"
         self._world.log("operator", target)
         self._world.clock.begin(self._coordinate(rng.random(), via, uid, event))
@@ -404,7 +414,8 @@ class Operators:
         processes = [p for p in self._world.processes() if p.machine.is_settled]
         return rng.choice(processes) if processes else None
 
-    def _some_service(self, rng: Random) -> tuple[Process | None, str]:
+    def some_service(self, rng: Random) -> tuple[Process | None, str]:
+        """Choose who asks, and a service that it knows, "" if it knows none."""
         via = self._somebody(rng)
         uids = [record.uid for record in via.machine.view.services()] if via else []
         return via, rng.choice(uids) if uids else ""

@@ -109,14 +109,19 @@ def _service_unrest(
     if not _may_decide(service, decider):
         mine = [box.name for box in boxes.values() if _is_of(box, record.uid)]
         return f"{mine} run without a majority" if mine else ""
+    if record.update is not None and record.update.is_going_on:
+        return f"it is {record.update.state.value}"
     wanted = [slot for slot in view.slots(record.uid) if slot.wanted]
     if len(wanted) != record.replicas:
         return f"{len(wanted)} slots are wanted, not {record.replicas}"
     fit = {c.node for c in decider.machine.candidates(service, record.uid) if c.fits}
     for slot in wanted:
         fits = bool(fit - decider.machine.situation.stuck(slot, slot.node or "").keys())
-        if slot.handover:
-            return f"slot {slot.slot} is being handed over"
+        if slot.handover or slot.updating:
+            return f"slot {slot.slot} is being handed over, or on trial"
+        is_behind = decider.machine.reconciler.updates.is_behind(slot, record)
+        if is_behind and slot.node in by_name:
+            return f"slot {slot.slot} is of spec {slot.spec_id}, not {record.spec_id}"
         if slot.node in by_name:
             process = by_name[slot.node]
             reason = _slot_unrest(process, slot, service, boxes, fits=fits)

@@ -34,6 +34,8 @@ OPERATIONS = (
     ev.RemoveAsked,
     ev.StopAsked,
     ev.ScaleAsked,
+    ev.UpdateAsked,
+    ev.RollbackAsked,
     ev.MoveAsked,
     ev.RoleAssigned,
     ev.DrainAsked,
@@ -119,7 +121,7 @@ class SlotWatch:
         slot = view.slot(container.uid, container.slot)
         if service is None or slot is None or not slot.wanted:
             return True
-        stops_first = service.on_partition is OnPartition.MAJORITY
+        stops_first = slot.stops_first or service.on_partition is OnPartition.MAJORITY
         if stops_first or service.restart is not Restart.ALWAYS:
             return True
         return process.is_leaving or view.is_removed(process.machine.own)
@@ -171,6 +173,8 @@ class SlotWatch:
             return
         is_later = old.generation < new.generation and old.revision < new.revision
         stood = old.wanted and old.node is not None and is_later
+        if new.updating:
+            return  # it is another job
         if stood and new.wanted and new.node != old.node and not new.made:
             raise Violation(
                 f"{process.name} moves {service.name}, a job, to {new.node}"

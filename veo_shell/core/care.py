@@ -315,13 +315,15 @@ class Care:
 
     def _begin(self, slot: SlotRecord, now: float) -> None:
         """Make the container that a slot names, unless it is there."""
-        service = self._view.spec(slot.uid)
+        service = self._view.spec_of(slot)
         assert service is not None
         identity = self._identity(slot, service)
         if identity.container_name in self.lives:
             return
-        if service.on_partition is OnPartition.MAJORITY and (
-            not self._may_start_majority or self._runs_elsewhere(slot, service, now)
+        is_majority = service.on_partition is OnPartition.MAJORITY
+        if (is_majority and not self._may_start_majority) or (
+            (is_majority or slot.stops_first)
+            and self._runs_elsewhere(slot, service, now)
         ):
             self._again.add(slot.uid)
             return
@@ -334,7 +336,7 @@ class Care:
             self._live(identity.container_name, Wanted(), now)
 
     def _runs_elsewhere(self, slot: SlotRecord, service: Service, now: float) -> bool:
-        """Tell whether the slot is still filled by another: of majority services."""
+        """Tell whether another one, beside which none begins, still fills the slot."""
         return any(
             c.may_run and not self._is_over(c.node, service, now)
             for c in self._view.in_slot(slot.uid, slot.slot)
@@ -363,6 +365,7 @@ class Care:
             slot=slot.slot,
             generation=slot.container_generation,
             disk=self._disk_id,
+            spec_id=slot.spec_id,
         )
 
     # Lives
@@ -375,9 +378,9 @@ class Care:
         """
         for name, observed in sorted(self.strangers.items()):
             identity = observed.identity
-            if self._view.service(identity.uid) is not None:
+            if (record := self._view.service(identity.uid)) is not None:
                 del self.strangers[name]
-                service = self._view.spec(identity.uid) or _spec_of(observed)
+                service = record.spec_of(identity.spec_id) or _spec_of(observed)
                 self._take(name, observed, service, now)
 
     def _take(
@@ -402,6 +405,7 @@ class Care:
             node=self._node,
             address=self._address,
             image=service.image,
+            spec_id=identity.spec_id,
         )
         old = self._remembered.pop(container.name, None)
         if old is not None:

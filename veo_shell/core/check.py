@@ -17,8 +17,16 @@ from typing import Any
 import attrs
 
 from veo_shell.core.fields import whole
-from veo_shell.core.model import File, HealthCheck, HealthKind, Mount, Port, Service
-from veo_shell.core.parse import HEALTH_CHECK, MOUNT, SERVICE, read_service
+from veo_shell.core.model import (
+    File,
+    HealthCheck,
+    HealthKind,
+    Mount,
+    Port,
+    Service,
+    UpdateConfig,
+)
+from veo_shell.core.parse import HEALTH_CHECK, MOUNT, SERVICE, UPDATE, read_service
 from veo_shell.core.scalars import shown
 from veo_shell.core.tree import from_plain
 from veo_shell.errors import ConfigError
@@ -28,7 +36,7 @@ SOUND = Service(name="service", image="image", group="group")
 # Made by hand, a service has its fields' names, not those of the file's keys.
 NAMES = {
     key: attribute
-    for table in (SERVICE, MOUNT, HEALTH_CHECK)
+    for table in (SERVICE, MOUNT, HEALTH_CHECK, UPDATE)
     for key, (attribute, _) in table.items()
 }
 CALLED: dict[Any, str] = {
@@ -99,6 +107,7 @@ def to_mapping(service: Service) -> dict[str, Any]:
         "on_unhealthy": service.on_unhealthy and service.on_unhealthy.value,
         "files": [_file(file) for file in service.files],
         "ports": [_port(port) for port in service.ports],
+        "update": _update(service.update),
     }
 
 
@@ -126,6 +135,16 @@ def _health_check(check: HealthCheck) -> dict[str, Any]:
         "timeout": f"{_number(check.timeout_ns)}ns",
         "start_period": f"{_number(check.start_period_ns)}ns",
         "retries": _number(check.retries),
+    }
+
+
+def _update(update: UpdateConfig) -> dict[str, Any]:
+    return {
+        "parallelism": _number(update.parallelism),
+        "order": update.order and update.order.value,
+        "delay": f"{_number(update.delay_ns)}ns",
+        "monitor": f"{_number(update.monitor_ns)}ns",
+        "on_failure": update.on_failure.value,
     }
 
 

@@ -21,6 +21,7 @@ LABEL_GENERATION = "veo.generation"
 LABEL_DISK = "veo.disk"
 LABEL_PORTS = "veo.ports"
 LABEL_SPEC = "veo.spec"
+LABEL_SPEC_ID = "veo.spec_id"
 
 
 def identity_of(labels: Mapping[str, str]) -> Identity | None:
@@ -38,6 +39,7 @@ def identity_of(labels: Mapping[str, str]) -> Identity | None:
         slot=int(slot),
         generation=int(generation),
         disk=labels.get(LABEL_DISK, ""),
+        spec_id=labels.get(LABEL_SPEC_ID, ""),
     )
 
 
@@ -50,7 +52,11 @@ def labels_of(service: Service, identity: Identity | None) -> dict[str, str]:
     # Docker knows ports by number only: their names are kept here.
     ports = ",".join(f"{_quoted(port.name)}:{port_key(port)}" for port in service.ports)
     ours[LABEL_SPEC] = _spec_label(service)
-    some = {LABEL_PORTS: ports, LABEL_DISK: identity.disk}
+    some = {
+        LABEL_PORTS: ports,
+        LABEL_DISK: identity.disk,
+        LABEL_SPEC_ID: identity.spec_id,
+    }
     return labels | ours | {name: text for name, text in some.items() if text}
 
 

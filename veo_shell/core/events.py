@@ -303,6 +303,23 @@ class ScaleAsked:
 
 
 @attrs.frozen(kw_only=True)
+class UpdateAsked:
+    """An operator gives a service another spec; its instances are replaced by turns."""
+
+    operation: str
+    uid: str
+    service: Service
+
+
+@attrs.frozen(kw_only=True)
+class RollbackAsked:
+    """An operator gives a service back the spec that it had before."""
+
+    operation: str
+    uid: str
+
+
+@attrs.frozen(kw_only=True)
 class MoveAsked:
     """An operator moves one slot to a node: there first, then away from here."""
 
@@ -356,6 +373,8 @@ Event = (
     | RemoveAsked
     | StopAsked
     | ScaleAsked
+    | UpdateAsked
+    | RollbackAsked
     | MoveAsked
     | RoleAssigned
     | DrainAsked

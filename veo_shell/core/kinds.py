@@ -31,6 +31,8 @@ INSTANCES = {
     "waits": "no node fits an instance, for the reasons that are told",
     "moving": "an instance begins to move: a new container is made first",
     "moved": "an instance is on another node from now on; what it leaves behind ends",
+    "replacing": "an instance begins to be replaced by one of another spec",
+    "replaced": "an instance is of another spec from now on",
     "rebalanced": "`rebalance` has an instance move",
     "healed": "one of two containers of an instance was chosen, and the other ends",
     "stopped": "an operator stopped an instance",
@@ -41,6 +43,10 @@ SERVICES = {
     "refused": "a service was to be added and fits nowhere",
     "recalled": "no node knew it any more: it is known again, from its containers",
     "scaled": "an operator changed how many instances there are to be",
+    "updated": "an operator gave a service another spec, or had one rolled back",
+    "update_completed": "all instances are of the spec that stands",
+    "update_failed": "an instance of the new spec failed: what follows is told",
+    "rolled_back": "all instances are of the spec before again",
     "service_removed": "a service is removed",
 }
 VERDICTS = {
@@ -78,6 +84,7 @@ _TOPICS = {
     "engine_back": "engine_lost",
     "disk_back": "disk_failed",
     "undrained": "drained",
+    **dict.fromkeys(("update_completed", "update_failed", "rolled_back"), "updated"),
 }
 
 

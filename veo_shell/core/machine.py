@@ -30,7 +30,7 @@ from veo_shell.core.model import (
     Record,
     Service,
 )
-from veo_shell.core.operations import Operation, Operations
+from veo_shell.core.operations import OPERATIONS, Operation, Operations
 from veo_shell.core.orphans import Orphans
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
@@ -127,19 +127,7 @@ class Machine:
             ev.SaveFailed: self._copies.on_save_failed,
             ev.CopyAnswered: self._on_copy_answered,
             ev.Leaving: self._on_leaving,
-            **dict.fromkeys(
-                (
-                    ev.AddAsked,
-                    ev.RemoveAsked,
-                    ev.StopAsked,
-                    ev.ScaleAsked,
-                    ev.MoveAsked,
-                    ev.RoleAssigned,
-                    ev.DrainAsked,
-                    ev.RemoveNodeAsked,
-                ),
-                self._on_operation,
-            ),
+            **dict.fromkeys(OPERATIONS, self._on_operation),
         }
 
     @property

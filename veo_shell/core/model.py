@@ -90,6 +90,21 @@ class PullState(enum.Enum):
     FAILED = "failed"
 
 
+class UpdateOrder(enum.Enum):
+    """Docker's `UpdateConfig.Order`: does the new instance begin beside the old one?"""
+
+    START_FIRST = "start_first"
+    STOP_FIRST = "stop_first"
+
+
+class OnUpdateFailure(enum.Enum):
+    """Docker's `UpdateConfig.FailureAction`."""
+
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+    CONTINUE = "continue"
+
+
 class Knock(enum.Enum):
     """What a TCP connection to a host's port came to."""
 
@@ -198,6 +213,23 @@ class Constraint:
 
 
 @attrs.frozen(kw_only=True)
+class UpdateConfig:
+    """How instances are replaced by those of another spec: Docker's `UpdateConfig`.
+
+    `parallelism`: so many at a time. `order` None: the new one begins first, unless a
+    writable volume is mounted, which two would write to. `delay_ns`: from when one has
+    taken over until the next begins. `monitor_ns`: a new one that ends, or is
+    unhealthy, within this time of being ready has failed.
+    """
+
+    parallelism: int = 1
+    order: UpdateOrder | None = None
+    delay_ns: int = 0
+    monitor_ns: int = 5_000_000_000
+    on_failure: OnUpdateFailure = OnUpdateFailure.ROLLBACK
+
+
+@attrs.frozen(kw_only=True)
 class Service:
     """What an operator asks for: a spec under a name.
 
@@ -245,6 +277,7 @@ class Service:
     on_unhealthy: OnUnhealthy | None = None
     files: tuple[File, ...] = ()
     ports: tuple[Port, ...] = ()
+    update: UpdateConfig = UpdateConfig()
     from_file: bool = attrs.field(default=False, eq=False)
 
     @property
@@ -260,7 +293,8 @@ class Service:
 class Identity:
     """Which slot of which service a container fills; written on it as labels.
 
-    `disk` is that of its node as it was made, "" where that is not known.
+    `disk` is that of its node as it was made, "" where that is not known; `spec_id`
+    which of the service's specs it was made of.
     """
 
     cluster: str
@@ -270,6 +304,7 @@ class Identity:
     slot: int
     generation: int
     disk: str = attrs.field(default="", eq=False)
+    spec_id: str = attrs.field(default="", eq=False)
 
     @property
     def container_name(self) -> str:
@@ -287,7 +322,8 @@ class Container:
     created. `restarts` counts the starts after the first, or an operator's. `reason`
     says in words why the container is in its state where that is not plain. `dying`:
     its process ended, and the engine has not told yet how. `operation` is that by which
-    an operator restarted it last.
+    an operator restarted it last. `spec_id`:
+    which of the service's specs it was made of.
     """
 
     name: str
@@ -308,6 +344,7 @@ class Container:
     reason: str = ""
     dying: bool = False
     operation: str = ""
+    spec_id: str = ""
 
     @property
     def is_up(self) -> bool:
@@ -490,13 +527,47 @@ class NodeDocument:
         return self.disk_id or self.boot_id
 
 
+class UpdateState(enum.Enum):
+    """Docker's `UpdateStatus.State`: how far the change to a new spec has come."""
+
+    UPDATING = "updating"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    ROLLING_BACK = "rollback_started"
+    ROLLBACK_PAUSED = "rollback_paused"
+    ROLLED_BACK = "rollback_completed"
+
+
+@attrs.frozen(kw_only=True)
+class UpdateStatus:
+    """Docker's `UpdateStatus`; `reason` says what failed, where something did."""
+
+    state: UpdateState
+    reason: str = ""
+
+    @property
+    def is_going_on(self) -> bool:
+        """Tell whether instances are still to be made of the spec that stands."""
+        return self.state in (UpdateState.UPDATING, UpdateState.ROLLING_BACK)
+
+
+@attrs.frozen(kw_only=True)
+class OldSpec:
+    """A spec that a service had, with its id, and how many instances there were."""
+
+    spec_id: str
+    service: Service
+    replicas: int
+
+
 @attrs.frozen(kw_only=True)
 class ServiceRecord:
     """Table record: a service that should run. `service` None is a tombstone.
 
     `operations` are the last that changed it: asked again, they are not done again.
     There are none while it is known from its containers alone (`core/orphans.py`).
-    `previous` is for the specs before this one; no verb changes a spec yet.
+    `spec_id` is that of the spec, "" for the first; `old_specs` are those before it,
+    the one to go back to last. `update` tells how the change to it goes, or went.
     """
 
     uid: str
@@ -504,9 +575,18 @@ class ServiceRecord:
     writer: str
     service: Service | None
     replicas: int = 1
-    previous: tuple[Service, ...] = ()
+    spec_id: str = ""
+    old_specs: tuple[OldSpec, ...] = ()
+    update: UpdateStatus | None = None
     operations: tuple[str, ...] = ()
     cause: str = ""
+
+    def spec_of(self, spec_id: str) -> Service | None:
+        """Return the spec with an id; the one that stands if that is not kept."""
+        if self.service is None or spec_id == self.spec_id:
+            return self.service
+        kept = {old.spec_id: old.service for old in self.old_specs}
+        return kept.get(spec_id, self.service)
 
     @property
     def key(self) -> str:
@@ -538,6 +618,8 @@ class SlotRecord:
     slot that are to stop; any other that runs stays until a decision names it.
     `handover`: the container named takes over as soon as it is ready; if because a
     node is drained, that is `drained_from`. `stuck`: where it could not be moved to.
+    `spec_id`: what its container is made of. `updating`: that is new, and on trial;
+    `stops_first`: the new container begins once the one before it is gone.
     `wanted` False: the slot was given up (stopped, scaled away); its number may be
     filled again. `done`: its container has ended for good, or is a job's and was made;
     the slot is not filled again.
@@ -558,6 +640,9 @@ class SlotRecord:
     handover: bool = False
     drained_from: str = ""
     stuck: tuple[Stuck, ...] = ()
+    spec_id: str = ""
+    updating: bool = False
+    stops_first: bool = False
     done: bool = False
     cause: str = ""
 

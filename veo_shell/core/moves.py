@@ -28,33 +28,22 @@ from veo_shell.core.model import (
 from veo_shell.core.places import Places
 from veo_shell.core.situation import Situation, has_ended, stops_first
 from veo_shell.core.slots import Slots
+from veo_shell.core.trials import Trial, Trials
 
 FAILING = frozenset({State.BACKOFF, State.UNHEALTHY})
-
-
-@attrs.define
-class _Move:
-    """A hand-over as this node has seen it: since when, and since when it is ready."""
-
-    generation: int
-    begun_s: float
-    ready_s: float | None = None
-    restarts: int = 0
 
 
 class Moves:
     """Begins hand-overs, and ends them one way or the other."""
 
-    def __init__(self, situation: Situation, places: Places, slots: Slots) -> None:
+    def __init__(
+        self, situation: Situation, places: Places, slots: Slots, trials: Trials
+    ) -> None:
         self._situation = situation
         self._view = situation.view
         self._places = places
         self._slots = slots
-        self._seen: dict[str, dict[int, _Move]] = {}
-
-    def forget(self, uid: str) -> None:
-        """Know nothing any more of a service's hand-overs."""
-        self._seen.pop(uid, None)
+        self._trials = trials
 
     def begin(
         self,
@@ -68,7 +57,7 @@ class Moves:
 
         Not while its node does not tell what runs there: two would.
         """
-        service = self._view.spec(slot.uid)
+        service = self._view.spec_of(slot)
         assert service is not None
         ranked = {c.node: c for c in self._places.candidates(service, slot.uid)}
         if node not in ranked or not ranked[node].fits or slot.node is None:
@@ -83,12 +72,14 @@ class Moves:
         )
         return self._send(to, service, node, entry)
 
-    def relocate(self, record: ServiceRecord, service: Service) -> None:
+    def relocate(self, record: ServiceRecord) -> None:
         """Begin to move one slot from where it is not to stay, none while one moves."""
         wanted = [s for s in self._view.slots(record.uid) if s.wanted]
         if any(slot.handover for slot in wanted):
             return
         for slot in wanted:
+            service = record.spec_of(slot.spec_id)
+            assert service is not None
             if slot.node is None or not self._situation.is_movable(slot, service):
                 continue
             if self._situation.verdicts.status(slot.node) is not Status.ALIVE:
@@ -136,14 +127,14 @@ class Moves:
 
         `others` run in the slot too; `is_clear`: what is seen of all can be trusted.
         """
-        move = self._move(slot, named)
+        trial = self._trials.of(slot, named, self._situation.now)
         is_rescue = bool(others) and all(c.node == slot.node for c in others)
         in_slot = self._view.in_slot(slot.uid, slot.slot)
         is_lost = self._situation.is_lost
         is_alone = not any(c != named and not is_lost(c.node) for c in in_slot)
         if named is not None and (
             (is_rescue and has_ended(named))
-            or self._has_taken_over(move, named, is_alone=is_alone)
+            or self._has_taken_over(trial, named, is_alone=is_alone)
         ):
             self._end(slot, service, named, others)
         elif self._is_called_off(slot) and others:
@@ -151,7 +142,7 @@ class Moves:
                 self._take_back(slot, service, named, others, "it is drained no more")
         elif is_alone and not stops_first(service):
             self._slots.write(attrs.evolve(slot, handover=False, drained_from=""))
-        elif reason := self._why_failed(move, named):
+        elif reason := self._why_failed(trial, named):
             failed = self._stuck(slot, reason)
             if stops_first(service):
                 if self._situation.is_reached(failed.node or ""):
@@ -162,36 +153,24 @@ class Moves:
 
     # What is seen
 
-    def _move(self, slot: SlotRecord, named: Container | None) -> _Move:
-        """Return what this node has seen of a hand-over, up to now."""
-        now, seen = self._situation.now, self._seen.setdefault(slot.uid, {})
-        move = seen.get(slot.slot)
-        if move is None or move.generation != slot.generation:
-            seen[slot.slot] = move = _Move(slot.generation, now)
-        if named is None or not named.is_ready:
-            move.ready_s = None
-        elif move.ready_s is None or move.restarts != named.restarts:
-            move.ready_s, move.restarts = now, named.restarts
-        return move
-
-    def _has_taken_over(self, move: _Move, named: Container, *, is_alone: bool) -> bool:
+    def _has_taken_over(
+        self, trial: Trial, named: Container, *, is_alone: bool
+    ) -> bool:
         """Tell whether the new one is ready, and stays so, or has done its job."""
         if not self._situation.is_reached(named.node):
             return False
         if named.state is State.EXITED or (is_alone and named.is_ready):
             return True
-        steady_s = self._situation.verdicts.timing.steady_s
-        return move.ready_s is not None and (
-            self._situation.now - move.ready_s >= steady_s
-        )
+        ready_s = trial.ready_for_s(self._situation.now)
+        return ready_s >= self._situation.verdicts.timing.steady_s
 
     def _is_called_off(self, slot: SlotRecord) -> bool:
         return bool(slot.drained_from) and not self._view.is_drained(slot.drained_from)
 
-    def _why_failed(self, move: _Move, named: Container | None) -> str:
+    def _why_failed(self, trial: Trial, named: Container | None) -> str:
         """Return why the new one cannot take over, "" while it may."""
         timing = self._situation.verdicts.timing
-        for_s = self._situation.now - move.begun_s
+        for_s = self._situation.now - trial.begun_s
         if named is not None and (
             named.state is State.FAILED
             or (named.state in FAILING and for_s >= timing.handover_s)

@@ -7,6 +7,7 @@ disk and on another's (`core/copies.py`).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,13 +23,17 @@ from veo_shell.core.model import (
     Service,
     ServiceRecord,
     SlotRecord,
+    UpdateState,
+    UpdateStatus,
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
 from veo_shell.core.places import refusals
 from veo_shell.core.reconcile import Reconciler, missing_slots
 from veo_shell.core.slots import given_up
+from veo_shell.core.specs import are_alike, forward, is_halted
 from veo_shell.core.view import View
+from veo_shell.core.wire import MAX_RECORD_BYTES, PROTOCOL, packed_bytes
 from veo_shell.errors import (
     NoSuitableNode,
     ServiceError,
@@ -67,7 +72,7 @@ class Operations:
         self._written = {}
         try:
             self._copies.check_disk()
-            value = _OPERATIONS[type(event)](self, event)
+            value = OPERATIONS[type(event)](self, event)
         except VeoError as error:
             self._copies.refuse(event.operation, error)
             return
@@ -157,7 +162,8 @@ class Operations:
         cause = self._note(
             "service_removed", "removed by an operator", record.service, record.uid
         )
-        self._write(self._changed(record, operation, service=None, cause=cause))
+        gone = {"service": None, "old_specs": (), "update": None}
+        self._write(self._changed(record, operation, **gone, cause=cause))
 
     def _stop(self, event: ev.StopAsked) -> None:
         record = self._view.service(event.uid)
@@ -192,9 +198,8 @@ class Operations:
         return f"it was replaced: {by} fills slot {slot.slot} of {service.name} now"
 
     def _scale(self, event: ev.ScaleAsked) -> int:
-        record = self._view.service(event.uid)
-        if record is None or record.service is None:
-            raise UnknownService(f"no service has the uid {event.uid}")
+        record = self._standing(event.uid)
+        assert record.service is not None
         if event.operation in record.operations:
             self._confirm(record)
             return record.replicas
@@ -204,6 +209,77 @@ class Operations:
             self._changed(record, event.operation, replicas=event.replicas, cause=cause)
         )
         return event.replicas
+
+    def _update(self, event: ev.UpdateAsked) -> int:
+        """Give a service another spec.
+
+        Return the revision of its record, 0 if no instance is to be replaced.
+        """
+        record = self._standing(event.uid)
+        old, new = record.service, event.service
+        assert old is not None
+        if event.operation in record.operations:
+            self._confirm(record)
+            return record.revision if record.update is not None else 0
+        if not is_halted(record) and new == old:
+            return 0
+        if older := sorted(h.node for h in self._view.nodes if h.protocol < PROTOCOL):
+            raise ServiceError(
+                f"{old.name} is not updated while {', '.join(older)} run an older VEO, "
+                "which would make its instances of other specs: upgrade these first"
+            )
+        if not is_halted(record) and are_alike(old, new):
+            replicas = new.replicas if new.replicas != old.replicas else record.replicas
+            cause = self._note("updated", "changed by an operator", new, event.uid)
+            changes = {"service": new, "replicas": replicas, "cause": cause}
+            self._write(self._changed(record, event.operation, **changes))
+            return 0
+        spec_id = hashlib.blake2b(event.operation.encode(), digest_size=4).hexdigest()
+        text = f"updated to spec {spec_id} by an operator"
+        return self._renew(record, event, new, spec_id, text, UpdateState.UPDATING)
+
+    def _roll_back(self, event: ev.RollbackAsked) -> int:
+        record = self._standing(event.uid)
+        assert record.service is not None
+        if event.operation in record.operations:
+            self._confirm(record)
+            return record.revision
+        if not record.old_specs:
+            raise ServiceError(
+                f"{record.service.name} has had no spec before this one: "
+                "there is nothing to go back to"
+            )
+        last = record.old_specs[-1]
+        which = f"spec {last.spec_id}" if last.spec_id else "its first spec"
+        text = f"rolled back to {which} by an operator"
+        state = UpdateState.ROLLING_BACK
+        return self._renew(record, event, last.service, last.spec_id, text, state)
+
+    def _renew(
+        self,
+        record: ServiceRecord,
+        event: ev.UpdateAsked | ev.RollbackAsked,
+        service: Service,
+        spec_id: str,
+        text: str,
+        state: UpdateState,
+    ) -> int:
+        cause = self._note("updated", text, service, record.uid)
+        renewed = self._changed(
+            forward(record, service, spec_id),
+            event.operation,
+            update=UpdateStatus(state=state),
+            cause=cause,
+        )
+        while packed_bytes(renewed) > MAX_RECORD_BYTES - 4096 and renewed.old_specs[1:]:
+            renewed = attrs.evolve(renewed, old_specs=renewed.old_specs[1:])
+        return self._write(renewed)
+
+    def _standing(self, uid: str) -> ServiceRecord:
+        record = self._view.service(uid)
+        if record is None or record.service is None:
+            raise UnknownService(f"no service has the uid {uid}")
+        return record
 
     def _move(self, event: ev.MoveAsked) -> int:
         """Begin to move a slot; return the revision of its record, 0 if it is not."""
@@ -308,17 +384,21 @@ Operation = (
     | ev.RemoveAsked
     | ev.StopAsked
     | ev.ScaleAsked
+    | ev.UpdateAsked
+    | ev.RollbackAsked
     | ev.MoveAsked
     | ev.RoleAssigned
     | ev.DrainAsked
     | ev.RemoveNodeAsked
 )
 
-_OPERATIONS: dict[type, Callable[[Operations, Any], Any]] = {
+OPERATIONS: dict[type, Callable[[Operations, Any], Any]] = {
     ev.AddAsked: Operations._add,
     ev.RemoveAsked: Operations._remove,
     ev.StopAsked: Operations._stop,
     ev.ScaleAsked: Operations._scale,
+    ev.UpdateAsked: Operations._update,
+    ev.RollbackAsked: Operations._roll_back,
     ev.MoveAsked: Operations._move,
     ev.RoleAssigned: Operations._assign_role,
     ev.DrainAsked: Operations._drain,

@@ -78,6 +78,7 @@ class Orphans:
             writer="",
             service=spec,
             replicas=len(slots),
+            spec_id=observed.identity.spec_id,
             cause=cause,
         )
         return self._pen.recall(record)

@@ -32,9 +32,12 @@ from veo_shell.core.model import (
     NodeEntry,
     OnPartition,
     OnUnhealthy,
+    OnUpdateFailure,
     Placement,
     Restart,
     Service,
+    UpdateConfig,
+    UpdateOrder,
 )
 from veo_shell.core.parse_files import complain_of_files, files
 from veo_shell.core.parse_ports import ports
@@ -292,6 +295,14 @@ def _split(line: str) -> tuple[HealthKind, tuple[str, ...]]:
         raise Wrong(f"{scalars.quoted(line)}: {str(exc).lower()}") from exc
 
 
+# --- update
+
+
+def _update(tree: Tree) -> UpdateConfig | None:
+    values = fields(tree.pairs(), UPDATE)
+    return None if None in values.values() else UpdateConfig(**values)
+
+
 # --- the keys of each mapping
 
 CLUSTER: Fields = {
@@ -319,6 +330,13 @@ HEALTH_CHECK: Fields = {
     "timeout": ("timeout_ns", scalar(scalars.duration_ns)),
     "start_period": ("start_period_ns", scalar(scalars.duration_ns)),
     "retries": ("retries", scalar(scalars.count)),
+}
+UPDATE: Fields = {
+    "parallelism": ("parallelism", scalar(scalars.replicas)),
+    "order": ("order", scalar(one_of({o.value: o for o in UpdateOrder}))),
+    "delay": ("delay_ns", scalar(scalars.duration_ns)),
+    "monitor": ("monitor_ns", scalar(scalars.duration_ns)),
+    "on_failure": ("on_failure", scalar(one_of({a.value: a for a in OnUpdateFailure}))),
 }
 SERVICE: Fields = {
     "image": ("image", scalar(scalars.image)),
@@ -354,4 +372,5 @@ SERVICE: Fields = {
     "on_unhealthy": ("on_unhealthy", scalar(one_of({o.value: o for o in OnUnhealthy}))),
     "files": ("files", files),
     "ports": ("ports", ports),
+    "update": ("update", _update),
 }

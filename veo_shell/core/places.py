@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from veo_shell.core.model import Candidate, Service
+import attrs
+
+from veo_shell.core.model import Candidate, Service, SlotRecord
 from veo_shell.core.placement import NodeState, best, homes, rank, unfit
 from veo_shell.core.situation import Situation
 
@@ -20,13 +22,30 @@ class Places:
         # By all that `unfit` looks at of a service.
         self._fitting: dict[tuple[object, ...], list[NodeState]] = {}
 
-    def candidates(self, service: Service, uid: str) -> list[Candidate]:
-        """Rank all nodes for one more instance of a service."""
+    def candidates(
+        self, service: Service, uid: str, instead_of: SlotRecord | None = None
+    ) -> list[Candidate]:
+        """Rank all nodes for one more instance of a service, or for one in its place.
+
+        `instead_of`: what fills this slot is to be no more by then.
+        """
         if not self._situation.may_decide(service):
             why = "no majority of the nodes is seen (on_partition: majority)"
             nodes = sorted(head.node for head in self._view.nodes)
             return [Candidate(node=node, fits=False, reason=why) for node in nodes]
-        return rank(service, uid, self._states())
+        states = self._states()
+        if instead_of is not None:
+            states = [self._without(instead_of, state) for state in states]
+        return rank(service, uid, states)
+
+    def _without(self, slot: SlotRecord, state: NodeState) -> NodeState:
+        """Return a node without what an instance there takes."""
+        service = self._view.spec(slot.uid)
+        if service is None or slot.node != state.node:
+            return state
+        account = state.account.apart()
+        account.add(service, -1)
+        return attrs.evolve(state, account=account)
 
     def best(
         self, service: Service, uid: str, without: Collection[str] = ()

@@ -96,6 +96,31 @@ def scaling(situation: Situation, uid: str, replicas: int) -> tuple[str, ...]:
     return (*begin, *ends)
 
 
+def updating(reconciler: Reconciler, uid: str) -> tuple[str, ...]:
+    """Return what is pending until a service is all of the spec that stands."""
+    situation, view = reconciler.situation, reconciler.view
+    record, service = view.service(uid), view.spec(uid)
+    if record is None or service is None or record.update is None:
+        return ()
+    if not record.update.is_going_on:
+        return ()
+    pending = []
+    for slot in (s for s in view.slots(uid) if s.wanted):
+        if slot.handover:
+            pending.append(begins(situation, slot, service))
+        elif slot.updating:
+            pending.append(f"{_label(slot, service)} proves itself on {slot.node}")
+        elif reconciler.updates.is_behind(slot, record):
+            pending.append(f"{_label(slot, service)} {_why_behind(situation, slot)}")
+    return tuple(pending) or (f"{service.name}: the update is about to be completed",)
+
+
+def _why_behind(situation: Situation, slot: SlotRecord) -> str:
+    if slot.node is None or situation.is_reached(slot.node):
+        return "waits for its turn"
+    return f"waits for {slot.node}, which is not reached"
+
+
 def why_not_remove(situation: Situation, node: str) -> str:
     """Return why a node cannot be removed in order now, "" if it can."""
     status = situation.verdicts.status(node)

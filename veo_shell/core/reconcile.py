@@ -33,6 +33,8 @@ from veo_shell.core.situation import (
     stops_first,
 )
 from veo_shell.core.slots import Slots, given_up
+from veo_shell.core.trials import Trials
+from veo_shell.core.updates import Updates
 from veo_shell.core.voters import Voters
 
 
@@ -57,7 +59,11 @@ class Reconciler:
         self.situation = situation
         self.places = Places(situation)
         self._slots = Slots(situation, pen, out)
-        self.moves = Moves(situation, self.places, self._slots)
+        self._trials = Trials()
+        self.moves = Moves(situation, self.places, self._slots, self._trials)
+        self.updates = Updates(
+            situation, self.places, self._slots, self._trials, pen, out
+        )
         self.voters = Voters(situation, pen)
         self._verdicts = situation.verdicts
         self._pen = pen
@@ -95,7 +101,8 @@ class Reconciler:
             if record is None or record.service is None or not decides:
                 self._due.discard(uid)
                 self._contested.pop(uid, None)
-                self.moves.forget(uid)
+                self._trials.forget(uid)
+                self.updates.forget(uid)
             else:
                 self._service(record, record.service)
 
@@ -113,9 +120,12 @@ class Reconciler:
 
         `node` is the best place, if that was just looked for.
         """
-        service = self.view.spec(uid)
-        assert service is not None
+        record = self.view.service(uid)
+        assert record is not None
         old = self.view.slot(uid, number) or _blank(uid, number)
+        spec_id = old.spec_id if old.wanted and old.revision else record.spec_id
+        service = record.spec_of(spec_id)
+        assert service is not None
         node = node or self.places.best(service, uid)
         if node is None and old.wanted and old.node is None and old.revision:
             return None
@@ -138,6 +148,8 @@ class Reconciler:
                 handover=False,
                 drained_from="",
                 stuck=(),
+                spec_id=spec_id,
+                stops_first=False,
                 done=False,
                 operation=operation or old.operation,
                 cause=entry,
@@ -163,10 +175,12 @@ class Reconciler:
             if not slot.wanted:
                 continue
             if (rested_s := self._slots.rested_at_s(slot)) <= self.situation.now:
-                self._slot(self._with_its_end(slot, service), service)
+                spec = record.spec_of(slot.spec_id) or service
+                self._slot(self._with_its_end(slot, spec), spec)
             else:
                 self._due.add(uid, rested_s)
-        self.moves.relocate(record, service)
+        self.updates.go_on(record, self._due)
+        self.moves.relocate(record)
 
     def _fill(self, record: ServiceRecord, service: Service, number: int) -> None:
         """Fill a slot that has no record, with a container of it if one runs."""
@@ -266,19 +280,33 @@ class Reconciler:
         elif (others or slot.node is None) and not is_clear:
             self._due.add(slot.uid, self.situation.clear_at_s(since_s))
         if slot.node is None or self.situation.must_move(slot, service):
-            if others and is_clear:
-                self._slots.settle_on(slot, service, others, "taken back")
-            elif not others and (slot.node is not None or is_clear):
-                # One that waits may be running on a node that has just come back.
-                self.place(slot.uid, slot.slot, self.situation.why_lost(slot))
+            self._refill(slot, service, others, is_clear=is_clear)
         elif slot.handover and others and self.situation.is_lost(slot.node):
             if is_clear:
                 self._slots.settle_on(slot, service, others, "taken back")
-        elif slot.handover and not (others and stops_first(service)):
-            self.moves.follow(slot, service, named, others, is_clear=both_clear)
+        elif _is_under_way(slot, service, others):
+            if slot.updating:
+                self.updates.follow(slot, service, named, others, is_clear=is_clear)
+            else:
+                self.moves.follow(slot, service, named, others, is_clear=both_clear)
         elif others and both_clear:
             running = [named] if named is not None and named.is_up else []
             self._slots.settle_on(slot, service, running + others, "healed")
+
+    def _refill(
+        self,
+        slot: SlotRecord,
+        service: Service,
+        others: list[Container],
+        *,
+        is_clear: bool,
+    ) -> None:
+        """Fill a slot that has lost its node: by what runs in it already, or anew."""
+        if others and is_clear:
+            self._slots.settle_on(slot, service, others, "taken back")
+        elif not others and (slot.node is not None or is_clear):
+            # One that waits may be running on a node that has just come back.
+            self.place(slot.uid, slot.slot, self.situation.why_lost(slot))
 
     def _seen_since_s(self, slot: SlotRecord, others: list[Container]) -> float:
         """Return since when this node has seen just these containers contest a slot.
@@ -293,6 +321,13 @@ class Reconciler:
         if contested.get(slot.slot, (None, 0.0))[0] != names:
             contested[slot.slot] = names, self.situation.now
         return contested[slot.slot][1]
+
+
+def _is_under_way(slot: SlotRecord, service: Service, others: list[Container]) -> bool:
+    """Tell whether a new instance is to prove itself, beside old ones or alone."""
+    if slot.handover:
+        return slot.updating or not (others and stops_first(service))
+    return slot.updating and not others
 
 
 def _blank(uid: str, number: int, generation: int = 0) -> SlotRecord:

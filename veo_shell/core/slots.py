@@ -124,6 +124,9 @@ class Slots:
                 ends=tuple(name for name in there if name != stays.name),
                 handover=False,
                 drained_from="",
+                spec_id=stays.spec_id,
+                updating=False,
+                stops_first=False,
                 done=False,
                 wanted=True,
                 cause=entry,
@@ -140,5 +143,7 @@ def given_up(slot: SlotRecord, cause: str) -> SlotRecord:
         handover=False,
         drained_from="",
         stuck=(),
+        updating=False,
+        stops_first=False,
         cause=cause,
     )

@@ -168,6 +168,11 @@ class View:
         record = self._services.get(uid)
         return record.service if record else None
 
+    def spec_of(self, slot: SlotRecord) -> Service | None:
+        """Return what a slot's container is made of; None as for `spec`."""
+        record = self._services.get(slot.uid)
+        return record.spec_of(slot.spec_id) if record else None
+
     def slots(self, uid: str) -> list[SlotRecord]:
         """Return a service's slots in order, those given up too."""
         return self._ledger.slots(uid)
