@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -198,10 +199,10 @@ def _context(tls: TLSConfig) -> ssl.SSLContext:
 
 def _status(line: DockerLine, head: bytes) -> int:
     """Return an answer's status: `HTTP/1.0 200 OK`."""
-    words = head.split(None, 2)
-    if not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+    found = re.match(rb"HTTP/\d\.\d (\d{3})\b", head)
+    if found is None:
         raise EngineUnreachable(line.describe(NOT_DOCKER))
-    return int(words[1])
+    return int(found[1])
 
 
 def _message(body: bytes) -> str:
@@ -218,5 +219,9 @@ async def _translated(line: DockerLine) -> AsyncIterator[None]:
         yield
     except TimeoutError as exc:
         raise EngineUnreachable(line.describe("it does not answer in time")) from exc
-    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
+    except asyncio.IncompleteReadError as exc:
+        raise EngineUnreachable(line.describe("it hung up")) from exc
+    except asyncio.LimitOverrunError as exc:
+        raise EngineUnreachable(line.describe(NOT_DOCKER)) from exc
+    except OSError as exc:
         raise EngineUnreachable(line.describe(exc)) from exc
