@@ -31,9 +31,7 @@ class Foresight:
             if node is None:
                 nowhere = [None] * (count - len(nodes))
                 return (*nodes, *nowhere), self._why(service, uid)
-            account = self._view.account(node)
-            account.add(service, 1)
-            account.slots.setdefault(uid, {})  # it has an instance there
+            self._view.account(node).add(service, 1)
             nodes.append(node)
         return tuple(nodes), ""
 

@@ -46,12 +46,9 @@ class Account:
             self.ports = {at: names for at, names in ports.items() if names}
 
     def apart(self) -> Account:
-        """Return one with the same sums, to be added to apart."""
+        """Return one with the same sums, to be added to apart; its slots are these."""
         return attrs.evolve(
-            self,
-            slots=dict(self.slots),
-            instances=self.instances.copy(),
-            ports=dict(self.ports),
+            self, instances=self.instances.copy(), ports=dict(self.ports)
         )
 
 

@@ -135,7 +135,7 @@ def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
     fewest, least = math.inf, math.inf
     tied: list[NodeState] = []
     for state in nodes:
-        instances = 0 if packs else state.instances(service)
+        instances = 0 if packs else state.account.instances.get(service.name, 0)
         if instances > fewest:
             continue
         share = -state.share(service) if packs else state.share(service)
