@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -377,6 +378,25 @@ async def test_a_node_that_stops_closes_its_streams(cluster: FakeCluster) -> Non
     output = at(cluster, "dos")._open[name].output
     await cluster.stop("dos")
     assert getattr(output, "is_closed", False)
+
+
+async def test_nothing_that_is_said_or_told_is_logged(
+    cluster: FakeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    web = await cluster.run(ON_DOS)
+    cluster.engines["dos"].streams.say(web.id, "s3cret\n")
+    streams = at(cluster)
+    assert b"s3cret" in await Reader(streams).all(await logs(cluster, web))
+    name = await command(streams, web, ["nonesuch", "s3cret"], False, False)
+    assert b"not found" in await Reader(streams).all(name)
+    name = await command(streams, web, ["cat"], True, True)
+    await streams.write(DOS, name, 1, b"s3cret")
+    await streams.close(DOS, [name])
+    with pytest.raises(StreamLost):
+        await streams.write(DOS, name, 2, b"s3cret")
+    history = await cluster["dos"].journal.history()
+    assert "s3cret" not in caplog.text + repr(history)
 
 
 def test_bytes_travel_as_they_are() -> None:
