@@ -54,6 +54,29 @@ def test_an_unhealthy_container_leaves_dns_and_comes_back() -> None:
     assert len(uno.machine.answerable()) == 1
 
 
+def test_an_unhealthy_container_is_started_again() -> None:
+    world = World("uno@uno")
+    uno = world["uno@uno"]
+    add(uno)
+    world.run_until(lambda: ready(world, 1))
+    uno.set_health(only(uno), Health.UNHEALTHY)
+    world.run_until(lambda: ready(world, 1))
+    assert (only(uno).restarts, only(uno).health) == (1, Health.NONE)
+    assert uno.machine.health_for_s(only(uno).name, world.now) < 1.0
+    assert uno.machine.health_for_s("another", world.now) == 0.0
+
+
+def test_a_container_is_restarted_where_an_operator_wants_it() -> None:
+    world = World("uno@uno")
+    uno = world["uno@uno"]
+    add(uno)
+    world.run_until(lambda: ready(world, 1))
+    uno.ask(ev.RestartAsked(operation="op1", name=only(uno).name))
+    assert uno.machine.answerable() == []
+    world.run_until(lambda: ready(world, 1))
+    assert (only(uno).restarts, only(uno).operation) == (0, "op1")
+
+
 def test_a_service_whose_image_fails_backs_off_with_the_reason() -> None:
     world = World("uno@uno")
     uno = world["uno@uno"]

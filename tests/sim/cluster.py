@@ -235,6 +235,16 @@ class SimNode:
         answered = ev.StartAnswered(name=order.name, observed=running)
         self._later(0.1, lambda: answered)
 
+    def _do_stopcontainer(self, order: cmd.StopContainer) -> None:
+        def work() -> ev.Event:
+            held = self.engine.containers.get(order.name)
+            if held is not None:
+                held = attrs.evolve(held, running=False, exit_code=0)
+                self.engine.containers[order.name] = held
+            return ev.StopAnswered(name=order.name, observed=held)
+
+        self._later(self.stop_s, work)
+
     def _do_discardcontainer(self, order: cmd.DiscardContainer) -> None:
         def work() -> ev.Event:
             self.engine.containers.pop(order.name, None)

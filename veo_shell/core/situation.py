@@ -257,9 +257,9 @@ class Situation:
     def leaving_s(self, node: str) -> float:
         """Return after how long a node that leaves has stopped what runs there."""
         held = (c for c in self.view.containers(node) if c.may_run)
-        specs = [spec for c in held if (spec := self.view.spec(c.uid))]
-        slowest_s = max((s.stop_timeout_s for s in specs), default=STOP_TIMEOUT_S)
-        return self.verdicts.timing.leaving_s(slowest_s)
+        specs = [self.view.spec(c.uid) for c in held]  # None: it was removed
+        times_s = [s.stop_timeout_s if s else STOP_TIMEOUT_S for s in specs]
+        return self.verdicts.timing.leaving_s(max(times_s, default=0))
 
     def note_engines(self) -> None:
         """Note since when nodes have been without their engine."""
