@@ -7,12 +7,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.fake_cluster import WEB, fake_cluster
+from tests.fake_cluster import WEB, FakeCluster, fake_cluster
 from veo_shell.core.dispatch import dispatch
-from veo_shell.core.model import Service
+from veo_shell.core.model import Service, State, UpdateConfig
 from veo_shell.core.planned import Action, Plan
 from veo_shell.core.verbs import pack, unpack
-from veo_shell.errors import ConfigError
+from veo_shell.edge.fake_engine import FakeEngine, Program
+from veo_shell.errors import ApplyFailed, ConfigError, ImageError
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cluster.yml"
 DB = Service(name="db", image="redis:7")
@@ -74,3 +75,226 @@ async def test_a_node_that_has_just_started_knows_first_what_stands(
         node = await cluster.boot("dos", "uno")
         plan = await node.container_sup.plan([WEB])
         assert [step.action for step in plan.steps] == [Action.KEEP]
+
+
+# apply
+
+
+async def apply(
+    cluster: FakeCluster, wanted: list[Service], prune: bool = False
+) -> list[str]:
+    """Have uno apply a file; return what was done."""
+    applied = await cluster["uno"].container_sup.apply(wanted, prune)
+    await cluster.agreed()
+    assert applied.warning == ""
+    return list(applied.done)
+
+
+async def failures(
+    cluster: FakeCluster, wanted: list[Service], prune: bool = False
+) -> tuple[list[str], list[str]]:
+    """Have uno apply a file in vain; return what was done, and what was not."""
+    with pytest.raises(ApplyFailed) as caught:
+        await cluster["uno"].container_sup.apply(wanted, prune)
+    await cluster.agreed()
+    assert str(caught.value).splitlines() == caught.value.failed
+    return caught.value.done, caught.value.failed
+
+
+def placed(cluster: FakeCluster) -> dict[str, list[str]]:
+    """Return the nodes of what runs, by the services' names."""
+    found: dict[str, list[str]] = {}
+    for container in cluster["uno"].container_sup.cloud_containers():
+        assert container.state is State.RUNNING
+        found.setdefault(container.service, []).append(container.node)
+    return found
+
+
+async def test_what_is_added_runs_where_the_plan_said(tmp_path: Path) -> None:
+    wanted = [attrs.evolve(DB, name=f"db{n}", replicas=n % 3 + 1) for n in range(8)]
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        plan = await sup.plan(wanted)
+        applied = await sup.apply(plan)
+        assert applied.done == tuple(f"db{n} added" for n in range(8))
+        said = {s.service.name: sorted(map(str, s.nodes)) for s in plan.steps}
+        assert {n: sorted(nodes) for n, nodes in placed(cluster).items()} == said
+        uids = {record.uid for record in cluster["uno"].machine.view.services()}
+        assert uids == {step.uid for step in plan.steps}
+        await cluster.agreed()
+        assert (await cluster["dos"].container_sup.plan(wanted)).changing == ()
+
+
+async def test_applied_again_nothing_is_done(tmp_path: Path) -> None:
+    wanted = [WEB, attrs.evolve(WEB, variant="host", network_mode="host"), DB]
+    async with fake_cluster(tmp_path) as cluster:
+        assert await apply(cluster, wanted) == [
+            "web added", "web (host) added", "db added",
+        ]  # fmt: skip
+        before = cluster["uno"].machine.view.revision
+        assert await apply(cluster, wanted) == []
+        assert cluster["uno"].machine.view.revision == before
+
+
+async def test_a_plan_applied_twice_adds_nothing_twice(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        plan = await sup.plan([WEB])
+        await sup.apply(plan)
+        assert (await sup.apply(plan)).done == ("web stands already",)
+        assert len(sup.cloud_containers()) == 1
+        await sup.remove_service("web")
+        with pytest.raises(ApplyFailed, match="web: not added: web was removed while"):
+            await sup.apply(plan)
+
+
+async def test_replicas_that_alone_change_are_scaled(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        await apply(cluster, [WEB])
+        (before,) = cluster["uno"].container_sup.cloud_containers()
+        assert await apply(cluster, [attrs.evolve(WEB, replicas=3)]) == ["web changed"]
+        assert len(placed(cluster)["web"]) == 3
+        await cluster["uno"].container_sup.scale("web", 2)
+        assert await apply(cluster, [WEB]) == ["web changed"]
+        assert cluster["uno"].container_sup.cloud_containers() == [before]
+
+
+async def test_only_prune_removes_what_is_not_in_the_file(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        await cluster.run(DB)
+        await apply(cluster, [WEB])
+        assert await apply(cluster, []) == []
+        assert sorted(placed(cluster)) == ["db", "web"]
+        assert sorted(await apply(cluster, [], prune=True)) == [
+            "db removed", "web removed",
+        ]  # fmt: skip
+        assert placed(cluster) == {}
+
+
+async def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
+    engines = {n: FakeEngine("veo", f"{n}@{n}") for n in ("uno", "dos")}
+    async with fake_cluster(tmp_path, engines=engines) as cluster:
+        on_uno = attrs.evolve(DB, name="gone", hosts=("uno@uno",))
+        cluster.engines["uno"].fail_next("create", ImageError("gone: no such image"))
+        done, failed = await failures(cluster, [on_uno, HUGE, WEB])
+        assert done == ["web added"]
+        assert failed == [
+            "huge: not added: no node fits huge; dos@dos: wants 64 cpus, 4 left of 4; "
+            "uno@uno: wants 64 cpus, 4 left of 4",
+            "gone: not added: gone on uno@uno: gone: no such image",
+        ]
+        assert list(placed(cluster)) == ["web"]
+
+
+async def test_what_is_replaced_goes_only_once_the_others_stand(tmp_path: Path) -> None:
+    """Two of one name that both changed: nobody can tell which became which."""
+    one = attrs.evolve(WEB, replicas=1)
+    two = attrs.evolve(DB, name="web")
+    async with fake_cluster(tmp_path) as cluster:
+        await apply(cluster, [one, two])
+        new = [attrs.evolve(one, image="nginx:2"), attrs.evolve(two, cpus=64.0)]
+        done, failed = await failures(cluster, new)
+        assert done == ["web added"]
+        assert [line.split(":")[1].strip() for line in failed] == [
+            "not added", "not removed", "not removed",
+        ]  # fmt: skip
+        assert failed[-1] == "web: not removed: what replaces it could not be added"
+        new = [new[0], two]
+        assert await apply(cluster, new) == []
+        newer = [attrs.evolve(s, image="nginx:3") for s in new]
+        assert await apply(cluster, newer) == [
+            "web added", "web added", "web removed", "web removed", "web removed",
+        ]  # fmt: skip
+        stands = cluster["uno"].container_sup.services()
+        assert sorted(stands, key=str) == sorted(newer, key=str)
+
+
+async def test_what_does_not_run_is_told_each_time(tmp_path: Path) -> None:
+    programs: dict[tuple[str, ...], Program] = {
+        ("bad",): Program(exits=3),
+        ("ok",): Program(exits=0),
+    }
+    engine = FakeEngine("veo", "uno@uno", programs=programs)
+    async with fake_cluster(tmp_path, "uno", engines={"uno": engine}) as cluster:
+        bad = attrs.evolve(DB, name="bad", args=("bad",))
+        job = attrs.evolve(DB, name="job", args=("ok",))
+        done, failed = await failures(cluster, [bad, job])
+        assert done == ["bad added", "job added"]
+        (told,) = failed
+        assert told.startswith("veo-uno-bad-")
+        assert told.endswith(": exited, exit code 3")
+        done, failed = await failures(cluster, [bad, job])
+        assert (done, failed) == ([], [told])
+
+
+async def test_what_waits_for_room_is_told(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        done, failed = await failures(cluster, [attrs.evolve(DB, cpus=3.0, replicas=2)])
+        assert done == ["db added"]
+        assert failed == ["db: pending, uno@uno: wants 3 cpus, 1 left of 4"]
+
+
+QUICK = UpdateConfig(monitor_ns=200_000_000)
+
+
+async def test_another_spec_is_an_update_of_the_same_service(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        web = attrs.evolve(WEB, replicas=2, update=QUICK)
+        await apply(cluster, [web, DB])
+        (record,) = cluster["uno"].machine.view.named("web")
+        newer = attrs.evolve(web, image="nginx:2", replicas=3)
+        assert await apply(cluster, [newer, DB]) == ["web changed"]
+        (after,) = cluster["uno"].machine.view.named("web")
+        assert (after.uid, after.service, after.replicas) == (record.uid, newer, 3)
+        assert after.service is not None
+        assert after.service.from_file
+        images = [
+            c.image
+            for c in cluster["uno"].container_sup.cloud_containers()
+            if c.service == "web"
+        ]
+        assert images == ["nginx:2"] * 3
+        assert await apply(cluster, [newer, DB]) == []
+
+
+async def test_a_change_of_what_was_scaled_by_hand_has_the_files_replicas(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        web = attrs.evolve(WEB, update=QUICK)
+        await cluster.run(web)
+        await cluster["uno"].container_sup.scale("web", 3)
+        newer = attrs.evolve(web, image="nginx:2")
+        assert await apply(cluster, [newer]) == ["web changed"]
+        assert len(placed(cluster)["web"]) == 1
+        assert cluster["dos"].container_sup.services() == [newer]
+
+
+async def test_variants_that_changed_are_each_updated(tmp_path: Path) -> None:
+    blue = attrs.evolve(WEB, variant="blue", update=QUICK)
+    green = attrs.evolve(blue, variant="green", ports=())
+    async with fake_cluster(tmp_path) as cluster:
+        await apply(cluster, [blue, green])
+        newer = [attrs.evolve(s, image="nginx:2") for s in (blue, green)]
+        assert await apply(cluster, newer) == [
+            "web (blue) changed", "web (green) changed",
+        ]  # fmt: skip
+        stands = cluster["uno"].container_sup.services()
+        assert sorted(s.variant for s in stands) == ["blue", "green"]
+        assert {s.image for s in stands} == {"nginx:2"}
+
+
+async def test_an_update_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:
+    programs: dict[tuple[str, ...], Program] = {("bad",): Program(exits=3)}
+    engines = {
+        n: FakeEngine("veo", f"{n}@{n}", programs=programs) for n in ("uno", "dos")
+    }
+    async with fake_cluster(tmp_path, engines=engines) as cluster:
+        web = attrs.evolve(WEB, update=QUICK)
+        await apply(cluster, [web])
+        broken = attrs.evolve(web, args=("bad",))
+        done, failed = await failures(cluster, [broken, DB])
+        assert done == ["db added"]
+        (told,) = failed
+        assert told.startswith("web: not changed: web: the update failed, and all is")
+        assert cluster["uno"].container_sup.services() in ([web, DB], [DB, web])

@@ -50,7 +50,8 @@ def test_version(place: LocalNode) -> None:
 def test_help_names_every_command(place: LocalNode) -> None:
     said = place.veo("--help")
     assert (said.status, said.err) == (0, "")
-    for command in ("start", "stop", "status", "events", "attach", "check"):
+    commands = ("start", "stop", "status", "events", "attach", "check")
+    for command in (*commands, "plan", "apply"):
         assert f"\n    {command} " in said.out
         assert place.veo(command, "--help").out.startswith(f"usage: veo {command} ")
 

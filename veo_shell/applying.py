@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from veo_shell.core.foresight import Foresight
-from veo_shell.core.model import Service
+from veo_shell.core.model import Added, Container, Health, Service, State
 from veo_shell.core.plan import plan
-from veo_shell.core.planned import Plan
+from veo_shell.core.planned import Action, Applied, Plan, Step
+from veo_shell.core.progress import scaling
+from veo_shell.core.written import ONE_COPY
+from veo_shell.errors import ApplyFailed, ServiceError, VeoError
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
 
+STANDING = (Action.ADD, Action.CHANGE, Action.KEEP)
+"""What is to run when all is done."""
+NOT_DONE = {
+    Action.ADD: "not added",
+    Action.CHANGE: "not changed",
+    Action.REMOVE: "not removed",
+}
+
 
 class Applying:
-    """Compares the services of a file with those that stand."""
+    """Compares the services of a file with those that stand, and makes them so."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -37,3 +49,142 @@ class Applying:
             lambda: uuid.uuid4().hex,
             prune=prune,
         )
+
+    async def apply(self, plan: Plan) -> Applied:
+        """Do what a plan says, in its order; what fails does not stop the rest.
+
+        Raises:
+            ApplyFailed: something was not done, or does not run.
+        """
+        run = _Run(self._node)
+        await run.add([s for s in plan.steps if s.action is Action.ADD])
+        for step in plan.steps:
+            if step.action in (Action.CHANGE, Action.REMOVE):
+                await run.perform(step)
+        await run.look([s for s in plan.steps if s.action in STANDING])
+        warning = ONE_COPY if run.is_on_one_disk else ""
+        if run.failed:
+            raise ApplyFailed(done=run.done, failed=run.failed, warning=warning)
+        return Applied(done=tuple(run.done), warning=warning)
+
+
+class _Run:
+    """One plan as it is carried out, and what came of it, a line each."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._sup = node.container_sup
+        self._view = node.machine.view
+        self._lost: set[str] = set()
+        self.done: list[str] = []
+        self.failed: list[str] = []
+        self.is_on_one_disk = False
+
+    async def add(self, steps: Sequence[Step]) -> None:
+        """Have services placed one after the other, as planned; begun all together."""
+        begun = [(step, await self._accept(step)) for step in steps]
+        found = await asyncio.gather(
+            *(self._sup.begun(step.service, *taken) for step, taken in begun if taken),
+            return_exceptions=True,
+        )
+        outcomes = iter(found)
+        for step, taken in begun:
+            if taken:
+                self._note_added(step, next(outcomes))
+
+    async def _accept(self, step: Step) -> Any:
+        """Have a service placed; return what `begun` needs, None if it is not to be."""
+        if any(r.service == step.service for r in self._view.named(step.service.name)):
+            self.done.append(f"{step.name} stands already")
+            return None
+        try:
+            return await self._sup.accepted(step.service, step.uid)
+        except VeoError as exc:
+            self._fail(step, exc)
+            return None
+
+    def _note_added(self, step: Step, outcome: Added | BaseException) -> None:
+        match outcome:
+            case VeoError():
+                self._fail(step, outcome)
+            case BaseException():
+                raise outcome
+            case added:
+                self.is_on_one_disk |= added.copies == 1
+                self.done.append(f"{step.name} added")
+
+    async def perform(self, step: Step) -> None:
+        """Change or remove a service."""
+        try:
+            if step.action is Action.CHANGE:
+                await self._change(step)
+            else:
+                await self._remove(step)
+        except VeoError as exc:
+            self._fail(step, exc)
+
+    async def _change(self, step: Step) -> None:
+        name = step.service.name
+        if any(change.field != "replicas" for change in step.changes):
+            written = await self._sup.update_service(name, step.service, step.uid)
+            self.is_on_one_disk |= written.copies == 1
+        record = self._view.service(step.uid)
+        if record is not None and record.replicas != step.replicas:
+            written = await self._sup.scale(name, step.replicas, step.uid)
+            self.is_on_one_disk |= written.copies == 1
+        self.done.append(f"{step.name} changed")
+
+    async def _remove(self, step: Step) -> None:
+        if any(self._view.spec(uid) is None for uid in step.after):
+            raise ServiceError("what replaces it could not be added")
+        written = await self._sup.remove_service(step.service.name, step.uid)
+        self.is_on_one_disk |= written.copies == 1
+        for container in self._view.instances(step.uid):
+            if self._node.machine.situation.is_reached(container.node):
+                raise ServiceError(f"still there: {_trouble(container)}")
+        self.done.append(f"{step.name} removed")
+
+    def _fail(self, step: Step, error: VeoError) -> None:
+        self._lost.add(step.uid)
+        why = "; ".join(line.strip() for line in str(error).splitlines())
+        self.failed.append(f"{step.name}: {NOT_DONE[step.action]}: {why}")
+
+    async def look(self, steps: Sequence[Step]) -> None:
+        """Wait until all runs; note what does not once nothing happens any more."""
+        uids = [step.uid for step in steps if step.uid not in self._lost]
+        wanted = set(uids)
+        left = await self._node.quiet(lambda: self._left(uids))
+        self.failed += [f"still under way: {text}" for text in left]
+        for container in self._sup.cloud_containers():
+            if container.uid in wanted and not _is_well(container):
+                self.failed.append(_trouble(container))
+
+    def _left(self, uids: list[str]) -> tuple[str, ...]:
+        """Return what is pending; of those that are ready it is asked no more."""
+        found = {uid: self._pending(uid) for uid in uids}
+        uids[:] = [uid for uid in uids if found[uid]]
+        return tuple(text for texts in found.values() for text in texts)
+
+    def _pending(self, uid: str) -> tuple[str, ...]:
+        record = self._view.service(uid)
+        if record is None or record.service is None:
+            return ()
+        unsure = (
+            f"{c.name} is not known to be healthy yet"
+            for c in self._view.instances(uid)
+            if c.state is State.RUNNING and c.health is Health.STARTING
+        )
+        under_way = scaling(self._node.machine.situation, uid, record.replicas)
+        return (*under_way, *unsure)
+
+
+def _is_well(container: Container) -> bool:
+    """Tell whether it runs, or was to end and did so in order."""
+    return container.is_ready or (
+        container.state is State.EXITED and container.exit_code == 0
+    )
+
+
+def _trouble(container: Container) -> str:
+    why = f", {container.reason}" if container.reason else ""
+    return f"{container.name or container.service}: {container.state.value}{why}"

@@ -231,6 +231,7 @@ def _parser(kind: type[_Parser]) -> _Parser:
     _add_attach(commands)
     _add_check(commands)
     _add_plan(commands)
+    _add_apply(commands)
     _add_streams(commands)
     return parser
 
@@ -403,6 +404,19 @@ def _add_plan(commands: Commands) -> None:
     _add_file_and_prune(parser)
 
 
+def _add_apply(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "apply",
+        "have the cluster run what a cluster.yml says",
+        "Shows what is to be done, asks, does it and waits until all runs. Where there "
+        "is no terminal to ask at, nothing is done without --yes.",
+    )
+    parser.set_defaults(run=_apply)
+    _add_file_and_prune(parser)
+    parser.add_argument("--yes", action="store_true", help="do it without asking")
+
+
 def _add_file_and_prune(parser: _Parser) -> None:
     parser.add_argument("file", metavar="FILE")
     parser.add_argument(
@@ -563,3 +577,11 @@ def _plan(arguments: argparse.Namespace) -> int:
         return apply.plan(_run_dir(arguments), arguments.file, prune=arguments.prune)
     except UsageError as exc:
         raise VeoError(str(exc)) from exc  # its status would tell of something to do
+
+
+def _apply(arguments: argparse.Namespace) -> int:
+    from veo_shell.console import apply
+
+    return apply.apply(
+        _run_dir(arguments), arguments.file, prune=arguments.prune, yes=arguments.yes
+    )

@@ -29,7 +29,7 @@ from veo_shell.core.model import (
     Status,
     Written,
 )
-from veo_shell.core.planned import Plan
+from veo_shell.core.planned import Applied, Plan
 from veo_shell.core.progress import BEGINNING, begins, scaling
 from veo_shell.core.protocols import Engine
 from veo_shell.core.scalars import REPLICAS_MOST
@@ -96,12 +96,24 @@ class ContainerSup:
 
         >>> container_sup.add_service(t)
         """
+        taken = await self.accepted(service, self._uid_of(service), queue)
+        return await self.begun(service, *taken)
+
+    async def accepted(
+        self, service: Service, uid: str, queue: bool = False
+    ) -> tuple[list[Accepted], int]:
+        """Have a service taken in; return its slots, and on how many disks that is."""
         _check(service)
-        uid = self._uid_of(service)
         accepted: list[Accepted]
         accepted, copies = await self._node.deciders.of_service(
             uid, "add", uid, service, queue
         )
+        return accepted, copies
+
+    async def begun(
+        self, service: Service, accepted: list[Accepted], copies: int
+    ) -> Added:
+        """Wait until a service that was taken in runs; return its container."""
         await self._node.quiet(
             lambda: tuple(
                 o.under_way for o in self._outcomes(accepted, service) if o.under_way
@@ -314,6 +326,26 @@ class ContainerSup:
         >>> container_sup.plan("cluster.yml")
         """
         return await self._node.applying.plan(file, prune=prune)
+
+    @write
+    async def apply(
+        self, file: File | Plan | None = None, prune: bool = False
+    ) -> Applied:
+        """Add, change and remove what a file, or a plan, says; return once all runs.
+
+        Without one the node's own file; in the console a path is of a file of yours.
+        With `prune` also what is in the cluster and not in the file is removed.
+        What fails does not stop the rest. Applied again, nothing is done.
+
+        Raises:
+            ApplyFailed: something was not done, or does not run; each is told.
+
+        >>> container_sup.apply("cluster.yml")
+        """
+        applying = self._node.applying
+        if not isinstance(file, Plan):
+            file = await applying.plan(file, prune=prune)
+        return await applying.apply(file)
 
     @read
     async def last_heal(self) -> list[JournalEntry]:

@@ -167,6 +167,18 @@ class UpdateFailed(ServiceError):
     """The update failed; all is as before, or as its `on_failure` says."""
 
 
+class ApplyFailed(ServiceError):
+    """Not all that the file says could be done. `done`, `failed`: a line for each."""
+
+    done: list[str]
+    failed: list[str]
+    warning: str = ""
+
+    def describe(self) -> str:
+        failed = self.fields.get("failed", ())
+        return "\n".join(failed) or super().describe()
+
+
 class NodeUnreachable(VeoError):
     """No node answers."""
 

@@ -18,6 +18,7 @@ from veo_shell.core.model import (
     Port,
     Restart,
     Service,
+    UpdateConfig,
 )
 
 WEB = Service(name="web", image="nginx:1.25")
@@ -112,6 +113,9 @@ def told(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         ({"health_check": CURL}, {"health_check": attrs.evolve(CURL, cmd=("wget",))}, [
             "health_check.cmd[1]: curl -> wget", "health_check.cmd[2]: -f -> None",
             "health_check.cmd[3]: / -> None",
+        ]),
+        ({}, {"update": UpdateConfig(parallelism=2, monitor_ns=10**9)}, [
+            "update.parallelism: 1 -> 2", "update.monitor: 5s -> 1s",
         ]),
         # A long value is cut.
         ({}, {"args": ("x" * 300,)}, [f"args[0]: None -> {'x' * 199}…"]),

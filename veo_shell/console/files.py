@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-VERBS = frozenset({"container_sup.plan"})
+VERBS = frozenset({"container_sup.plan", "container_sup.apply"})
 FILE = "file"
 
 

@@ -42,6 +42,12 @@ def shown(plan: Any) -> list[Any]:
     return [*lines, summary(plan)]
 
 
+def done(applied: Any) -> list[Any]:
+    """Return the lines of what was applied."""
+    warning = [f"warning: {applied.warning}"] if applied.warning else []
+    return [*(applied.done or [NOTHING]), *warning]
+
+
 def summary(plan: Any) -> str:
     """Return in one line how much a plan does."""
     counts = Counter(step.action.value for step in plan.steps)
@@ -54,14 +60,9 @@ def summary(plan: Any) -> str:
     return ", ".join([*(changing or [NOTHING]), *staying])
 
 
-def called(service: Any) -> str:
-    """Return what a service is called, with its variant if it has one."""
-    return f"{service.name} ({service.variant})" if service.variant else service.name
-
-
 def _lines(step: Any) -> Iterator[str]:
     sign = SIGNS[step.action.value]
-    head = f"{sign} {called(step.service)}"
+    head = f"{sign} {step.name}"
     if sign != "~":
         many = f", {step.replicas} replicas" if step.replicas != 1 else ""
         head += f": {step.service.image}{many}"
@@ -97,7 +98,7 @@ def _names(steps: Sequence[Any]) -> str:
     """Return the names of what stays, with the notes, a note once for all it is of."""
     by_note: dict[str, list[str]] = {}
     for step in steps:
-        by_note.setdefault(step.note, []).append(called(step.service))
+        by_note.setdefault(step.note, []).append(step.name)
     told = []
     for note, names in by_note.items():
         some = ", ".join(names[:NAMES_MOST])

@@ -207,6 +207,7 @@ PARTS: dict[str, Callable[[Any], list[Any]]] = {
     "Added": _added,
     "Loss": _loss,
     "Plan": plans.shown,
+    "Applied": plans.done,
     "Executed": _executed,
 }
 """Records that are shown as lines and tables when they stand alone."""

@@ -19,7 +19,7 @@ from veo_shell.core.scalars import shown
 IN_ORDER = frozenset({"args", "cmd"})
 ENTRIES = frozenset({"environment", "labels"})
 SIZES = frozenset({"memory", "disk"})
-DURATIONS = frozenset({"interval", "timeout", "start_period"})
+DURATIONS = frozenset({"interval", "timeout", "start_period", "delay", "monitor"})
 KEYS = ("name", "target")
 """What tells the elements of a list of mappings apart, if they have it."""
 UNITS = {"g": 1 << 30, "m": 1 << 20, "k": 1 << 10}

@@ -55,6 +55,12 @@ class Step:
     after: tuple[str, ...] = ()
     note: str = ""
 
+    @property
+    def name(self) -> str:
+        """Return what its service is called, with its variant if it has one."""
+        name, variant = self.service.name, self.service.variant
+        return f"{name} ({variant})" if variant else name
+
 
 @attrs.frozen(kw_only=True)
 class Plan:
@@ -66,3 +72,11 @@ class Plan:
     def changing(self) -> tuple[Step, ...]:
         """Return the steps that change something: none, and there is nothing to do."""
         return tuple(step for step in self.steps if step.action in CHANGING)
+
+
+@attrs.frozen(kw_only=True)
+class Applied:
+    """What was done of a plan, a line each; `warning` is of all of it."""
+
+    done: tuple[str, ...] = ()
+    warning: str = ""
