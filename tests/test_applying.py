@@ -9,7 +9,13 @@ import pytest
 
 from tests.fake_cluster import WEB, FakeCluster, fake_cluster
 from veo_shell.core.dispatch import dispatch
-from veo_shell.core.model import Service, State, UpdateConfig
+from veo_shell.core.model import (
+    OnUpdateFailure,
+    Service,
+    State,
+    UpdateConfig,
+)
+from veo_shell.core.plan import HALTED
 from veo_shell.core.planned import Action, Plan
 from veo_shell.core.verbs import pack, unpack
 from veo_shell.edge.fake_engine import FakeEngine, Program
@@ -282,6 +288,23 @@ async def test_variants_that_changed_are_each_updated(tmp_path: Path) -> None:
         stands = cluster["uno"].container_sup.services()
         assert sorted(s.variant for s in stands) == ["blue", "green"]
         assert {s.image for s in stands} == {"nginx:2"}
+
+
+async def test_an_update_that_was_paused_is_begun_anew(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        paused = attrs.evolve(QUICK, on_failure=OnUpdateFailure.PAUSE)
+        web = attrs.evolve(WEB, update=paused)
+        await cluster.run(web)
+        cluster.engines["uno"].fail_next("create", ImageError("nginx: gone"))
+        newer = attrs.evolve(web, image="nginx:2")
+        _, failed = await failures(cluster, [newer])
+        assert "is paused" in failed[0]
+        sup = cluster["uno"].container_sup
+        (step,) = (await sup.plan([newer])).changing
+        assert (step.changes, step.note) == ((), HALTED)
+        assert (await sup.apply([newer])).done == ("web changed",)
+        assert [c.image for c in sup.cloud_containers()] == ["nginx:2"]
+        assert (await sup.plan([newer])).changing == ()
 
 
 async def test_an_update_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ class _Run:
 
     async def _change(self, step: Step) -> None:
         name = step.service.name
-        if any(change.field != "replicas" for change in step.changes):
+        if {change.field for change in step.changes} != {"replicas"}:
             written = await self._sup.update_service(name, step.service, step.uid)
             self.is_on_one_disk |= written.copies == 1
         record = self._view.service(step.uid)

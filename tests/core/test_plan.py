@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.core.samples import DOS, UNO
 from tests.core.test_parse import SERVICES, SLOW
-from veo_shell.core.model import Service, ServiceRecord
-from veo_shell.core.plan import BY_HAND, ELSEWHERE, REPLACED, UNTOLD, plan
+from veo_shell.core.model import Service, ServiceRecord, UpdateState, UpdateStatus
+from veo_shell.core.plan import BY_HAND, ELSEWHERE, HALTED, REPLACED, UNTOLD, plan
 from veo_shell.core.planned import Action, FieldChange, Plan, Step
 
 NGINX = Service(name="nginx", image="nginx:1")
@@ -128,6 +128,16 @@ def test_replicas_that_were_scaled_are_a_change(
 def test_what_it_began_with_is_nothing_to_compare() -> None:
     scaled = stands(attrs.evolve(NGINX, replicas=7), replicas=2)
     assert told(planned([attrs.evolve(NGINX, replicas=2)], [scaled])) == ["keep u1"]
+
+
+def test_an_update_that_stopped_half_way_is_something_to_do() -> None:
+    update = UpdateStatus(state=UpdateState.PAUSED, reason="one failed")
+    made = planned([NGINX, NGINX], [stands(NGINX, replicas=2, update=update)])
+    (step,) = made.changing
+    assert (step.action, step.changes) == (Action.CHANGE, ())
+    assert step.note == f"{HALTED}; stands 2 times in the file: counted as replicas"
+    update = UpdateStatus(state=UpdateState.UPDATING)
+    assert planned([NGINX], [stands(NGINX, update=update)]).changing == ()
 
 
 def test_what_is_not_in_the_file_is_left_alone_unless_pruned() -> None:

@@ -19,10 +19,12 @@ from veo_shell.core.matching import Match, Standing, Wanted
 from veo_shell.core.model import Service, ServiceRecord
 from veo_shell.core.planned import Action, FieldChange, Plan, Step
 from veo_shell.core.scalars import REPLICAS_MOST
+from veo_shell.core.specs import is_halted
 
 BY_HAND = "added by hand"
 ELSEWHERE = "a file brought it, and it is not in this one"
 UNTOLD = "nobody can tell which of the same name it was: a `variant:` for each would do"
+HALTED = "its update stopped half-way: it is begun anew"
 REPLACED = "which of the new ones it became cannot be told"
 
 
@@ -97,25 +99,25 @@ def _kept_or_changed(want: Wanted, stands: Standing) -> Sized:
     if record.replicas != want.replicas:
         scaled = str(record.replicas), str(want.replicas)
         changes += (FieldChange(field="replicas", before=scaled[0], after=scaled[1]),)
+    halted = HALTED if is_halted(record) else ""
     step = Step(
-        action=Action.CHANGE if changes else Action.KEEP,
+        action=Action.CHANGE if changes or halted else Action.KEEP,
         uid=record.uid,
         service=service,
         replicas=want.replicas,
         changes=changes,
-        note=_times(want),
+        note=_together(halted, _times(want)),
     )
     return step, max(want.replicas - record.replicas, 0)
 
 
 def _added(want: Wanted, uid: str, note: str) -> Sized:
-    notes = (text for text in (note, _times(want)) if text)
     step = Step(
         action=Action.ADD,
         uid=uid,
         service=_brought(want),
         replicas=want.replicas,
-        note="; ".join(notes),
+        note=_together(note, _times(want)),
     )
     return step, want.replicas
 
@@ -137,6 +139,10 @@ def _unwanted(
 
 def _brought(want: Wanted) -> Service:
     return attrs.evolve(want.spec, replicas=want.replicas, from_file=True)
+
+
+def _together(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def _times(want: Wanted) -> str:
