@@ -15,7 +15,7 @@ from veo_shell.core.model import (
     State,
     UpdateConfig,
 )
-from veo_shell.core.plan import HALTED
+from veo_shell.core.plan import ELSEWHERE, HALTED
 from veo_shell.core.planned import Action, Plan
 from veo_shell.core.verbs import pack, unpack
 from veo_shell.edge.fake_engine import FakeEngine, Program
@@ -321,3 +321,20 @@ async def test_an_update_that_fails_is_told_with_its_reason(tmp_path: Path) -> N
         (told,) = failed
         assert told.startswith("web: not changed: web: the update failed, and all is")
         assert cluster["uno"].container_sup.services() in ([web, DB], [DB, web])
+
+
+async def test_what_a_file_brought_is_its_own_after_a_change_by_hand(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        web = attrs.evolve(WEB, update=QUICK)
+        await apply(cluster, [web])
+        sup = cluster["uno"].container_sup
+        await sup.update_service("web", attrs.evolve(web, image="nginx:2"))
+        (service,) = sup.services()
+        assert (service.image, service.from_file) == ("nginx:2", True)
+        await sup.rollback("web")
+        (service,) = sup.services()
+        assert (service.image, service.from_file) == (web.image, True)
+        (step,) = (await sup.plan([])).steps
+        assert (step.action, step.note) == (Action.LEAVE, ELSEWHERE)

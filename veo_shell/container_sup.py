@@ -208,6 +208,9 @@ class ContainerSup:
                 f"{record.service.name} cannot be renamed to {spec.name}: add that, "
                 "and then remove the other"
             )
+        # Changed by hand it is the file's still.
+        is_from_file = spec.from_file or record.service.from_file
+        spec = attrs.evolve(spec, from_file=is_from_file)
         return await self._node.updating.update(record.uid, spec)
 
     @write
