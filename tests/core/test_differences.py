@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from tests.core.test_parse import SERVICES, SLOW
 from veo_shell.core.differences import differences
 from veo_shell.core.model import (
+    File,
     HealthCheck,
     HealthKind,
     Mount,
@@ -24,6 +25,7 @@ from veo_shell.core.model import (
 WEB = Service(name="web", image="nginx:1.25")
 SITE = Port(name="site", container_port=80)
 DATA = Mount(kind=MountKind.VOLUME, target="/data", source="data")
+CONF = File(target="/etc/conf", content="a\nb\nkey=1\n")
 CURL = HealthCheck(kind=HealthKind.CMD, cmd=("curl", "-f", "/"), interval_ns=10**10)
 
 
@@ -116,6 +118,28 @@ def told(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         ]),
         ({}, {"update": UpdateConfig(parallelism=2, monitor_ns=10**9)}, [
             "update.parallelism: 1 -> 2", "update.monitor: 5s -> 1s",
+        ]),
+        # A file by its lines; their order alone, or a line end, is told as such.
+        ({"files": (CONF,)},
+         {"files": (attrs.evolve(CONF, content="a\nc\nkey=2\n"),)}, [
+            "files./etc/conf.content: b -> None",
+            "files./etc/conf.content: *** -> None",
+            "files./etc/conf.content: None -> c",
+            "files./etc/conf.content: None -> ***",
+        ]),
+        ({"files": (CONF,)}, {"files": (attrs.evolve(CONF, content="b\na\nkey=1"),)}, [
+            "files./etc/conf.content: its lines -> in another order",
+        ]),
+        ({"files": (attrs.evolve(CONF, content=""),)},
+         {"files": (attrs.evolve(CONF, content="\n".join(map(str, range(25)))),)}, [
+            *(f"files./etc/conf.content: None -> {n}" for n in range(20)),
+            "files./etc/conf.content: … -> and 5 more lines",
+        ]),
+        ({"files": (CONF,)}, {"files": (attrs.evolve(CONF, mode=0o400),)}, [
+            "files./etc/conf.mode: 0444 -> 0400",
+        ]),
+        ({}, {"files": (attrs.evolve(CONF, content="x\ny"),)}, [
+            "files./etc/conf: None -> {content: x\\ny, mode: 0444}",
         ]),
         # A long value is cut.
         ({}, {"args": ("x" * 300,)}, [f"args[0]: None -> {'x' * 199}…"]),

@@ -1,8 +1,8 @@
 """How two specs differ, field by field, in the words of the file.
 
 Specs are compared as a file has them. Of a list each element is told: entries like
-`NAME=value` by their name, ports by theirs, volumes by their target, what is in an
-order (arguments) by its place, anything else as it is.
+`NAME=value` by their name, ports by theirs, volumes and files by their target, what is
+in an order (arguments) by its place, anything else as it is; of a file its lines.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from veo_shell.core.scalars import shown
 
 IN_ORDER = frozenset({"args", "cmd"})
 ENTRIES = frozenset({"environment", "labels"})
+CONTENT = "content"
 SIZES = frozenset({"memory", "disk"})
 DURATIONS = frozenset({"interval", "timeout", "start_period", "delay", "monitor"})
 KEYS = ("name", "target")
 """What tells the elements of a list of mappings apart, if they have it."""
 UNITS = {"g": 1 << 30, "m": 1 << 20, "k": 1 << 10}
 SECRET = ("PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL")
-"""A variable with one of these in its name is shown without its value."""
+"""A variable with one of these in its name, or a file's line, is not shown."""
 HIDDEN = "***"
 MOST = 200
 """So many characters of a value are told."""
+LINES_MOST = 20
+"""So many lines of a file are told."""
 UNSAID = ("", "0", "0ns", None, False)
 """Values that are not worth telling of something that comes or goes as a whole."""
 
@@ -55,6 +58,8 @@ def _of_values(old: Any, new: Any, field: str, key: str) -> Iterator[FieldChange
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         yield from _of_mappings(old, new, field)
+    elif key == CONTENT and old is not None and new is not None:
+        yield from _of_texts(old, new, field)
     elif isinstance(old, list) and isinstance(new, list):
         told = list(_of_lists(old, new, field, key))
         # The same elements: only their order is another one.
@@ -98,6 +103,19 @@ def _of_bags(
         yield FieldChange(field=field, before=text, after=None)
     for text in (after - before).elements():
         yield FieldChange(field=field, before=None, after=text)
+
+
+def _of_texts(old: str, new: str, field: str) -> Iterator[FieldChange]:
+    before, after = Counter(old.splitlines()), Counter(new.splitlines())
+    gone, come = (before - after).elements(), (after - before).elements()
+    told = [_change(field, line, None, CONTENT) for line in gone]
+    told += [_change(field, None, line, CONTENT) for line in come]
+    yield from told[:LINES_MOST]
+    if not told:
+        yield FieldChange(field=field, before="its lines", after="in another order")
+    elif len(told) > LINES_MOST:
+        more = f"and {len(told) - LINES_MOST} more lines"
+        yield FieldChange(field=field, before="…", after=more)
 
 
 def _by_name(values: list[Any], key: str) -> dict[str, list[Any]] | None:
@@ -150,6 +168,8 @@ def _spelled(value: Any, key: str) -> str:
         case list():
             return f"[{', '.join(_spelled(item, key) for item in value)}]"
     text = str(value)
+    if key == CONTENT and any(word in text.upper() for word in SECRET):
+        return HIDDEN
     number = text.removesuffix("ns")
     if key in DURATIONS and number.isdecimal():
         return f"{int(number) / 1e9:.9g}s"
