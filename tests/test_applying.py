@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.fake_cluster import WEB, FakeCluster, fake_cluster
+from tests.fake_cluster import FAST, WEB, FakeCluster, fake_cluster
 from veo_shell.core.dispatch import dispatch
 from veo_shell.core.model import (
     OnUpdateFailure,
@@ -288,6 +288,18 @@ async def test_variants_that_changed_are_each_updated(tmp_path: Path) -> None:
         stands = cluster["uno"].container_sup.services()
         assert sorted(s.variant for s in stands) == ["blue", "green"]
         assert {s.image for s in stands} == {"nginx:2"}
+
+
+async def test_what_still_stops_is_no_trouble(tmp_path: Path) -> None:
+    slow = attrs.evolve(FAST, drain_s=5.0)
+    async with fake_cluster(tmp_path, "uno", timing=slow) as cluster:
+        old = attrs.evolve(WEB, update=QUICK)
+        sup = cluster["uno"].container_sup
+        await sup.apply([old])
+        newer = attrs.evolve(old, image="nginx:2")
+        assert (await sup.apply([newer])).done == ("web changed",)
+        states = {c.state for c in sup.cloud_containers()}
+        assert states == {State.RUNNING, State.STOPPING}
 
 
 async def test_an_update_that_was_paused_is_begun_anew(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 @pytest.fixture
 def node(docker_url: str, tmp_path: Path) -> Iterator[LocalNode]:
-    """Have a node that runs, and the image of the walkthrough."""
+    """Have a node that runs, and the image of the walkthrough; leave nothing."""
     try:
         nginx_image.provide(docker_url)
     except nginx_image.BuildFailed as error:
@@ -29,6 +29,11 @@ def node(docker_url: str, tmp_path: Path) -> Iterator[LocalNode]:
         node = make("uno")
         node.up()
         yield node
+        # The next node of that name would know again what is left.
+        run(
+            node,
+            "echo 'services: {}' > cluster.yml; veo apply --prune --yes cluster.yml",
+        )
 
 
 def run(node: LocalNode, command: str) -> str:

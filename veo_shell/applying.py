@@ -12,6 +12,7 @@ from veo_shell.core.model import Added, Container, Health, Service, State
 from veo_shell.core.plan import plan
 from veo_shell.core.planned import Action, Applied, Plan, Step
 from veo_shell.core.progress import scaling
+from veo_shell.core.situation import is_named
 from veo_shell.core.written import ONE_COPY
 from veo_shell.errors import ApplyFailed, ServiceError, VeoError
 
@@ -156,8 +157,16 @@ class _Run:
         left = await self._node.quiet(lambda: self._left(uids))
         self.failed += [f"still under way: {text}" for text in left]
         for container in self._sup.cloud_containers():
-            if container.uid in wanted and not _is_well(container):
+            if container.uid in wanted and self._is_trouble(container):
                 self.failed.append(_trouble(container))
+
+    def _is_trouble(self, container: Container) -> bool:
+        """Tell whether what is to fill a slot does not run; what ends there is none."""
+        slot = self._view.slot(container.uid, container.slot)
+        is_wanted = slot is not None and (
+            not container.name or is_named(slot, container)
+        )
+        return is_wanted and not _is_well(container)
 
     def _left(self, uids: list[str]) -> tuple[str, ...]:
         """Return what is pending; of those that are ready it is asked no more."""
