@@ -27,6 +27,7 @@ from veo_shell.core.model import (
     Restart,
     Service,
     State,
+    UpdateConfig,
 )
 from veo_shell.edge.fake_engine import FakeEngine, Program
 from veo_shell.errors import EngineError, ServiceError, UnknownService, VeoError
@@ -253,6 +254,18 @@ async def test_files_are_put_into_whatever_is_made(tmp_path: Path) -> None:
         second = one(cluster)
         assert second.id != first.id
         assert engine.containers[second.id].files == {CONF.target: CONF}
+
+
+async def test_an_update_brings_other_files(tmp_path: Path) -> None:
+    spec = attrs.evolve(WEB, files=(CONF,), update=UpdateConfig(monitor_ns=100_000_000))
+    other = attrs.evolve(CONF, content="a = 2\n")
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster.run(spec)
+        sup = cluster["uno"].container_sup
+        await sup.update_service("web", attrs.evolve(spec, files=(other,)))
+        await eventually(lambda: len(cluster.engines["uno"].containers) == 1)
+        [held] = cluster.engines["uno"].containers.values()
+        assert held.files == {CONF.target: other}
 
 
 # Docker's own document

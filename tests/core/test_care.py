@@ -40,6 +40,7 @@ from veo_shell.core.model import (
     JournalEntry,
     NodeRecord,
     Observed,
+    OldSpec,
     OnPartition,
     Record,
     Restart,
@@ -706,6 +707,25 @@ def test_what_a_lost_node_ran_is_taken_for_ended_when_it_had_the_time(
     else:
         assert node.tick(after_s - 0.25, TRES) == []
         assert node.tick(0.25, TRES) == [create(spec, 2)]
+
+
+def test_what_an_earlier_spec_takes_to_stop_is_waited_for_too() -> None:
+    slow = OldSpec(
+        spec_id="1", service=attrs.evolve(MOST, stop_timeout_s=60), replicas=1
+    )
+    updated = service(spec=MOST, revision=9, spec_id="2", old_specs=(slow,))
+    assert updated.stops_within_s == 60
+    assert service(spec=None).stops_within_s == 10
+    node = Voting(updated, slot(UNO, generation=2, spec_id="2"))
+    held = document(DOS, version=2, containers=(container(DOS),))
+    node.view.merge_document(held)
+    node.listed()
+    node.tick(1, DOS, TRES)
+    node.members.farewell(DOS, f"{DOS}#1", True, 60.0, node.now)
+    node.members.tick(node.now)
+    assert node.tick(64.75, TRES) == []
+    [order] = node.tick(0.25, TRES)
+    assert isinstance(order, CreateContainer)
 
 
 def test_where_nobody_votes_yet_it_begins_at_once() -> None:

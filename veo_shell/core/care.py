@@ -32,6 +32,7 @@ from veo_shell.core.model import (
     OnPartition,
     Restart,
     Service,
+    ServiceRecord,
     SlotRecord,
     State,
     Status,
@@ -322,8 +323,7 @@ class Care:
             return
         is_majority = service.on_partition is OnPartition.MAJORITY
         if (is_majority and not self._may_start_majority) or (
-            (is_majority or slot.stops_first)
-            and self._runs_elsewhere(slot, service, now)
+            (is_majority or slot.stops_first) and self._runs_elsewhere(slot, now)
         ):
             self._again.add(slot.uid)
             return
@@ -335,14 +335,16 @@ class Care:
         if is_new:
             self._live(identity.container_name, Wanted(), now)
 
-    def _runs_elsewhere(self, slot: SlotRecord, service: Service, now: float) -> bool:
+    def _runs_elsewhere(self, slot: SlotRecord, now: float) -> bool:
         """Tell whether another one, beside which none begins, still fills the slot."""
+        record = self._view.service(slot.uid)
+        assert record is not None
         return any(
-            c.may_run and not self._is_over(c.node, service, now)
+            c.may_run and not self._is_over(c.node, record, now)
             for c in self._view.in_slot(slot.uid, slot.slot)
         )
 
-    def _is_over(self, node: str, service: Service, now: float) -> bool:
+    def _is_over(self, node: str, record: ServiceRecord, now: float) -> bool:
         """Tell whether a node has surely ended a service that wants a majority.
 
         One that is dead has the time to notice that it is alone, one that leaves to
@@ -353,7 +355,7 @@ class Care:
             return False
         needs_s = self._timing.majority_s
         if status is not Status.DEAD:
-            needs_s = self._timing.leaving_s(service.stop_timeout_s)
+            needs_s = self._timing.leaving_s(record.stops_within_s)
         return self._members.lost_for_s(node, now) >= needs_s
 
     def _identity(self, slot: SlotRecord, service: Service) -> Identity:

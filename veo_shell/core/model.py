@@ -589,6 +589,13 @@ class ServiceRecord:
         return kept.get(spec_id, self.service)
 
     @property
+    def stops_within_s(self) -> int:
+        """Return how long a container of it may take to stop, of whichever spec."""
+        specs = [self.service, *(old.service for old in self.old_specs)]
+        times_s = [spec.stop_timeout_s for spec in specs if spec is not None]
+        return max(times_s, default=STOP_TIMEOUT_S)
+
+    @property
     def key(self) -> str:
         """Return the record's key in the table."""
         return f"service/{self.uid}"

@@ -257,8 +257,8 @@ class Situation:
     def leaving_s(self, node: str) -> float:
         """Return after how long a node that leaves has stopped what runs there."""
         held = (c for c in self.view.containers(node) if c.may_run)
-        specs = [self.view.spec(c.uid) for c in held]  # None: it was removed
-        times_s = [s.stop_timeout_s if s else STOP_TIMEOUT_S for s in specs]
+        records = [self.view.service(c.uid) for c in held]
+        times_s = [r.stops_within_s if r else STOP_TIMEOUT_S for r in records]
         return self.verdicts.timing.leaving_s(max(times_s, default=0))
 
     def note_engines(self) -> None:
