@@ -82,6 +82,8 @@ class Match:
         standing: Callable[[Standing], Hashable],
     ) -> None:
         """Pair those of equal keys, in order, what a file brought first."""
+        if not (self.wanted and self.standing):  # specs are long to hash
+            return
         held: dict[Hashable, deque[Standing]] = defaultdict(deque)
         for stands in sorted(self.standing, key=lambda s: not s.is_from_file):
             held[standing(stands)].append(stands)
