@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
+from veo_shell.console.namespace import SHORTCUTS, WORDS
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Publish, Save
 from veo_shell.core.model import NodeRecord
@@ -251,7 +252,9 @@ async def test_refusals_of_the_core_are_raised(tmp_path: Path) -> None:
 
 # The examples of the docstrings
 
-HIDDEN = {"latest", "named", "of_kind"}
+TYPED = {*WORDS, *SHORTCUTS.values()} - {"settings"}
+"""What the console asks of a node by name; of `settings` it has its own verbs."""
+HIDDEN = {"latest", "named", "of_kind", "sought"}
 """What nodes ask each other of their journals: no operator's verbs."""
 
 
@@ -260,8 +263,8 @@ def examples(node: Node) -> list[str]:
     lines = []
     for name, word in node.words.items():
         for verb, method in verbs_of(type(word)).items():
-            if name == "settings" or verb in HIDDEN:
-                continue  # the console has its own, with a file
+            if name not in TYPED or verb in HIDDEN:
+                continue
             found = re.findall(r"^ *>>> (.*)$", method.__doc__ or "", re.MULTILINE)
             assert len(found) == 1, f"{name}.{verb} shows {len(found)} examples"
             assert f"{verb}(" in found[0]
