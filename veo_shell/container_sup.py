@@ -96,14 +96,18 @@ class ContainerSup:
 
         >>> container_sup.add_service(t)
         """
-        taken = await self.accepted(service, self._uid_of(service), queue)
-        return await self.begun(service, *taken)
+        return await self.begun(service, *await self.accepted(service, queue=queue))
 
     async def accepted(
-        self, service: Service, uid: str, queue: bool = False
+        self, service: Service, uid: str = "", queue: bool = False
     ) -> tuple[list[Accepted], int]:
-        """Have a service taken in; return its slots, and on how many disks that is."""
+        """Have a service taken in; return its slots, and on how many disks that is.
+
+        `uid`: the one that it gets; without, that of an equal one that stands, or a new
+        one.
+        """
         _check(service)
+        uid = uid or self._uid_of(service)
         accepted: list[Accepted]
         accepted, copies = await self._node.deciders.of_service(
             uid, "add", uid, service, queue
