@@ -31,7 +31,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.planned import Applied, Plan
 from veo_shell.core.progress import BEGINNING, begins, scaling
-from veo_shell.core.protocols import Engine
+from veo_shell.core.protocols import Inspector
 from veo_shell.core.scalars import REPLICAS_MOST
 from veo_shell.core.situation import has_ended, is_named
 from veo_shell.core.variants import called, meant
@@ -74,7 +74,7 @@ class _Outcome:
 class ContainerSup:
     """The operator's hand on the cluster's containers."""
 
-    def __init__(self, node: Node, engine: Engine) -> None:
+    def __init__(self, node: Node, engine: Inspector) -> None:
         self._node = node
         self._engine = engine
 

@@ -27,7 +27,17 @@ from veo_shell.core.model import (
 )
 
 
-class Engine(Protocol):
+class Inspector(Protocol):
+    """What Docker itself tells of a node's containers. May raise `EngineError`."""
+
+    async def inspect(self, container_id: str) -> dict[str, Any]:
+        """Return the raw document of `GET /containers/{id}/json`."""
+
+    async def list_raw(self) -> list[dict[str, Any]]:
+        """Return this node's containers as `GET /containers/json` has them."""
+
+
+class Engine(Inspector, Protocol):
     """A node's Docker Engine. Every method may raise `EngineError`."""
 
     async def create(
@@ -46,12 +56,6 @@ class Engine(Protocol):
 
     async def discard(self, container_id: str, timeout_s: float) -> None:
         """Stop (SIGTERM, later SIGKILL) and remove; gone already is fine."""
-
-    async def inspect(self, container_id: str) -> dict[str, Any]:
-        """Return the raw document of `GET /containers/{id}/json`."""
-
-    async def list_raw(self) -> list[dict[str, Any]]:
-        """Return this node's containers as `GET /containers/json` has them."""
 
     async def check(self) -> None:
         """Raise `EngineUnreachable` unless the engine answers."""
