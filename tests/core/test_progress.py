@@ -7,12 +7,21 @@ import pytest
 
 from tests.core.desk import EDGE, ONCE, U1, Desk, at, decision, ready, runs, web
 from tests.core.samples import DOS, TRES, UNO, WEB, container
-from veo_shell.core.model import Service, SlotRecord, State, Status, Stuck
+from veo_shell.core.model import (
+    Service,
+    SlotRecord,
+    State,
+    Status,
+    Stuck,
+    UpdateState,
+    UpdateStatus,
+)
 from veo_shell.core.progress import (
     Draining,
     draining,
     moving,
     scaling,
+    updating,
     why_not_leave,
     why_not_remove,
 )
@@ -204,3 +213,48 @@ def test_the_last_one_does_not_leave_its_services() -> None:
     assert why_not_leave(desk.situation, DOS) == ""
     desk.write(web(None))
     assert why_not_leave(desk.situation, UNO) == ""
+
+
+# Updating
+
+
+def test_an_update_is_waited_for_slot_by_slot() -> None:
+    going = web(
+        replicas=4,
+        spec_id="b",
+        update=UpdateStatus(state=UpdateState.UPDATING),
+    )
+    desk = Desk(
+        going,
+        at(UNO, spec_id="b", handover=True, updating=True, generation=2),
+        at(UNO, 1, spec_id="b", updating=True),
+        at(UNO, 2),
+        at(DOS, 3),
+    )
+    desk.publish(DOS, engine_lost="away")
+    assert updating(desk.desk, U1) == (
+        "web slot 0 begins on uno@uno",
+        "web slot 1 proves itself on uno@uno",
+        "web slot 2 waits for its turn",
+        "web slot 3 waits for dos@dos, which is not reached",
+    )
+    done = [at(UNO, n, spec_id="b") for n in range(4)]
+    desk.write(*done)
+    assert updating(desk.desk, U1) == ("web: the update is about to be completed",)
+
+
+def test_what_an_update_has_replaced_is_waited_for_until_it_is_gone() -> None:
+    over = web(replicas=2, update=UpdateStatus(state=UpdateState.COMPLETED))
+    old, away = runs(UNO), runs(DOS, 1)
+    slots = at(TRES, ends=(old.name,)), at(TRES, 1, ends=(away.name,))
+    desk = Desk(over, *slots, old, away, runs(TRES), runs(TRES, 1))
+    desk.publish(DOS, engine_lost="away")
+    assert updating(desk.desk, U1) == (f"{old.name} stops",)
+    desk.run(runs(TRES), runs(TRES, 1))
+    assert updating(desk.desk, U1) == ()
+
+
+def test_where_nothing_is_updated_nothing_is_waited_for() -> None:
+    assert updating(Desk(web()).desk, U1) == ()
+    assert updating(Desk().desk, U1) == ()
+    assert updating(Desk(web(None)).desk, U1) == ()

@@ -209,8 +209,33 @@ MUTANTS = (
     Mutant(
         "a hand-over does not wait",
         "moves",
-        "        return move.ready_s is not None and (",
-        "        return bool(named) or (",
+        "        return ready_s >= self._situation.verdicts.timing.steady_s",
+        "        return bool(named)",
+    ),
+    Mutant(
+        "an update does not wait for what is new",
+        "updates",
+        "        if slot.handover and (is_steady or has_done or (not others and "
+        "ready_s >= 0)):",
+        "        if slot.handover:",
+    ),
+    Mutant(
+        "an update that fails goes on",
+        "updates",
+        "        if failed := self._failed(on_trial):",
+        "        if failed := self._failed([]):",
+    ),
+    Mutant(
+        "an update stops the last one that is ready",
+        "updates",
+        "not self._situation.is_reached(slot.node) or self._is_last(slot, record):",
+        "not self._situation.is_reached(slot.node):",
+    ),
+    Mutant(
+        "a new container begins beside one that is to stop first",
+        "care",
+        "            (is_majority or slot.stops_first)",
+        "            is_majority",
     ),
     Mutant(
         "majority: hearing is enough",

@@ -108,6 +108,11 @@ class SlotWatch:
         if not process.may_decide and (process.boot_id, name) not in self._held:
             raise Violation(f"{process.name} makes {name} before it saw another's view")
         slot = view.slot(container.uid, container.slot)
+        if slot is not None and slot.stops_first and is_named(slot, container):
+            mark = container.uid, container.slot
+            boxes = process.host.engine.own()
+            if any(box.running and _slot(box.identity) == mark for box in boxes):
+                raise Violation(f"{process.name} makes {name} beside the one before")
         if slot is None or slot.handover or is_named(slot, container):
             return
         if slot.revision <= self._revisions.get(process.boot_id, 0):
@@ -164,6 +169,7 @@ class SlotWatch:
             self._written[record.key] = record
         if old is not None and not is_asked:
             self._check_job(process, old, record)
+            self._check_update(process, old, record)
 
     @staticmethod
     def _check_job(process: Process, old: SlotRecord, new: SlotRecord) -> None:
@@ -179,6 +185,21 @@ class SlotWatch:
             raise Violation(
                 f"{process.name} moves {service.name}, a job, to {new.node}"
             )
+
+    @staticmethod
+    def _check_update(process: Process, old: SlotRecord, new: SlotRecord) -> None:
+        """An update leaves one that is ready, while others are on their way."""
+        view, uid = process.machine.view, new.uid
+        if not (new.updating and new.stops_first) or old.stops_first:
+            return
+        slots = {slot.slot: slot for slot in view.slots(uid) if slot.wanted}
+        others = [slot for slot in slots.values() if slot.slot != new.slot]
+        held = [c for c in view.instances(uid) if c.is_ready and c.slot in slots]
+        ready = {c.slot for c in held if c.name not in slots[c.slot].ends}
+        stopped = any(c.slot == new.slot for c in held)
+        on_their_way = any(slot.updating and slot.handover for slot in others)
+        if stopped and on_their_way and not ready - {new.slot}:
+            raise Violation(f"{process.name} stops the last that is ready of {uid}")
 
 
 def _is_ready(box: Box) -> bool:

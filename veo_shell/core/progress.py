@@ -102,17 +102,21 @@ def updating(reconciler: Reconciler, uid: str) -> tuple[str, ...]:
     record, service = view.service(uid), view.spec(uid)
     if record is None or service is None or record.update is None:
         return ()
-    if not record.update.is_going_on:
-        return ()
     pending = []
     for slot in (s for s in view.slots(uid) if s.wanted):
-        if slot.handover:
+        if not record.update.is_going_on:
+            held = view.in_slot(uid, slot.slot)
+            ends = (c for c in held if c.name in slot.ends)
+            pending += [f"{c.name} stops" for c in ends if situation.is_reached(c.node)]
+        elif slot.handover:
             pending.append(begins(situation, slot, service))
         elif slot.updating:
             pending.append(f"{_label(slot, service)} proves itself on {slot.node}")
         elif reconciler.updates.is_behind(slot, record):
             pending.append(f"{_label(slot, service)} {_why_behind(situation, slot)}")
-    return tuple(pending) or (f"{service.name}: the update is about to be completed",)
+    if record.update.is_going_on and not pending:
+        return (f"{service.name}: the update is about to be completed",)
+    return tuple(pending)
 
 
 def _why_behind(situation: Situation, slot: SlotRecord) -> str:
