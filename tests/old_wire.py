@@ -406,7 +406,9 @@ def narrow(value: Any) -> Any:
     if attrs.has(type(value)):
         old = _old_class(value)
         fields = attrs.fields_dict(old)
-        return old(**{name: narrow(getattr(value, name)) for name in fields})
+        return old(
+            **{n: narrow(getattr(value, n)) for n in fields if hasattr(value, n)}
+        )
     if isinstance(value, tuple):
         return tuple(narrow(item) for item in value)
     return value
