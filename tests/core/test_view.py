@@ -637,7 +637,7 @@ def test_large_views_come_in_pages_that_fit_a_frame(protocol: int) -> None:
 def test_what_fits_no_frame_is_left_out_of_the_pages() -> None:
     """It had the same page asked for, and refused by the encoder, for ever."""
     huge = attrs.evolve(WEB, environment=("A=" + "x" * MAX_FRAME_BYTES,))
-    nearly = attrs.evolve(WEB, environment=("A=" + "x" * (MAX_ITEM_BYTES - 500),))
+    nearly = attrs.evolve(WEB, environment=("A=" + "x" * (MAX_ITEM_BYTES - 1_000),))
     one = view_of(*(standing(f"s{n}") for n in range(8)))
     apply(one, [standing("huge", huge), standing("nearly", nearly), holding(UNO, 1, 1)])
     other = View()
