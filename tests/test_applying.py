@@ -291,7 +291,7 @@ async def test_variants_that_changed_are_each_updated(tmp_path: Path) -> None:
 
 
 async def test_what_still_stops_is_no_trouble(tmp_path: Path) -> None:
-    slow = attrs.evolve(FAST, drain_s=5.0)
+    slow = attrs.evolve(FAST, drain_s=5.0, patience_s=1.0)
     async with fake_cluster(tmp_path, "uno", timing=slow) as cluster:
         old = attrs.evolve(WEB, update=QUICK)
         sup = cluster["uno"].container_sup

@@ -124,7 +124,7 @@ async def test_the_serial_grows_when_answers_change_and_only_then(
         seen.append(serial(cluster, "uno"))
         await cluster.ready(1)
         seen.append(serial(cluster, "uno"))
-        await uno.container_sup.remove_service("web")
+        await uno.container_sup.remove_service(ON_UNO)
         seen.append(serial(cluster, "uno"))
         assert seen == sorted(set(seen))
         (soa,) = (await ask(cluster, "uno", "veo.", "SOA")).answer

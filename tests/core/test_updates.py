@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.core import samples
 from tests.core.desk import BIG, KEEP, MOST, ONCE, U1, Desk, at, decision, runs, web
 from tests.core.samples import DOS, NODES, TRES, UNO, WEB
 from veo_shell.core.model import (
@@ -429,6 +430,33 @@ def test_a_spec_that_fits_nowhere_is_rolled_back_and_nothing_stops() -> None:
     assert "no node fits: " in rollout.reason
     assert "its role is" in rollout.reason
     assert rollout.least_ready == 2
+
+
+@pytest.mark.parametrize("drained", [True, False], ids=["drained", "too full"])
+def test_where_an_instance_has_to_stay_it_is_updated(drained: bool) -> None:
+    """The node has nothing against the new one that it has not against the old one."""
+    pinned = attrs.evolve(BIG, hosts=(UNO,))
+    rollout = Rollout.of(1, pinned)
+    if drained:
+        rollout.desk.write(decision(UNO, drained=True))
+    else:
+        rollout.desk.write(samples.service("u9", BIG), samples.slot(UNO, uid="u9"))
+        rollout.desk.run(*rollout.held.values())
+    rollout.update(attrs.evolve(new(pinned), image="new"))
+    rollout.run()
+    assert (rollout.state, rollout.specs()) == ("completed", ["b"])
+    rollout.update(attrs.evolve(new(pinned), cpus=400.0, image="newer"), "c")
+    rollout.run()
+    assert (rollout.state, rollout.specs()) == ("rollback_completed", ["b"])
+
+
+def test_from_a_drained_node_it_moves_as_it_is_updated() -> None:
+    rollout = Rollout.of(1)
+    rollout.desk.write(decision(UNO, drained=True))
+    rollout.update(new(order=UpdateOrder.STOP_FIRST))
+    rollout.run()
+    assert (rollout.state, rollout.specs()) == ("completed", ["b"])
+    assert [slot.node for slot in rollout.slots] != [UNO]
 
 
 def test_paused_the_old_one_goes_on_and_nothing_more_is_begun() -> None:

@@ -22,6 +22,7 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.situation import is_named
+from veo_shell.core.specs import is_halted
 from veo_shell.core.view import View
 from veo_shell.core.zone import Zone, compile_zone, same_answers
 
@@ -120,7 +121,7 @@ def _service_unrest(
         if slot.handover or slot.updating:
             return f"slot {slot.slot} is being handed over, or on trial"
         is_behind = decider.machine.reconciler.updates.is_behind(slot, record)
-        if is_behind and slot.node in by_name:
+        if is_behind and slot.node in by_name and not is_halted(record):
             return f"slot {slot.slot} is of spec {slot.spec_id}, not {record.spec_id}"
         if slot.node in by_name:
             process = by_name[slot.node]

@@ -39,13 +39,13 @@ class Places:
         return rank(service, uid, states)
 
     def _without(self, slot: SlotRecord, state: NodeState) -> NodeState:
-        """Return a node without what an instance there takes."""
+        """Return a node as it is to an instance that is there: drained or not."""
         service = self._view.spec(slot.uid)
         if service is None or slot.node != state.node:
             return state
         account = state.account.apart()
         account.add(service, -1)
-        return attrs.evolve(state, account=account)
+        return attrs.evolve(state, account=account, drained=False)
 
     def best(
         self, service: Service, uid: str, without: Collection[str] = ()

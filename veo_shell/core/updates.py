@@ -309,7 +309,8 @@ class Updates:
         """Return the node for a new instance, and whether the old one stops first.
 
         Its own node, if it fits there; else one beside the old one, rather than an
-        interruption. Where its data is on its node, no other.
+        interruption. Where its data is on its node, no other. A drained one only if
+        there is no other.
         """
         beside, alone = (
             [
@@ -319,11 +320,31 @@ class Updates:
             ]
             for leaves in (None, slot)
         )
+        if slot.node not in alone and self._is_no_worse(slot, service):
+            alone.append(slot.node or "")
         if self._situation.data_at(slot, service):
             beside, alone = ([n for n in f if n == slot.node] for f in (beside, alone))
         first = must_stop_first(service) or not beside
         fits = alone if first else beside
-        return (slot.node if slot.node in fits else next(iter(fits), None)), first
+        others = [node for node in fits if node != slot.node]
+        if slot.node in fits and not (others and self._view.is_drained(slot.node)):
+            return slot.node, first
+        return next(iter(others), None), first
+
+    def _is_no_worse(self, slot: SlotRecord, service: Service) -> bool:
+        """Tell whether its node has against a spec what it has against the old one.
+
+        So it is where too much was placed on it, by the sides of a partition.
+        """
+        old = self._view.spec_of(slot)
+        assert old is not None
+        told = [
+            c.reason
+            for spec in (old, service)
+            for c in self._places.candidates(spec, slot.uid, slot)
+            if c.node == slot.node
+        ]
+        return len(told) == 2 and told[0] == told[1]
 
     # How it ends
 
