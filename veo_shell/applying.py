@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from veo_shell.core.foresight import Foresight
-from veo_shell.core.model import Added, Container, Health, Service, State
+from veo_shell.core.model import Added, Container, Health, Mode, Service, State
 from veo_shell.core.plan import plan
 from veo_shell.core.planned import Action, Applied, Plan, Step
-from veo_shell.core.progress import scaling
+from veo_shell.core.progress import standing
 from veo_shell.core.situation import is_named
 from veo_shell.core.written import ONE_COPY
 from veo_shell.errors import ApplyFailed, ServiceError, VeoError
@@ -130,7 +130,8 @@ class _Run:
             written = await self._sup.update_service(name, step.service, step.uid)
             self.is_on_one_disk |= written.copies == 1
         record = self._view.service(step.uid)
-        if record is not None and record.replicas != step.replicas:
+        is_counted = step.service.mode is not Mode.GLOBAL
+        if is_counted and record is not None and record.replicas != step.replicas:
             written = await self._sup.scale(name, step.replicas, step.uid)
             self.is_on_one_disk |= written.copies == 1
         self.done.append(f"{step.name} changed")
@@ -175,16 +176,14 @@ class _Run:
         return tuple(text for texts in found.values() for text in texts)
 
     def _pending(self, uid: str) -> tuple[str, ...]:
-        record = self._view.service(uid)
-        if record is None or record.service is None:
+        if self._view.spec(uid) is None:
             return ()
         unsure = (
             f"{c.name} is not known to be healthy yet"
             for c in self._view.instances(uid)
             if c.state is State.RUNNING and c.health is Health.STARTING
         )
-        under_way = scaling(self._node.machine.situation, uid, record.replicas)
-        return (*under_way, *unsure)
+        return (*standing(self._node.machine.reconciler, uid), *unsure)
 
 
 def _is_well(container: Container) -> bool:

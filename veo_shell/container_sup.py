@@ -20,6 +20,7 @@ from veo_shell.core.model import (
     InstanceHealth,
     JournalEntry,
     Loss,
+    Mode,
     NodeInfo,
     OnPartition,
     Restart,
@@ -30,7 +31,7 @@ from veo_shell.core.model import (
     Written,
 )
 from veo_shell.core.planned import Applied, Plan
-from veo_shell.core.progress import BEGINNING, begins, scaling
+from veo_shell.core.progress import BEGINNING, begins, scaling, waits_for_its_node
 from veo_shell.core.protocols import Inspector
 from veo_shell.core.scalars import REPLICAS_MOST
 from veo_shell.core.situation import has_ended, is_named
@@ -83,7 +84,8 @@ class ContainerSup:
         """Run a service somewhere in the cluster; return its container once it runs.
 
         Of several replicas the first, once all have begun; one that does not start is
-        tried again. Adding what stands already adds one instance.
+        tried again. Adding what stands already adds one instance. In the mode global
+        one begins on every node that fits; that is added once.
         Or once nothing happens any more for a while, as while a large image is pulled:
         then it tells what is still under way.
         With `queue` a service that fits nowhere is accepted and waits as `pending`.
@@ -132,6 +134,9 @@ class ContainerSup:
             )
         node = failed[0].container.node
         what = f"{service.name} on {node}: {failed[0].failed}"
+        if service.mode is Mode.GLOBAL:
+            await self._remove(accepted[0].uid)
+            raise StartFailed(what)
         for outcome in failed:
             try:
                 await self._withdraw(outcome.container)
@@ -155,12 +160,9 @@ class ContainerSup:
         record = meant(view, name, variant)
         uid, which = record.uid, called(record)
         held = [c for c in view.containers() if c.uid == uid]
-        _, copies = await self._node.deciders.of_service(uid, "remove", uid)
-        left = await self._node.quiet(lambda: self._left(view.instances(uid)))
+        copies, left = await self._remove(uid)
         ended = (attrs.evolve(c, state=State.EXITED, reason="removed") for c in held)
-        return written(
-            f"{which} removed", copies, self._still(left), containers=tuple(ended)
-        )
+        return written(f"{which} removed", copies, left, containers=tuple(ended))
 
     @write
     async def scale(
@@ -172,6 +174,7 @@ class ContainerSup:
 
         Raises:
             AmbiguousService: several have that name, and no `variant` says which.
+            ServiceError: it is global: there is one on every node that fits.
 
         >>> container_sup.scale("nginx", 3)
         """
@@ -240,7 +243,8 @@ class ContainerSup:
         that is back. Or once nothing happens any more for a while: then it tells why.
 
         Raises:
-            ServiceError: another one fills its slot by now.
+            ServiceError: another one fills its slot by now, or its service is global:
+                it would be back.
 
         >>> container_sup.stop(container_sup.cloud_containers()[0])
         """
@@ -469,10 +473,13 @@ class ContainerSup:
     def _waiting(self) -> list[Container]:
         """Return the slots that have no node, or a lost one, with the reason."""
         machine = self._node.machine
-        view, waiting = machine.view, []
+        view, situation, waiting = machine.view, machine.situation, []
         for record in view.services():
             assert record.service is not None
             for slot in view.slots(record.uid):
+                is_global = record.service.mode is Mode.GLOBAL
+                if is_global and waits_for_its_node(situation, slot, record.service):
+                    continue  # it is there again as soon as that is
                 if reason := self._why_waiting(record.service, slot):
                     waiting.append(_pending(slot, record.service, reason))
         return waiting
@@ -495,6 +502,8 @@ class ContainerSup:
             return f"{slot.node} is lost, restart: never"
         if volume := machine.situation.data_at(slot, service):
             return f"{slot.node} is lost, and has its volume {volume}"
+        if service.mode is Mode.GLOBAL:
+            return f"{slot.node} is lost: there it begins once that is back"
         if service.on_partition is OnPartition.AVAILABLE:
             return f"{slot.node} is lost: about to be placed anew"
         return f"{slot.node} is lost, {_policy(service)}"
@@ -550,6 +559,14 @@ class ContainerSup:
             return _Outcome(_pending(slot, service, why))
         text = begins(machine.situation, slot, service)
         return _Outcome(named or _pending(slot, service, why or text), under_way=text)
+
+    async def _remove(self, uid: str) -> tuple[int, str]:
+        """Remove a service; return on how many disks that is, and what is left."""
+        copies: int
+        _, copies = await self._node.deciders.of_service(uid, "remove", uid)
+        view = self._node.machine.view
+        left = await self._node.quiet(lambda: self._left(view.instances(uid)))
+        return copies, self._still(left)
 
     async def _withdraw(self, container: Container) -> tuple[int, str]:
         """Give up a container's slot; return on how many disks, and what is left."""

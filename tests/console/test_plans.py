@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from veo_shell.console import render
-from veo_shell.core.model import Service
+from veo_shell.core.model import Mode, Service
 from veo_shell.core.planned import Action, FieldChange, Plan, Step
 
 WEB = Service(name="web", image="nginx:1.27")
@@ -53,6 +53,15 @@ def test_what_is_added_with_where_it_would_run() -> None:
         "    on uno@uno (2), dos@dos",
         "+ web (blue): nginx:1.27",
         "2 to add",
+    ]
+
+
+def test_what_runs_everywhere_is_told_as_that() -> None:
+    agent = attrs.evolve(WEB, mode=Mode.GLOBAL)
+    assert shown(step(Action.ADD, agent, nodes=("dos@dos", "uno@uno"))) == [
+        "+ web: nginx:1.27, global",
+        "    on dos@dos, uno@uno",
+        "1 to add",
     ]
 
 

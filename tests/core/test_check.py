@@ -26,6 +26,7 @@ from veo_shell.core.model import (
     GroupRole,
     HealthCheck,
     HealthKind,
+    Mode,
     Mount,
     MountKind,
     OnUnhealthy,
@@ -64,6 +65,10 @@ def mounts(*changes: dict[str, Any]) -> dict[str, tuple[Mount, ...]]:
         ({"image": ""}, [".image: is empty"]),
         ({"image": "a b"}, ['.image: "a b" is not an image: it has a space in it']),
         ({"replicas": 0}, ['.replicas: "0" is not a number of replicas (1–1000)']),
+        ({"mode": Mode.GLOBAL, "replicas": 3}, [
+            ".replicas: cannot be with `mode: global`, which runs one on every fitting "
+            "node",
+        ]),
         ({"replicas": 1001}, [
             '.replicas: "1001" is not a number of replicas (1–1000)',
         ]),

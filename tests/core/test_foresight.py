@@ -10,7 +10,7 @@ from tests.core.samples import DOS, NODES, TRES, UNO, WEB, document, service, sl
 from veo_shell.core.foresight import MORE, TOLD, Foresight
 from veo_shell.core.ledger import Account
 from veo_shell.core.membership import Membership
-from veo_shell.core.model import NodeRecord, OnPartition, Port
+from veo_shell.core.model import Mode, NodeRecord, OnPartition, Port
 from veo_shell.core.situation import Situation
 from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
@@ -73,3 +73,18 @@ def test_an_account_apart_changes_apart() -> None:
     apart.add(fixed, 1)
     assert account == before
     assert apart != before
+
+
+def test_what_runs_everywhere_is_on_all_that_fit_and_have_none() -> None:
+    situation = cluster()
+    foresight = Foresight(situation, 0.0)
+    each = attrs.evolve(BIG, mode=Mode.GLOBAL)
+    assert foresight.place(each, "u2", 1) == (tuple(sorted(NODES)), "")
+    assert foresight.place(BIG, "u3", 1)[0] == (None,)
+    nodes, refused = foresight.place(attrs.evolve(each, name="more"), "u4", 1)
+    assert (nodes, "wants 3 cpus" in refused) == ((None,), True)
+    web = attrs.evolve(WEB, mode=Mode.GLOBAL)
+    assert Foresight(situation, 0.0).place(web, "u1", 1) == ((DOS, TRES), "")
+    for number, node in enumerate((DOS, TRES)):
+        situation.view.merge_record(slot(node, number + 1))
+    assert Foresight(situation, 0.0).place(web, "u1", 1) == ((), "")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.core.samples import WEB, document, service
 from veo_shell.core.holdings import MOST_BYTES, Holdings, canonical, volumes_of
-from veo_shell.core.model import Mount, MountKind
+from veo_shell.core.model import Mode, Mount, MountKind
 from veo_shell.core.view import View
 
 DATA = Mount(kind=MountKind.VOLUME, source="data", target="/data")
@@ -42,6 +42,7 @@ def test_only_named_volumes_bind_a_service() -> None:
     )
     bound = attrs.evolve(WEB, mounts=mounts)
     assert volumes_of(bound) == {"data"}
+    assert volumes_of(attrs.evolve(bound, mode=Mode.GLOBAL)) == set()
     assert volumes_of(attrs.evolve(bound, sticky=False)) == volumes_of(WEB) == set()
 
 

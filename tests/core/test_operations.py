@@ -26,6 +26,7 @@ from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Accepted,
     JournalEntry,
+    Mode,
     Mount,
     MountKind,
     NodeRecord,
@@ -53,6 +54,7 @@ from veo_shell.errors import (
     VeoError,
 )
 
+EACH = attrs.evolve(WEB, mode=Mode.GLOBAL)
 EDGE = attrs.evolve(WEB, roles=("edge",))
 DATA = Mount(kind=MountKind.VOLUME, source="data", target="/data")
 BOUND = attrs.evolve(WEB, mounts=(DATA,))
@@ -708,3 +710,57 @@ def test_of_large_specs_fewer_are_kept() -> None:
 def test_what_is_not_there_is_neither_changed_nor_rolled_back(event: Any) -> None:
     with pytest.raises(UnknownService, match="no service has the uid u1"):
         Desk().ask(event)
+
+
+# In the mode global
+
+ONCE_EACH = r"web runs once on every node that fits \(mode: global\)"
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_what_runs_everywhere_is_added_once(forgetful: bool) -> None:
+    desk = Desk(forgetful=forgetful)
+    accepted = desk.ask(add(spec=EACH))
+    assert [a.node for a in accepted] == sorted(NODES)
+    assert (desk.ask(add(spec=EACH)), desk.copied) == (accepted, 2)
+    with pytest.raises(ServiceError, match=f"{ONCE_EACH}: there is none to add"):
+        desk.ask(add("b", "u2", EACH))
+    assert len(desk.view.slots("u1")) == 3
+
+
+def test_where_it_fits_nowhere_it_is_refused_or_waits() -> None:
+    desk, nowhere = Desk(), attrs.evolve(EDGE, mode=Mode.GLOBAL)
+    with pytest.raises(NoSuitableNode):
+        desk.ask(add(spec=nowhere))
+    (waits,) = desk.ask(add("b", spec=nowhere, queue=True))
+    assert (waits.slot, waits.node) == (0, None)
+
+
+@pytest.mark.parametrize("event", [scale("b", 2), scale("b", 0), stop("b", 0)], ids=str)
+def test_how_many_run_everywhere_is_for_the_nodes_to_say(event: Any) -> None:
+    desk = Desk()
+    desk.ask(add(spec=EACH))
+    with pytest.raises(ServiceError, match=ONCE_EACH):
+        desk.ask(event)
+    assert all(one.wanted for one in desk.view.slots("u1"))
+
+
+def test_the_mode_changes_without_a_restart_and_the_number_with_it() -> None:
+    desk = Desk(service(replicas=4), slot(UNO))
+    assert desk.ask(update("b", EACH)) == 0
+    assert (standing(desk).replicas, standing(desk).update) == (1, None)
+    assert desk.ask(update("c", attrs.evolve(WEB, replicas=1))) == 0
+    assert standing(desk).replicas == 1
+    assert standing(desk).service == WEB
+
+
+def test_older_nodes_are_not_to_decide_about_it() -> None:
+    desk = Desk()
+    desk.view.merge_document(document(TRES, version=2, protocol=1))
+    with pytest.raises(ServiceError, match="web is not added while tres@tres run an"):
+        desk.ask(add(spec=EACH))
+
+
+def test_it_is_not_moved_to_where_another_is() -> None:
+    desk = Desk(service(spec=EACH), slot(UNO))
+    assert desk.ask(move("m", DOS)) == 0

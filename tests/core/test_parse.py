@@ -18,6 +18,7 @@ from veo_shell.core.model import (
     GroupRole,
     HealthCheck,
     HealthKind,
+    Mode,
     Mount,
     MountKind,
     NodeEntry,
@@ -32,6 +33,11 @@ from veo_shell.core.model import (
 from veo_shell.core.parse import SERVICE, ClusterFile, parse, parse_service
 from veo_shell.errors import ConfigError
 
+GLOBAL = """\
+services:
+  agent: {image: agent, mode: global, max_per_node: 0, volumes: ["data:/data"]}
+  web: {image: web, mode: replicated, replicas: 2}
+"""
 NO_CONSTRAINT = "is not a constraint: like disk == ssd or role != edge"
 NO_NODE_LABEL = (
     "is not a node's label (NAME=value, both of letters, digits, "
@@ -474,6 +480,14 @@ VOLUME = "ro, rw, private, rprivate, shared, rshared, slave, rslave"
     [
         ("replicas: 0", [': "0" is not a number of replicas (1–1000)']),
         ("replicas: [3]", [": is a list, not a single value"]),
+        ("mode: all", [': "all" is not one of replicated, global']),
+        *(
+            (f"mode: global\n{key}: {value}", [
+                f"{key}: cannot be with `mode: global`, which runs one on every "
+                "fitting node",
+            ])
+            for key, value in {"replicas": 1, "max_per_node": 2, "group": "a"}.items()
+        ),
         ("on_partition: stop", [
             ': "stop" is not one of available, majority, keep',
         ]),
@@ -743,7 +757,7 @@ HEALTH_CHECKS = st.builds(
     start_period_ns=SPANS_NS,
     retries=COUNTS,
 )
-SERVICES = st.builds(
+REPLICATED = st.builds(
     Service,
     name=NAMES,
     image=st.from_regex(r"[a-z0-9/:.]{1,20}", fullmatch=True),
@@ -785,6 +799,22 @@ SERVICES = st.builds(
 )
 
 
+def of_mode(service: Service, mode: Mode) -> Service:
+    """Return the service in a mode, without what cannot be with that."""
+    if mode is Mode.REPLICATED:
+        return service
+    return attrs.evolve(
+        service,
+        mode=mode,
+        replicas=1,
+        max_per_node=0,
+        group=None,
+        group_role=None,
+        group_policy=None,
+    )
+
+
+SERVICES = st.builds(of_mode, REPLICATED, st.sampled_from(Mode))
 FILES = st.lists(
     SERVICES,
     max_size=3,
@@ -798,8 +828,9 @@ def to_spec(service: Service, quoted: bool) -> dict[str, Any]:
     del spec["name"]
     if quoted:
         return spec
+    if spec["replicas"] is not None:
+        spec["replicas"] = service.replicas
     return spec | {
-        "replicas": service.replicas,
         "restart_count": service.restart_count,
         "cpus": service.cpus,
         "memory": service.memory_bytes,
@@ -839,6 +870,12 @@ def test_a_written_service_is_read_back(
     )
     assert parse(text, "c.yml").services == tuple(services)
     assert [parse_service({name: spec}) for name, spec in written] == services
+
+
+def test_a_service_runs_so_many_times_or_on_every_node() -> None:
+    agent, web = parse(GLOBAL, "c.yml").services
+    assert (agent.mode, agent.replicas) == (Mode.GLOBAL, 1)
+    assert (web.mode, web.replicas) == (Mode.REPLICATED, 2)
 
 
 SCALARS = st.one_of(

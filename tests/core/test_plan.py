@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from tests.core.samples import DOS, UNO
 from tests.core.test_parse import SERVICES, SLOW
-from veo_shell.core.model import Service, ServiceRecord, UpdateState, UpdateStatus
+from veo_shell.core.model import (
+    Mode,
+    Service,
+    ServiceRecord,
+    UpdateState,
+    UpdateStatus,
+)
 from veo_shell.core.plan import BY_HAND, ELSEWHERE, HALTED, REPLACED, UNTOLD, plan
 from veo_shell.core.planned import Action, FieldChange, Plan, Step
 
@@ -36,6 +42,8 @@ class Alternating:
     def place(
         self, service: Service, uid: str, count: int
     ) -> tuple[tuple[str | None, ...], str]:
+        if service.mode is Mode.GLOBAL:
+            return (UNO, DOS), ""
         placed = min(count, self.room)
         self.room -= placed
         nodes = [next(self._turns) for _ in range(placed)]
@@ -283,6 +291,41 @@ def test_a_service_that_stands_twice_in_the_file_is_one_with_more_replicas() -> 
     assert (kept.action, kept.note) == (Action.KEEP, note)
     (most,) = planned([attrs.evolve(NGINX, replicas=600)] * 2).steps
     assert most.replicas == 1000
+
+
+# In the mode global
+
+AGENT = attrs.evolve(DB, name="agent", mode=Mode.GLOBAL)
+
+
+def test_what_is_to_run_everywhere_is_told_with_all_its_nodes() -> None:
+    (step,) = planned([AGENT]).steps
+    assert (step.action, step.replicas, step.nodes) == (Action.ADD, 1, (UNO, DOS))
+
+
+@pytest.mark.parametrize("replicas", [0, 1, 7])
+def test_of_what_runs_everywhere_nothing_is_counted(replicas: int) -> None:
+    (step,) = planned([AGENT], [stands(AGENT, replicas=replicas)]).steps
+    assert (step.action, step.nodes) == (Action.KEEP, ())
+
+
+def test_where_one_that_changes_gets_more_nodes_they_are_told() -> None:
+    (step,) = planned([changed(AGENT)], [stands(AGENT)]).steps
+    assert (step.action, step.nodes) == (Action.CHANGE, (UNO, DOS))
+
+
+def test_the_other_mode_is_a_change_like_any() -> None:
+    three = attrs.evolve(AGENT, mode=Mode.REPLICATED, replicas=3)
+    there, back = planned([AGENT], [stands(three)]), planned([three], [stands(AGENT)])
+    assert told(there) == ["change u1 mode:replicated->global replicas:3->None"]
+    assert told(back) == ["change u1 mode:global->replicated replicas:None->3"]
+    assert (there.steps[0].nodes, back.steps[0].nodes) == ((UNO, DOS), ())
+
+
+def test_twice_in_a_file_it_is_there_once() -> None:
+    (step,) = planned([AGENT, AGENT]).steps
+    assert step.note == "stands 2 times in the file: once is enough"
+    assert (step.replicas, step.service.replicas) == (1, 1)
 
 
 # Of any

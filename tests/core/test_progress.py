@@ -8,6 +8,8 @@ import pytest
 from tests.core.desk import EDGE, ONCE, U1, Desk, at, decision, ready, runs, web
 from tests.core.samples import DOS, TRES, UNO, WEB, container
 from veo_shell.core.model import (
+    Mode,
+    OnPartition,
     Service,
     SlotRecord,
     State,
@@ -21,6 +23,7 @@ from veo_shell.core.progress import (
     draining,
     moving,
     scaling,
+    standing,
     updating,
     why_not_leave,
     why_not_remove,
@@ -258,3 +261,44 @@ def test_where_nothing_is_updated_nothing_is_waited_for() -> None:
     assert updating(Desk(web()).desk, U1) == ()
     assert updating(Desk().desk, U1) == ()
     assert updating(Desk(web(None)).desk, U1) == ()
+
+
+# In the mode global
+
+EACH = attrs.evolve(WEB, mode=Mode.GLOBAL)
+
+
+def test_what_runs_everywhere_is_given_up_by_a_drained_node_and_waited_for() -> None:
+    desk = Desk(web(EACH), at(UNO), at(DOS, 1), runs(UNO), runs(DOS, 1), TO_GO)
+    assert of_dos(desk) == Draining(pending=("web slot 1 waits for its turn",))
+    desk.look()
+    assert of_dos(desk) == Draining(pending=(f"{runs(DOS, 1).name} stops",))
+    desk.run(runs(UNO))
+    assert of_dos(desk) == Draining()
+
+
+def test_without_a_majority_it_stays() -> None:
+    most = attrs.evolve(EACH, on_partition=OnPartition.MAJORITY)
+    desk = Desk(web(most), at(DOS), runs(DOS), TO_GO)
+    desk.unheard_by = {DOS, TRES}
+    desk.decide(5)
+    assert of_dos(desk).stays == (STAYS + "no majority of the nodes is seen",)
+
+
+def test_it_stands_once_each_node_that_is_there_has_its_own() -> None:
+    desk = Desk(web(EACH), at(UNO), runs(UNO))
+    desk.lose(TRES)
+    assert standing(desk.desk, U1) == ("web is to begin on dos@dos",)
+    desk.look()
+    assert standing(desk.desk, U1) == ("web slot 1 begins on dos@dos",)
+    desk.run(runs(UNO), runs(DOS, 1))
+    assert standing(desk.desk, U1) == ()
+    desk.lose(DOS)
+    desk.run(runs(UNO))
+    assert standing(desk.desk, U1) == ()
+    assert standing(desk.desk, "none") == ()
+
+
+def test_of_others_so_many_are_to_be_there() -> None:
+    desk = Desk(web(replicas=2), at(UNO), runs(UNO))
+    assert standing(desk.desk, U1) == ("1 of 2 slots are there",)

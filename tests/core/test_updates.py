@@ -12,6 +12,7 @@ from tests.core.desk import BIG, KEEP, MOST, ONCE, U1, Desk, at, decision, runs,
 from tests.core.samples import DOS, NODES, TRES, UNO, WEB
 from veo_shell.core.model import (
     Container,
+    Mode,
     Mount,
     MountKind,
     OldSpec,
@@ -710,10 +711,21 @@ def test_how_many_there_are_changes_only_with_the_spec() -> None:
     assert back(fewer).replicas == 7
 
 
+def test_the_other_mode_begins_with_the_number_of_its_spec() -> None:
+    scaled = web(replicas=7)
+    each = forward(scaled, attrs.evolve(NEW, mode=Mode.GLOBAL), "b")
+    assert each.replicas == 1
+    assert back(each).replicas == 7
+    old = each.spec_of("")
+    assert old is not None
+    assert (old.image, old.mode) == (WEB.image, Mode.GLOBAL)
+
+
 @pytest.mark.parametrize(
     ("change", "alike"),
     [
         ({"replicas": 4}, True),
+        ({"mode": Mode.GLOBAL}, True),
         ({"variant": "blue"}, True),
         ({"on_partition": MOST.on_partition}, True),
         ({"update": UpdateConfig(parallelism=2)}, True),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from tests.core.samples import WEB, service
-from veo_shell.core.model import Service
+from tests.core.samples import UNO, WEB, service, slot
+from veo_shell.core.model import Mode, Service
 from veo_shell.core.variants import called, meant
 from veo_shell.core.verbs import pack_error, unpack_error
 from veo_shell.core.view import View
@@ -115,3 +115,14 @@ def test_a_variant_is_called_by_its_name_in_the_file_too() -> None:
 def test_without_fields_the_class_says_it() -> None:
     said = "Several services have that name: choose one with variant=."
     assert str(AmbiguousService()) == said
+
+
+def test_of_what_runs_everywhere_those_that_are_wanted_are_told() -> None:
+    view = cluster()
+    view.merge_record(service("f1", attrs.evolve(LONE, mode=Mode.GLOBAL)))
+    for number in range(3):
+        one = slot(UNO, number, uid="f1", wanted=number > 0)
+        view.merge_record(one)
+    with pytest.raises(AmbiguousService) as caught:
+        meant(view, "lone")
+    assert "replicas 2 (global)" in str(caught.value)

@@ -25,6 +25,7 @@ from veo_shell.core.model import (
     Container,
     DnsChange,
     Loss,
+    Mode,
     Move,
     NodeRecord,
     OnPartition,
@@ -127,6 +128,11 @@ def test_replicas_that_are_left_stay_in_dns() -> None:
             attrs.evolve(WEB, on_partition=OnPartition.KEEP),
             "it is not moved (on_partition: keep)",
             id="kept",
+        ),
+        pytest.param(
+            attrs.evolve(WEB, mode=Mode.GLOBAL),
+            "it is not moved (mode: global, each node has its own)",
+            id="everywhere",
         ),
         pytest.param(
             attrs.evolve(WEB, hosts=(DOS,)),

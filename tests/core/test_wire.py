@@ -27,6 +27,7 @@ from veo_shell.core.model import (
     HealthKind,
     JournalEntry,
     Memory,
+    Mode,
     Mount,
     MountKind,
     NodeDocument,
@@ -99,6 +100,7 @@ containers = st.builds(
 )
 services = st.builds(
     Service,
+    mode=st.sampled_from(Mode),
     replicas=naturals,
     on_partition=st.sampled_from(OnPartition),
     name=words,

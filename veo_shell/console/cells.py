@@ -160,6 +160,7 @@ COLUMNS: dict[str, dict[str, Cell]] = {
     "Added": {**_CONTAINER, **_same("copies")},
     "Service": {
         **_same("name", "variant", "image"),
+        "mode": _if_said("mode"),
         "network": _network,
         "ports": lambda service: _word(service.ports),
         **_same("restart"),
@@ -198,7 +199,7 @@ COLUMNS: dict[str, dict[str, Cell]] = {
 IF_ANY = frozenset(
     {
         *("reason", "evidence", "since", "drained", "stays", "silent", "warning"),
-        *("on_partition", "refused", "dropped", "variant", "labels"),
+        *("on_partition", "refused", "dropped", "variant", "labels", "mode"),
     }
 )
 """Columns that are left out where no row has anything in them."""

@@ -65,6 +65,8 @@ def _lines(step: Any) -> Iterator[str]:
     head = f"{sign} {step.name}"
     if sign != "~":
         many = f", {step.replicas} replicas" if step.replicas != 1 else ""
+        if step.service.mode.value == "global":
+            many = ", global"
         head += f": {step.service.image}{many}"
     yield f"{head} ({step.note})" if step.note else head
     for change in step.changes:

@@ -64,5 +64,5 @@ def _step(
 
 def _may_move(reconciler: Reconciler, slot: SlotRecord, service: Service) -> bool:
     situation = reconciler.situation
-    is_bound = bool(situation.data_at(slot, service))
+    is_bound = bool(situation.why_bound(slot, service))
     return situation.is_movable(slot, service) and not is_bound

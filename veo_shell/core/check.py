@@ -21,6 +21,7 @@ from veo_shell.core.model import (
     File,
     HealthCheck,
     HealthKind,
+    Mode,
     Mount,
     Port,
     Service,
@@ -74,11 +75,13 @@ def to_mapping(service: Service) -> dict[str, Any]:
     Numbers are written as texts, as they are: the parser tells which are wrong.
     """
     check = service.health_check
+    is_counted = service.mode is not Mode.GLOBAL or service.replicas != 1
     return {
         "name": service.name,
         "image": service.image,
         "variant": service.variant or None,
-        "replicas": _number(service.replicas),
+        "mode": service.mode.value,
+        "replicas": _number(service.replicas) if is_counted else None,
         "on_partition": service.on_partition.value,
         "restart": service.restart.value,
         "restart_count": _number(service.restart_count),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from veo_shell.core.model import Service
+from veo_shell.core.model import Mode, Service
 from veo_shell.core.places import Places, refusals
 from veo_shell.core.situation import Situation
 
@@ -24,7 +24,12 @@ class Foresight:
     def place(
         self, service: Service, uid: str, count: int
     ) -> tuple[tuple[str | None, ...], str]:
-        """Return a node for each of so many, None for nowhere, and why nowhere."""
+        """Return a node for each of so many, None for nowhere, and why nowhere.
+
+        In the mode global for each node that fits and has none.
+        """
+        if service.mode is Mode.GLOBAL:
+            return self._everywhere(service, uid)
         nodes: list[str | None] = []
         for _ in range(count):
             node = self._places.best(service, uid)
@@ -34,6 +39,16 @@ class Foresight:
             self._view.account(node).add(service, 1)
             nodes.append(node)
         return tuple(nodes), ""
+
+    def _everywhere(
+        self, service: Service, uid: str
+    ) -> tuple[tuple[str | None, ...], str]:
+        nodes = self._places.free(service, uid)
+        for node in nodes:
+            self._view.account(node).add(service, 1)
+        if nodes or any(slot.wanted and slot.node for slot in self._view.slots(uid)):
+            return tuple(nodes), ""
+        return (None,), self._why(service, uid)
 
     def _why(self, service: Service, uid: str) -> str:
         self._refused += 1

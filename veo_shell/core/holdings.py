@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from veo_shell.core.model import MountKind, NodeDocument, Service
+from veo_shell.core.model import Mode, MountKind, NodeDocument, Service
 from veo_shell.core.view import View
 
 MOST_BYTES = 8192
@@ -33,8 +33,11 @@ def canonical(image: str) -> str:
 
 
 def volumes_of(service: Service) -> frozenset[str]:
-    """Return the named volumes that keep an instance on the node that has them."""
-    if not service.mounts or not service.sticky:
+    """Return the named volumes that keep an instance on the node that has them.
+
+    In the mode global each stays on its node anyhow, with a volume of its own.
+    """
+    if not service.mounts or not service.sticky or service.mode is Mode.GLOBAL:
         return frozenset()
     return frozenset(
         mount.source

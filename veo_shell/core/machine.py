@@ -174,7 +174,7 @@ class Machine:
 
     def candidates(self, service: Service, uid: str = "") -> list[Candidate]:
         """Rank all nodes for one more instance of a service."""
-        return self.reconciler.places.candidates(service, uid)
+        return self.reconciler.places.for_one_more(service, uid)
 
     def begin_afresh(self, removed: str) -> None:
         """Note with what state this node was removed, before anybody can tell it."""

@@ -75,6 +75,13 @@ class OnPartition(enum.Enum):
     KEEP = "keep"
 
 
+class Mode(enum.Enum):
+    """Docker's `Service.Spec.Mode`: so many instances, or one on every fitting node."""
+
+    REPLICATED = "replicated"
+    GLOBAL = "global"
+
+
 class Placement(enum.Enum):
     """Which of the nodes that fit takes an instance: the emptiest, or the fullest."""
 
@@ -235,7 +242,8 @@ class Service:
 
     `environment` and `labels` hold `KEY=value` strings in the order given. `cpus`,
     `memory_bytes` and `disk_bytes` of 0 mean no limit and no reservation. `replicas` is
-    how many instances it begins with; `scale` changes the number that stands.
+    how many instances it begins with; `scale` changes the number that stands. In the
+    `mode` GLOBAL it says nothing: one runs on every node that fits.
     `max_per_node` of 0 is no limit. `sticky`: an instance stays on the node that has
     its named volumes.
     `variant` tells it from others of its name, "" where the file does not.
@@ -248,6 +256,7 @@ class Service:
     name: str
     image: str
     variant: str = ""
+    mode: Mode = Mode.REPLICATED
     replicas: int = 1
     on_partition: OnPartition = OnPartition.AVAILABLE
     restart: Restart = Restart.NEVER
@@ -582,11 +591,15 @@ class ServiceRecord:
     cause: str = ""
 
     def spec_of(self, spec_id: str) -> Service | None:
-        """Return the spec with an id; the one that stands if that is not kept."""
+        """Return the spec with an id; the one that stands if that is not kept.
+
+        Its mode is that of the service as it stands, whatever it was.
+        """
         if self.service is None or spec_id == self.spec_id:
             return self.service
         kept = {old.spec_id: old.service for old in self.old_specs}
-        return kept.get(spec_id, self.service)
+        spec, mode = kept.get(spec_id, self.service), self.service.mode
+        return spec if spec.mode is mode else attrs.evolve(spec, mode=mode)
 
     @property
     def stops_within_s(self) -> int:

@@ -91,7 +91,7 @@ class Moves:
         """Begin to move a slot from a drained node; tell whether it was."""
         if not self._view.is_drained(source):
             return False
-        if self._situation.data_at(slot, service):
+        if self._situation.why_bound(slot, service):
             return False
         refused = self._situation.stuck(slot, source)
         node = self._places.best(service, slot.uid, without=refused)
@@ -248,7 +248,9 @@ class Moves:
     def _go_on(self, slot: SlotRecord, service: Service, reason: str) -> None:
         """Try the next node, or the one that it left: its old instance is gone."""
         tried, source = {s.node for s in slot.stuck}, slot.drained_from
-        node = self._places.best(service, slot.uid, without=tried)
+        node = None
+        if not self._situation.why_bound(slot, service):
+            node = self._places.best(service, slot.uid, without=tried)
         is_over = node is None
         if node is None and self._situation.is_reached(source):
             node = source

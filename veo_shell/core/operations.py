@@ -18,6 +18,7 @@ from veo_shell.core.copies import Copies
 from veo_shell.core.model import (
     Accepted,
     Candidate,
+    Mode,
     NodeRecord,
     Record,
     Service,
@@ -31,7 +32,7 @@ from veo_shell.core.pen import Pen
 from veo_shell.core.places import refusals
 from veo_shell.core.reconcile import Reconciler, missing_slots
 from veo_shell.core.slots import given_up
-from veo_shell.core.specs import are_alike, forward, is_halted
+from veo_shell.core.specs import are_alike, forward, is_halted, replicas_with
 from veo_shell.core.view import View
 from veo_shell.core.wire import MAX_RECORD_BYTES, PROTOCOL, packed_bytes
 from veo_shell.errors import (
@@ -97,6 +98,8 @@ class Operations:
             raise ServiceError(
                 f"{event.service.name} was removed while it was being added"
             )
+        if event.service.mode is Mode.GLOBAL:
+            self._check_global(event.service, stands=old is not None)
         places = self._reconciler.places
         node = places.best(event.service, uid)
         if node is None and not event.queue:
@@ -104,6 +107,22 @@ class Operations:
         cause = self._note("added", "added by an operator", event.service, uid)
         slots = self._fill(old, uid, event, cause, node)
         return [_accepted(slot) for slot in slots]
+
+    def _check_global(self, service: Service, *, stands: bool) -> None:
+        """Refuse to add once more what runs everywhere, and what older nodes end."""
+        if stands:
+            raise ServiceError(f"{_once(service)}: there is none to add")
+        self._refuse_older(
+            f"{service.name} is not added", "would have one in the whole cluster"
+        )
+
+    def _refuse_older(self, what: str, why: str) -> None:
+        """Refuse what the older nodes do not know: any of them may have to decide."""
+        if older := sorted(h.node for h in self._view.nodes if h.protocol < PROTOCOL):
+            raise ServiceError(
+                f"{what} while {', '.join(older)} run an older VEO, "
+                f"which {why}: upgrade these first"
+            )
 
     def _refused(self, service: Service, ranked: list[Candidate]) -> NoSuitableNode:
         """Note that a service fits nowhere; return the error that tells it.
@@ -139,6 +158,12 @@ class Operations:
         )
         missing = missing_slots(record, self._view.slots(uid))
         self._write(record)
+        if event.service.mode is Mode.GLOBAL:
+            placed = self._reconciler.everywhere.fill(
+                uid, event.service, cause, event.operation
+            )
+            self._written.update((slot.key, slot) for slot in placed)
+            return placed
         slots = []
         for number in missing if old is None else missing[-1:]:
             slot = self._reconciler.place(uid, number, cause, event.operation, node)
@@ -178,6 +203,11 @@ class Operations:
             return
         if not self._fills(slot, event.generation):
             raise ServiceError(self._replaced(slot, record.service))
+        if record.service.mode is Mode.GLOBAL:
+            raise ServiceError(
+                f"{_once(record.service)}: it would be back. Restart it, keep it off "
+                "the node by constraints, drain the node, or remove the service"
+            )
         if len(slots) == 1:
             self._bury(record, event.operation)
             return
@@ -203,6 +233,11 @@ class Operations:
         if event.operation in record.operations:
             self._confirm(record)
             return record.replicas
+        if record.service.mode is Mode.GLOBAL:
+            raise ServiceError(
+                f"{_once(record.service)}: `hosts`, `roles` and `constraints` say "
+                "which those are"
+            )
         text = f"scaled from {record.replicas} to {event.replicas} by an operator"
         cause = self._note("scaled", text, record.service, record.uid)
         self._write(
@@ -223,13 +258,11 @@ class Operations:
             return record.revision if record.update is not None else 0
         if not is_halted(record) and new == old:
             return 0
-        if older := sorted(h.node for h in self._view.nodes if h.protocol < PROTOCOL):
-            raise ServiceError(
-                f"{old.name} is not updated while {', '.join(older)} run an older VEO, "
-                "which would make its instances of other specs: upgrade these first"
-            )
+        self._refuse_older(
+            f"{old.name} is not updated", "would make its instances of other specs"
+        )
         if not is_halted(record) and are_alike(old, new):
-            replicas = new.replicas if new.replicas != old.replicas else record.replicas
+            replicas = replicas_with(record, new)
             cause = self._note("updated", "changed by an operator", new, event.uid)
             changes = {"service": new, "replicas": replicas, "cause": cause}
             self._write(self._changed(record, event.operation, **changes))
@@ -293,7 +326,8 @@ class Operations:
         if slot.handover:  # its old instance runs still, on a third node
             return 0
         situation = self._reconciler.situation
-        if not situation.is_movable(slot, service) or situation.data_at(slot, service):
+        is_bound = bool(situation.why_bound(slot, service))
+        if is_bound or not situation.is_movable(slot, service):
             return 0
         text = f"slot {slot.slot} moves to {event.node}: the nodes are rebalanced"
         cause = self._note("rebalanced", text, service, event.uid, slot.slot)
@@ -377,6 +411,10 @@ def _accepted(slot: SlotRecord) -> Accepted:
     return Accepted(
         uid=slot.uid, slot=slot.slot, generation=slot.generation, node=slot.node
     )
+
+
+def _once(service: Service) -> str:
+    return f"{service.name} runs once on every node that fits (mode: global)"
 
 
 Operation = (

@@ -28,6 +28,7 @@ from veo_shell.core.model import (
     GroupRole,
     HealthCheck,
     HealthKind,
+    Mode,
     Mount,
     NodeEntry,
     OnPartition,
@@ -159,12 +160,24 @@ def _spec(name: str, tree: Tree) -> Service | None:
     is_once = values.get("restart", Restart.NEVER) is Restart.NEVER
     if values.get("on_unhealthy") is OnUnhealthy.RESTART and is_once:
         tree.complain("needs `restart: on-failure` or `always`", at="on_unhealthy")
+    if values.get("mode") is Mode.GLOBAL:
+        _complain_of_numbers(tree, values)
     complain_of_files(tree, values.get("files") or (), values.get("mounts") or ())
     network = values.get("network_mode") or ""
     if network.startswith("container:") and values.get("ports"):
         mode = scalars.quoted(network)
         tree.complain(f"cannot be published with network_mode {mode}", at="ports")
     return Service(name=name, **values) if "image" in values else None
+
+
+def _complain_of_numbers(tree: Tree, values: Mapping[str, Any]) -> None:
+    """Refuse what says how many instances there are, and a group, in mode global."""
+    for key in ("replicas", "max_per_node", "group"):
+        if values.get(key):
+            tree.complain(
+                "cannot be with `mode: global`, which runs one on every fitting node",
+                at=key,
+            )
 
 
 def _entries(reader: Callable[[str], str]) -> Callable[[Tree], tuple[str, ...]]:
@@ -341,6 +354,7 @@ UPDATE: Fields = {
 SERVICE: Fields = {
     "image": ("image", scalar(scalars.image)),
     "variant": ("variant", scalar(scalars.variant)),
+    "mode": ("mode", scalar(one_of({m.value: m for m in Mode}))),
     "replicas": ("replicas", scalar(scalars.replicas)),
     "on_partition": ("on_partition", scalar(one_of({p.value: p for p in OnPartition}))),
     "restart": ("restart", scalar(scalars.restart)),

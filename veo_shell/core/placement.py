@@ -179,6 +179,11 @@ def unfit(service: Service, state: NodeState) -> str | None:
         return f"its engine is away: {state.engine_lost}"
     if state.drained:
         return "it is drained"
+    return misfit(service, state)
+
+
+def misfit(service: Service, state: NodeState) -> str | None:
+    """Return what of a node is not as the service asks, however the node is."""
     if service.hosts and state.node not in service.hosts:
         return f"not one of the hosts {', '.join(service.hosts)}"
     if service.roles and state.role not in service.roles:
@@ -221,6 +226,12 @@ def _stranger(state: NodeState, at_home: Mapping[str, str]) -> str | None:
         else (f"volumes {', '.join(volumes)} are")
     )
     return f"its {what} on {', '.join(nodes)}"
+
+
+def has_room(service: Service, state: NodeState) -> bool:
+    """Tell whether a node has room, and the ports, for one more."""
+    is_taken = _taken(service, fixed_ports(service), state) is not None
+    return not is_taken and _lack(service, state) is None
 
 
 def _taken(service: Service, ports: list[HostPort], state: NodeState) -> str | None:

@@ -6,8 +6,16 @@ from collections.abc import Collection, Iterable
 
 import attrs
 
-from veo_shell.core.model import Candidate, Service, SlotRecord
-from veo_shell.core.placement import NodeState, best, homes, rank, unfit
+from veo_shell.core.model import Candidate, Mode, Service, SlotRecord
+from veo_shell.core.placement import (
+    NodeState,
+    best,
+    has_room,
+    homes,
+    misfit,
+    rank,
+    unfit,
+)
 from veo_shell.core.situation import Situation
 
 
@@ -21,6 +29,7 @@ class Places:
         self._node_states: list[NodeState] = []
         # By all that `unfit` looks at of a service.
         self._fitting: dict[tuple[object, ...], list[NodeState]] = {}
+        self._misfits: dict[tuple[object, ...], dict[str, str]] = {}
 
     def candidates(
         self, service: Service, uid: str, instead_of: SlotRecord | None = None
@@ -37,6 +46,20 @@ class Places:
         if instead_of is not None:
             states = [self._without(instead_of, state) for state in states]
         return rank(service, uid, states)
+
+    def for_one_more(self, service: Service, uid: str) -> list[Candidate]:
+        """Rank all nodes, of which in the mode global none fits that has its own."""
+        ranked = self.candidates(service, uid)
+        if service.mode is not Mode.GLOBAL:
+            return ranked
+        why = "it has its own (mode: global)"
+        told = [
+            attrs.evolve(c, fits=False, reason=why)
+            if c.fits and uid in self._view.account(c.node).slots
+            else c
+            for c in ranked
+        ]
+        return sorted(told, key=lambda candidate: not candidate.fits)
 
     def _without(self, slot: SlotRecord, state: NodeState) -> NodeState:
         """Return a node as it is to an instance that is there: drained or not."""
@@ -56,16 +79,34 @@ class Places:
         """
         if not self._situation.may_decide(service):
             return None
-        states = self._states()
-        asked = service.hosts, service.roles, service.constraints
-        if asked not in self._fitting:
-            self._fitting[asked] = [s for s in states if unfit(service, s) is None]
-        fitting = self._fitting[asked]
+        fitting = self._fit(service)
         if without:
             fitting = [state for state in fitting if state.node not in without]
-        if at_home := homes(service, states):
+        if at_home := homes(service, self._states()):
             fitting = [state for state in fitting if state.node in at_home]
         return best(service, uid, fitting)
+
+    def free(self, service: Service, uid: str) -> list[str]:
+        """Return the nodes that fit and have none of a service yet, in order."""
+        if not self._situation.may_decide(service):
+            return []
+        fitting = (s for s in self._fit(service) if uid not in s.account.slots)
+        return sorted(state.node for state in fitting if has_room(service, state))
+
+    def misfits(self, service: Service) -> dict[str, str]:
+        """Return the nodes that are not what a service asks for, and why."""
+        states, asked = self._states(), _asked(service)
+        if asked not in self._misfits:
+            found = ((state.node, misfit(service, state)) for state in states)
+            self._misfits[asked] = {node: why for node, why in found if why}
+        return self._misfits[asked]
+
+    def _fit(self, service: Service) -> list[NodeState]:
+        """Return the nodes that `unfit` has nothing against."""
+        states, asked = self._states(), _asked(service)
+        if asked not in self._fitting:
+            self._fitting[asked] = [s for s in states if unfit(service, s) is None]
+        return self._fitting[asked]
 
     def _states(self) -> list[NodeState]:
         """Return what placement looks at, made anew when a node has changed."""
@@ -73,7 +114,7 @@ class Places:
         seen = self._view.epoch, verdicts, self._view.holdings
         if seen != self._states_seen:
             self._states_seen = seen
-            self._fitting = {}
+            self._fitting, self._misfits = {}, {}
             self._node_states = [
                 NodeState(
                     node=head.node,
@@ -96,6 +137,10 @@ def refusals(ranked: list[Candidate]) -> str:
     """Return in one line why no node fits."""
     reasons = [f"{c.node}: {c.reason}" for c in ranked]
     return "; ".join(reasons) or "no node is known"
+
+
+def _asked(service: Service) -> tuple[object, ...]:
+    return service.hosts, service.roles, service.constraints
 
 
 def _values(labels: Iterable[str]) -> dict[str, str]:

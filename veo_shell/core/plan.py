@@ -16,7 +16,7 @@ import attrs
 
 from veo_shell.core.differences import differences
 from veo_shell.core.matching import Match, Standing, Wanted
-from veo_shell.core.model import Service, ServiceRecord
+from veo_shell.core.model import Mode, Service, ServiceRecord
 from veo_shell.core.planned import Action, FieldChange, Plan, Step
 from veo_shell.core.scalars import REPLICAS_MOST
 from veo_shell.core.specs import is_halted
@@ -34,7 +34,10 @@ class Placing(Protocol):
     def place(
         self, service: Service, uid: str, count: int
     ) -> tuple[tuple[str | None, ...], str]:
-        """Return a node for each, None for nowhere, and why nowhere, "" if all fit."""
+        """Return a node for each, None for nowhere, and why nowhere, "" if all fit.
+
+        In the mode global for each node that is to have one and has none.
+        """
 
 
 Sized = tuple[Step, int]
@@ -70,7 +73,8 @@ def _distinct(services: Iterable[Service]) -> Iterator[Wanted]:
     for service in services:
         found[attrs.evolve(service, replicas=1)].append(service.replicas)
     for spec, counts in found.items():
-        yield Wanted(spec, min(sum(counts), REPLICAS_MOST), len(counts))
+        many = 1 if spec.mode is Mode.GLOBAL else min(sum(counts), REPLICAS_MOST)
+        yield Wanted(spec, many, len(counts))
 
 
 def _standing(record: ServiceRecord) -> Standing:
@@ -96,9 +100,9 @@ def _steps(match: Match, new_uid: Callable[[], str], *, prune: bool) -> Iterator
 def _kept_or_changed(want: Wanted, stands: Standing) -> Sized:
     record, service = stands.record, _brought(want)
     changes = differences(stands.spec, want.spec)
-    if record.replicas != want.replicas:
-        scaled = str(record.replicas), str(want.replicas)
-        changes += (FieldChange(field="replicas", before=scaled[0], after=scaled[1]),)
+    before = _many(stands.spec, record.replicas)
+    if before != (after := _many(want.spec, want.replicas)):
+        changes += (FieldChange(field="replicas", before=before, after=after),)
     halted = HALTED if is_halted(record) else ""
     step = Step(
         action=Action.CHANGE if changes or halted else Action.KEEP,
@@ -108,7 +112,15 @@ def _kept_or_changed(want: Wanted, stands: Standing) -> Sized:
         changes=changes,
         note=_together(halted, _times(want)),
     )
-    return step, max(want.replicas - record.replicas, 0)
+    if want.spec.mode is Mode.GLOBAL:
+        return step, 1 if changes else 0
+    is_counted = stands.spec.mode is want.spec.mode
+    return step, max(want.replicas - record.replicas, 0) if is_counted else 0
+
+
+def _many(spec: Service, replicas: int) -> str | None:
+    """Return how many are wanted; None where that is for the nodes to say."""
+    return None if spec.mode is Mode.GLOBAL else str(replicas)
 
 
 def _added(want: Wanted, uid: str, note: str) -> Sized:
@@ -146,7 +158,9 @@ def _together(*notes: str) -> str:
 
 
 def _times(want: Wanted) -> str:
-    many = f"stands {want.times} times in the file: counted as replicas"
+    is_global = want.spec.mode is Mode.GLOBAL
+    how = "once is enough" if is_global else "counted as replicas"
+    many = f"stands {want.times} times in the file: {how}"
     return many if want.times > 1 else ""
 
 

@@ -12,6 +12,7 @@ import attrs
 from veo_shell.core.membership import AWAY, GONE
 from veo_shell.core.model import (
     Container,
+    Mode,
     Restart,
     Service,
     SlotRecord,
@@ -78,22 +79,52 @@ def moving(situation: Situation, uid: str, number: int) -> tuple[str, ...]:
 def scaling(situation: Situation, uid: str, replicas: int) -> tuple[str, ...]:
     """Return what is pending until a service has as many instances as it can have."""
     view = situation.view
+    wanted = [slot for slot in view.slots(uid) if slot.wanted]
+    if len(wanted) != replicas and view.spec(uid) is not None:
+        return (f"{len(wanted)} of {replicas} slots are there",)
+    return filling(situation, uid)
+
+
+def standing(reconciler: Reconciler, uid: str) -> tuple[str, ...]:
+    """Return what is pending until a service has the instances that it is to have."""
+    record = reconciler.view.service(uid)
+    if record is None or record.service is None:
+        return ()
+    service = record.service
+    if service.mode is not Mode.GLOBAL:
+        return scaling(reconciler.situation, uid, record.replicas)
+    free = reconciler.places.free(service, uid)
+    places = (f"{service.name} is to begin on {node}" for node in free)
+    return (*places, *filling(reconciler.situation, uid))
+
+
+def filling(situation: Situation, uid: str) -> tuple[str, ...]:
+    """Return what is pending until a service's slots are filled, and nothing else."""
+    view = situation.view
     service = view.spec(uid)
     wanted = [slot for slot in view.slots(uid) if slot.wanted]
     if service is None:
         return ()
-    if len(wanted) != replicas:
-        return (f"{len(wanted)} of {replicas} slots are there",)
     numbers = {slot.slot for slot in wanted}
     named = {slot.key: situation.named(slot) for slot in wanted if slot.node}
     begin = [
         begins(situation, slot, service)
         for slot in wanted
-        if slot.node and _is_beginning(named[slot.key])
+        if slot.node
+        and _is_beginning(named[slot.key])
+        and not waits_for_its_node(situation, slot, service)
     ]
     surplus = (c for c in view.instances(uid) if c.slot not in numbers)
     ends = [f"{c.name} stops" for c in surplus if situation.is_reached(c.node)]
     return (*begin, *ends)
+
+
+def waits_for_its_node(
+    situation: Situation, slot: SlotRecord, service: Service
+) -> bool:
+    """Tell whether a slot is on a node that is lost, and stays there."""
+    is_lost = slot.node is not None and situation.is_lost(slot.node)
+    return is_lost and not situation.must_move(slot, service)
 
 
 def updating(reconciler: Reconciler, uid: str) -> tuple[str, ...]:
@@ -182,8 +213,11 @@ def _why_it_stays(reconciler: Reconciler, slot: SlotRecord, service: Service) ->
         return "it is a job (restart: never)"
     if not reconciler.situation.is_movable(slot, service):
         return "it has ended"
-    if volume := reconciler.situation.data_at(slot, service):
-        return f"its volume {volume} is there"
+    if service.mode is Mode.GLOBAL:  # it is given up
+        may_decide = reconciler.situation.may_decide(service)
+        return "" if may_decide else "no majority of the nodes is seen"
+    if why := reconciler.situation.why_bound(slot, service):
+        return why
     ranked = reconciler.places.candidates(service, slot.uid)
     fits = [c.node for c in ranked if c.fits]
     stuck = reconciler.situation.stuck(slot, slot.node)
@@ -210,7 +244,7 @@ def _leaving(situation: Situation, node: str) -> list[str]:
                 found.append(begins(situation, slot, record.service))
     for container in view.containers(node):
         held = view.slot(container.uid, container.slot)
-        is_to = held is not None and container.name in held.ends
+        is_to = held is not None and (container.name in held.ends or not held.wanted)
         if is_to or container.state is State.STOPPING:
             found.append(f"{container.name} stops")
     return found

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 import attrs
 
 from veo_shell.core.due import Due
+from veo_shell.core.everywhere import Everywhere
 from veo_shell.core.model import (
     Container,
+    Mode,
     Restart,
     Service,
     ServiceRecord,
@@ -32,7 +34,7 @@ from veo_shell.core.situation import (
     is_named,
     stops_first,
 )
-from veo_shell.core.slots import Slots, given_up
+from veo_shell.core.slots import Slots, blank
 from veo_shell.core.trials import Trials
 from veo_shell.core.updates import Updates
 from veo_shell.core.voters import Voters
@@ -71,6 +73,9 @@ class Reconciler:
         self._decided = -1, -1
         self._ticked = False
         self._due = Due()
+        self.everywhere = Everywhere(
+            situation, self.places, self._slots, self.place, self._due
+        )
         self._contested: dict[str, dict[int, tuple[frozenset[str], float]]] = {}
 
     # When to look
@@ -122,7 +127,7 @@ class Reconciler:
         """
         record = self.view.service(uid)
         assert record is not None
-        old = self.view.slot(uid, number) or _blank(uid, number)
+        old = self.view.slot(uid, number) or blank(uid, number)
         spec_id = old.spec_id if old.wanted and old.revision else record.spec_id
         service = record.spec_of(spec_id)
         assert service is not None
@@ -164,12 +169,11 @@ class Reconciler:
         if not self.situation.may_decide(service):
             self._contested.pop(uid, None)
             return
-        slots = self.view.slots(uid)
         unrecorded = self._unrecorded(uid)
-        record = self._recalled(record, service, slots, unrecorded)
-        for number in missing_slots(record, slots, unrecorded):
-            self._fill(record, service, number)
-        self._give_up_surplus(record, service)
+        if service.mode is Mode.GLOBAL:
+            self.everywhere.follow(record, service, unrecorded)
+        else:
+            self._have_replicas(record, service, unrecorded)
         self._give_up_unrecorded(record, service)
         for slot in self.view.slots(uid):
             if not slot.wanted:
@@ -182,12 +186,21 @@ class Reconciler:
         self.updates.go_on(record, self._due)
         self.moves.relocate(record)
 
+    def _have_replicas(
+        self, record: ServiceRecord, service: Service, unrecorded: list[int]
+    ) -> None:
+        slots = self.view.slots(record.uid)
+        record = self._recalled(record, service, slots, unrecorded)
+        for number in missing_slots(record, slots, unrecorded):
+            self._fill(record, service, number)
+        self._give_up_surplus(record, service)
+
     def _fill(self, record: ServiceRecord, service: Service, number: int) -> None:
         """Fill a slot that has no record, with a container of it if one runs."""
         old = self.view.slot(record.uid, number)
         if old is None and (found := self.situation.claimants(record.uid, number)):
             generation = max(c.generation for c in found)
-            old = _blank(record.uid, number, generation)
+            old = blank(record.uid, number, generation)
             self._slots.settle_on(old, service, found, "taken back")
         else:
             self.place(record.uid, number, record.cause)
@@ -221,10 +234,11 @@ class Reconciler:
         """Have end what runs in slots that nobody ever wrote about, if it is clear."""
         for number in self._unrecorded(record.uid):
             found = self.situation.claimants(record.uid, number)
-            slot = _blank(record.uid, number, max(c.generation for c in found))
+            slot = blank(record.uid, number, max(c.generation for c in found))
             since_s = self._seen_since_s(slot, found)
             if self.situation.is_clear({c.node for c in found}, since_s):
-                self._give_up(slot, record, service)
+                why = "no more are wanted"
+                self._slots.give_up(slot, service, why, record.cause)
             else:
                 self._due.add(record.uid, self.situation.clear_at_s(since_s))
 
@@ -241,16 +255,8 @@ class Reconciler:
             return running, not drained, -slot.slot
 
         for slot in sorted(wanted, key=worth)[:surplus]:
-            self._give_up(slot, record, service)
-
-    def _give_up(
-        self, slot: SlotRecord, record: ServiceRecord, service: Service
-    ) -> None:
-        text = f"slot {slot.slot} given up: {record.replicas} are wanted"
-        entry = self._slots.note(
-            "given_up", text, service, slot, record.cause, slot.node
-        )
-        self._slots.write(given_up(slot, entry))
+            why = f"{record.replicas} are wanted"
+            self._slots.give_up(slot, service, why, record.cause)
 
     def _with_its_end(self, slot: SlotRecord, service: Service) -> SlotRecord:
         """Note that it is not to be filled again: its node may be removed, or lost.
@@ -328,10 +334,3 @@ def _is_under_way(slot: SlotRecord, service: Service, others: list[Container]) -
     if slot.handover:
         return slot.updating or not (others and stops_first(service))
     return slot.updating and not others
-
-
-def _blank(uid: str, number: int, generation: int = 0) -> SlotRecord:
-    """Return the record of a slot that nothing was decided about."""
-    return SlotRecord(
-        uid=uid, slot=number, revision=0, writer="", generation=generation, node=None
-    )

@@ -10,6 +10,7 @@ from veo_shell.core.model import (
     NOT_LISTED,
     STOP_TIMEOUT_S,
     Container,
+    Mode,
     NodeDocument,
     OnPartition,
     Restart,
@@ -136,10 +137,17 @@ class Situation:
         head = self.view.head(slot.node) if bound and slot.node else None
         return min(bound.intersection(head.volumes if head else ()), default="")
 
+    def why_bound(self, slot: SlotRecord, service: Service) -> str:
+        """Return why an instance stays on its node, lost or not; "" if it need not."""
+        if service.mode is Mode.GLOBAL:
+            return "mode: global, each node has its own"
+        volume = self.data_at(slot, service)
+        return f"its volume {volume} is there" if volume else ""
+
     def must_move(self, slot: SlotRecord, service: Service) -> bool:
         """Tell whether a placed slot needs another node."""
         assert slot.node is not None
-        if not self.is_movable(slot, service) or self.data_at(slot, service):
+        if not self.is_movable(slot, service) or self.why_bound(slot, service):
             return False
         head = self.view.head(slot.node)
         if head is None or self.verdicts.status(slot.node) is Status.LEFT:

@@ -47,6 +47,12 @@ class Slots:
             cause=cause,
         )
 
+    def give_up(self, slot: SlotRecord, service: Service, why: str, cause: str) -> None:
+        """Have a slot be none of the service's any more."""
+        text = f"slot {slot.slot} given up: {why}"
+        entry = self.note("given_up", text, service, slot, cause, slot.node)
+        self.write(given_up(slot, entry))
+
     def write(self, slot: SlotRecord) -> SlotRecord:
         """Have a slot's record stand."""
         self._written_s[slot.key] = self._situation.now
@@ -132,6 +138,13 @@ class Slots:
                 cause=entry,
             )
         )
+
+
+def blank(uid: str, number: int, generation: int = 0) -> SlotRecord:
+    """Return the record of a slot that nothing was decided about."""
+    return SlotRecord(
+        uid=uid, slot=number, revision=0, writer="", generation=generation, node=None
+    )
 
 
 def given_up(slot: SlotRecord, cause: str) -> SlotRecord:

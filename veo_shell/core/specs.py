@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from veo_shell.core.model import (
+    Mode,
     MountKind,
     OldSpec,
     OnPartition,
@@ -26,6 +27,7 @@ def are_alike(one: Service, other: Service) -> bool:
     """Tell whether containers of the one are as good as of the other."""
     unseen: dict[str, Any] = {
         "variant": "",
+        "mode": Mode.REPLICATED,
         "replicas": 1,
         "on_partition": OnPartition.AVAILABLE,
         "update": UpdateConfig(),
@@ -38,17 +40,26 @@ def is_halted(record: ServiceRecord) -> bool:
     return record.update is not None and record.update.state in HALTED
 
 
+def replicas_with(record: ServiceRecord, service: Service) -> int:
+    """Return how many instances there are once a service has another spec.
+
+    That changes only if the spec asks for another number, or for the other mode.
+    """
+    assert record.service is not None
+    old = record.service
+    is_same = (service.mode, service.replicas) == (old.mode, old.replicas)
+    return record.replicas if is_same else service.replicas
+
+
 def forward(record: ServiceRecord, service: Service, spec_id: str) -> ServiceRecord:
     """Return the record with a new spec; the one that stood is kept.
 
     The last that is kept is what to go back to: not one that has not proved itself.
-    How many instances there are changes only if that is another in the spec.
     """
     assert record.service is not None
     old = OldSpec(
         spec_id=record.spec_id, service=record.service, replicas=record.replicas
     )
-    is_scaled = service.replicas != record.service.replicas
     kept = [o for o in record.old_specs if o.spec_id != spec_id]
     is_proven = record.update is None or not (
         record.update.is_going_on or is_halted(record)
@@ -58,7 +69,7 @@ def forward(record: ServiceRecord, service: Service, spec_id: str) -> ServiceRec
         record,
         service=service,
         spec_id=spec_id,
-        replicas=service.replicas if is_scaled else record.replicas,
+        replicas=replicas_with(record, service),
         old_specs=specs[-SPECS_KEPT:],
     )
 
@@ -70,12 +81,13 @@ def back(record: ServiceRecord) -> ServiceRecord:
     failed = OldSpec(
         spec_id=record.spec_id, service=record.service, replicas=record.replicas
     )
-    was_scaled = last.service.replicas != record.service.replicas
+    old, now = last.service, record.service
+    is_same = (old.mode, old.replicas) == (now.mode, now.replicas)
     return attrs.evolve(
         record,
         service=last.service,
         spec_id=last.spec_id,
-        replicas=last.replicas if was_scaled else record.replicas,
+        replicas=record.replicas if is_same else last.replicas,
         old_specs=(failed, *kept),
     )
 

@@ -322,7 +322,7 @@ class Updates:
         )
         if slot.node not in alone and self._is_no_worse(slot, service):
             alone.append(slot.node or "")
-        if self._situation.data_at(slot, service):
+        if self._situation.why_bound(slot, service):
             beside, alone = ([n for n in f if n == slot.node] for f in (beside, alone))
         first = must_stop_first(service) or not beside
         fits = alone if first else beside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from veo_shell.core.model import Service, ServiceRecord
+from veo_shell.core.model import Mode, Service, ServiceRecord
 from veo_shell.core.scalars import shown
 from veo_shell.core.view import View
 from veo_shell.errors import AmbiguousService, UnknownService
@@ -30,7 +30,7 @@ def meant(view: View, name: str | Service, variant: str = "") -> ServiceRecord:
     chosen = _chosen(found, variant) if variant else found
     if len(chosen) == 1:
         return chosen[0]
-    rows = [_row(record) for record in chosen or found]
+    rows = [_row(view, record) for record in chosen or found]
     if chosen:
         raise AmbiguousService(service=wanted, candidates=rows)
     there = AmbiguousService(service=wanted, candidates=rows).listed()
@@ -53,13 +53,17 @@ def _chosen(found: list[ServiceRecord], variant: str) -> list[ServiceRecord]:
     return by_name or by_uid or (begins if len(variant) >= SHORTEST else [])
 
 
-def _row(record: ServiceRecord) -> dict[str, str | int]:
+def _row(view: View, record: ServiceRecord) -> dict[str, str | int]:
     assert record.service is not None
+    replicas: str | int = record.replicas
+    if record.service.mode is Mode.GLOBAL:
+        nodes = [slot.node for slot in view.slots(record.uid) if slot.wanted]
+        replicas = f"{len(nodes)} (global)"
     return {
         "uid": record.uid,
         "variant": record.service.variant,
         "image": record.service.image,
-        "replicas": record.replicas,
+        "replicas": replicas,
     }
 
 

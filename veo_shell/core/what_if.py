@@ -142,8 +142,8 @@ def _move(view: View, before: SlotRecord, lost: str, reconciler: Reconciler) -> 
         if not reconciler.situation.is_movable(before, service):
             is_job = service.restart is Restart.NEVER
             stays = "restart: never" if is_job else "it has ended"
-        elif volume := reconciler.situation.data_at(before, service):
-            stays = f"its volume {volume} is there"
+        elif why := reconciler.situation.why_bound(before, service):
+            stays = why
         reason = f"it is not moved ({stays})"
     elif target is None:
         refused = reconciler.places.candidates(service, before.uid)
