@@ -194,7 +194,9 @@ class SlotWatch:
             return
         slots = {slot.slot: slot for slot in view.slots(uid) if slot.wanted}
         others = [slot for slot in slots.values() if slot.slot != new.slot]
-        held = [c for c in view.instances(uid) if c.is_ready and c.slot in slots]
+        is_reached = process.machine.situation.is_reached  # else it is a memory
+        up = [c for c in view.instances(uid) if c.is_ready and is_reached(c.node)]
+        held = [c for c in up if c.slot in slots]
         ready = {c.slot for c in held if c.name not in slots[c.slot].ends}
         stopped = any(c.slot == new.slot for c in held)
         on_their_way = any(slot.updating and slot.handover for slot in others)
