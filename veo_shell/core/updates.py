@@ -4,7 +4,7 @@ The record of the service names the spec that stands; a slot whose record names 
 one is behind. A new instance is on trial (`SlotRecord.updating`) until it has been
 ready for the time that the spec's `monitor` says. Start-first, the old one runs beside
 it until the new one has been ready for a moment, and goes on if that fails. The next
-begins once one has taken over, as Swarm does it; `delay` puts time between them.
+begins once one is ready, as Swarm does it; `delay` puts time between them.
 
 All that has to be known to go on is in the records, but for how long what is on trial
 has been ready: a coordinator that takes over counts that from its beginning.
@@ -58,11 +58,11 @@ class Updates:
         self._trials = trials
         self._pen = pen
         self._out = out
-        self._taken_over_s: dict[str, float] = {}
+        self._ready_s: dict[str, float] = {}
 
     def forget(self, uid: str) -> None:
         """Know nothing any more of a service's update."""
-        self._taken_over_s.pop(uid, None)
+        self._ready_s.pop(uid, None)
 
     # One slot
 
@@ -97,7 +97,6 @@ class Updates:
         is_steady = ready_s >= self._situation.verdicts.timing.steady_s
         is_proven = ready_s >= service.update.monitor_ns / NANO
         if slot.handover and (is_steady or has_done or (not others and ready_s >= 0)):
-            self._taken_over_s[slot.uid] = self._situation.now
             self._end(slot, service, named, others)
         elif not slot.handover and (is_proven or has_done):
             self._slots.write(attrs.evolve(slot, updating=False))
@@ -215,17 +214,30 @@ class Updates:
         assert service is not None
         behind = [slot for slot in behind if not self._goes_back(slot, record)]
         moves = any(slot.handover and not slot.updating for slot in slots)
-        taking = sum(s.handover and s.spec_id == record.spec_id for s in slots)
-        taken_over_s = self._taken_over_s.get(record.uid, -math.inf)
-        if (next_s := taken_over_s + service.update.delay_ns / NANO) > now:
+        begun = [s for s in slots if s.handover and s.spec_id == record.spec_id]
+        beginning = sum(not self._has_begun(slot) for slot in begun)
+        ready_s = self._ready_s.get(record.uid, -math.inf)
+        if (next_s := ready_s + service.update.delay_ns / NANO) > now:
             due.add(record.uid, next_s)
         elif not moves:
             # What does not serve goes first: one that is ready is to be there always.
             for slot in sorted(behind, key=self._serves):
                 if self._view.service(record.uid) is not record:
                     return  # it has failed
-                if taking < service.update.parallelism:
-                    taking += self._begin(slot, record, service)
+                if beginning < service.update.parallelism:
+                    beginning += self._begin(slot, record, service)
+
+    def _has_begun(self, slot: SlotRecord) -> bool:
+        """Tell whether the new instance of a slot is ready, though on trial; note when.
+
+        What it replaces runs on beside it until it has been for a moment.
+        """
+        named = self._situation.named(slot)
+        trial = self._trials.of(slot, named, self._situation.now)
+        if trial.ready_s is not None:
+            last_s = self._ready_s.get(slot.uid, -math.inf)
+            self._ready_s[slot.uid] = max(last_s, trial.ready_s)
+        return trial.ready_s is not None
 
     def _serves(self, slot: SlotRecord) -> bool:
         claimants = self._situation.claimants(slot.uid, slot.slot)
@@ -374,7 +386,7 @@ class Updates:
         self, record: ServiceRecord, state: UpdateState, reason: str
     ) -> ServiceRecord:
         assert record.service is not None
-        self._taken_over_s.pop(record.uid, None)
+        self._ready_s.pop(record.uid, None)
         kind, what = SAID[state]
         text = f"{record.service.name}: {what}"
         entry = self._out.note(
