@@ -10,13 +10,11 @@ from veo_shell.core.membership import GONE
 from veo_shell.core.model import DnsRecord
 from veo_shell.core.protocols import Server
 from veo_shell.core.verbs import read
-from veo_shell.core.zone import Zone, compile_zone, is_type, same_answers
+from veo_shell.core.zone import TTL_S, Zone, compile_zone, is_type, same_answers
 from veo_shell.errors import UsageError
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
-
-TTL_S = 5
 
 
 class DnsRegistry:

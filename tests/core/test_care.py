@@ -371,14 +371,34 @@ def test_a_container_of_a_removed_service_is_adopted_to_be_removed() -> None:
     ],
 )
 def test_what_a_decision_ends_is_drained_first(record: Record) -> None:
+    """Whoever keeps an answer of DNS for as long as it says still asks it."""
     node = Dialogue(STANDS, SLOT)
     node.listed(SEEN)
+    node.view.merge_document(document(DOS, containers=(container(DOS, 1),)))
     node.merge(record)
-    assert node.follow(may_start=False) == [After(name=NAME, delay_s=2.0)]
+    assert node.follow(may_start=False) == [After(name=NAME, delay_s=6.0)]
     assert node.states == [State.STOPPING]
     assert node.follow() == []
     assert node.told(ev.TimerDue(name=NAME)) == [discard()]
     assert node.told(ev.TimerDue(name=NAME)) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        pytest.param({}, {"state": State.STARTING}, id="nothing else is to be asked"),
+        pytest.param({"health": Health.STARTING}, {}, id="DNS did not tell of it"),
+    ],
+)
+def test_what_nobody_is_led_away_from_is_not_drained(
+    own: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """It would be away for longer, or stay for nobody."""
+    node = Dialogue(STANDS, SLOT)
+    node.listed(attrs.evolve(SEEN, **own))
+    node.view.merge_document(document(DOS, containers=(container(DOS, 1, **other),)))
+    node.merge(slot(DOS, generation=2, ends=(NAME,), revision=9))
+    assert node.follow() == [discard()]
 
 
 def test_news_of_one_service_leaves_the_others_alone() -> None:
@@ -435,7 +455,9 @@ def test_two_generations_on_one_node_run_until_one_is_ended() -> None:
     node = Dialogue(STANDS, slot(UNO, generation=2))
     assert node.listed(SEEN) == [create(generation=2)]
     node.merge(slot(UNO, generation=2, ends=(NAME,), revision=9))
-    assert node.follow() == [After(name=NAME, delay_s=2.0)]
+    both = (container(UNO), container(UNO, generation=2))
+    node.view.merge_document(document(UNO, containers=both))
+    assert node.follow() == [After(name=NAME, delay_s=6.0)]
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -631,8 +653,10 @@ def test_one_that_stops_in_order_is_killed_when_the_majority_is_lost(
     node = Voting(SLOT)
     node.listed(SEEN)
     node.tick(1, DOS, TRES)
+    other = document(DOS, version=2, containers=(container(DOS, 1),))
+    node.view.merge_document(other)
     node.merge(record)
-    assert node.follow() == [After(name=NAME, delay_s=2.0)]
+    assert node.follow() == [After(name=NAME, delay_s=6.0)]
     if is_drained:
         assert node.told(ev.TimerDue(name=NAME)) == [discard()]
     assert node.tick(2.25) == []
@@ -681,9 +705,9 @@ def test_what_fills_the_slot_elsewhere_ends_first(
 @pytest.mark.parametrize(
     ("status", "stop_timeout_s", "after_s"),
     [
-        (Status.LEFT, 10, 15.0),
-        (Status.LEFT, 60, 65.0),
-        (Status.LEFT, 0, 5.0),
+        (Status.LEFT, 10, 19.0),
+        (Status.LEFT, 60, 69.0),
+        (Status.LEFT, 0, 9.0),
         (Status.DEAD, 60, 3.0),  # it is killed there
         (Status.PAUSED, 10, None),
     ],
@@ -723,7 +747,7 @@ def test_what_an_earlier_spec_takes_to_stop_is_waited_for_too() -> None:
     node.tick(1, DOS, TRES)
     node.members.farewell(DOS, f"{DOS}#1", True, 60.0, node.now)
     node.members.tick(node.now)
-    assert node.tick(64.75, TRES) == []
+    assert node.tick(68.75, TRES) == []
     [order] = node.tick(0.25, TRES)
     assert isinstance(order, CreateContainer)
 
@@ -760,7 +784,7 @@ def test_it_leaves_dns_first_where_another_instance_is_there() -> None:
     held = (container(UNO), container(DOS, 1))
     for document_of, there in zip((UNO, DOS), held, strict=True):
         node.view.merge_document(document(document_of, containers=(there,)))
-    assert answers(node, NAME)[0] == After(name=NAME, delay_s=2.0)
+    assert answers(node, NAME)[0] == After(name=NAME, delay_s=6.0)
 
 
 @pytest.mark.parametrize("is_there", [True, False])

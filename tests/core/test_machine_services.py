@@ -106,7 +106,7 @@ def test_a_stopped_container_goes_and_its_service_keeps_the_others() -> None:
                 generation=victim.generation,
             )
         )
-        world.run(2.5)
+        world.run(6.5)
         assert len(world.running("web")) == left
     assert not list(uno.machine.view.services())
     assert add(uno, uid="u9").slot == 0
@@ -160,7 +160,7 @@ def test_scaling_adds_instances_and_takes_them_away() -> None:
     world.run(2)
     assert world.running("web") == ["dos@dos", "tres@tres", "uno@uno"]
     ask(world["uno@uno"], ev.ScaleAsked, uid=uid, replicas=1)
-    world.run(4)
+    world.run(8)
     assert len(world.running("web")) == 1
 
 

@@ -865,7 +865,7 @@ def test_one_that_left_is_shown_while_it_stops_what_ran_there() -> None:
 def test_one_that_left_and_fell_silent_is_let_go_when_it_had_the_time_to_stop() -> None:
     desk = Desk(runs(DOS, state=State.STOPPING))
     desk.lose(DOS, Status.LEFT)
-    desk.decide(14)
+    desk.decide(18)
     assert desk.view.head(DOS) is not None
     desk.decide(2)
     assert desk.view.head(DOS) is None
@@ -875,7 +875,7 @@ def test_what_takes_long_to_stop_is_waited_for_where_its_node_left() -> None:
     slow = attrs.evolve(WEB, stop_timeout_s=60)
     desk = Desk(web(service=slow), runs(DOS, state=State.STOPPING))
     desk.lose(DOS, Status.LEFT)
-    desk.decide(60)
+    desk.decide(64)
     assert desk.view.head(DOS) is not None
     desk.decide(6)
     assert desk.view.head(DOS) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from veo_shell.core.timing import Timing
+from veo_shell.core.zone import TTL_S
 
 DESIGN = {
     "heartbeat_s": 0.5,
@@ -16,7 +17,6 @@ DESIGN = {
     "boot_grace_s": 15.0,
     "lag_s": 0.5,
     "majority_s": 3.0,
-    "drain_s": 2.0,
     "copy_s": 3.0,
 }
 OURS = {
@@ -24,6 +24,7 @@ OURS = {
     "try_s": 0.5,
     "steady_s": 1.0,
     "handover_s": 10.0,
+    "drain_s": 6.0,  # the design has 2: less than DNS has answers kept for
     "begin_s": 300.0,
     "patience_s": 60.0,
     "left_s": 60.0,
@@ -35,7 +36,11 @@ OURS = {
 
 
 def test_a_node_that_leaves_has_the_time_to_kill_what_does_not_end() -> None:
-    assert [Timing().leaving_s(stop_s) for stop_s in (0, 10, 90)] == [5.0, 15.0, 95.0]
+    assert [Timing().leaving_s(stop_s) for stop_s in (0, 10, 90)] == [9.0, 19.0, 99.0]
+
+
+def test_what_is_replaced_runs_on_for_as_long_as_answers_are_kept() -> None:
+    assert Timing().drain_s > TTL_S
 
 
 def test_every_timeout_is_as_it_was_decided() -> None:

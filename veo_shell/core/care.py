@@ -162,21 +162,16 @@ class Care:
             self._live(event.name, event, now)
 
     def on_restart_asked(self, event: ev.RestartAsked, now: float) -> None:
-        """Restart a container, once for an operation, and answer that it is under way.
-
-        It leaves DNS before it stops if others are there to be asked instead.
-        """
+        """Restart a container, once for an operation; answer that it is under way."""
         name, life = event.name, self.lives.get(event.name)
         if life is None or not life.wanted:
             error = ServiceError(f"{name} is no more on {self._node}: it was replaced")
             self._out.order(Refuse(operation=event.operation, error=error))
             return
         if life.container.operation != event.operation:
-            uid = life.identity.uid
-            ready = [c for c in self._view.instances(uid) if c.is_ready]
-            drains = life.container.is_ready and len(ready) > 1
-            drain_s = self._timing.drain_s if drains else 0.0
-            order = RestartOrdered(operation=event.operation, drain_s=drain_s)
+            order = RestartOrdered(
+                operation=event.operation, drain_s=self._drain_s(life)
+            )
             self._live(name, order, now)
         self._out.order(Answer(operation=event.operation, value=None))
 
@@ -304,9 +299,19 @@ class Care:
             if not life.container.is_up and not self._is_relieved(life):
                 self._live(name, Unwanted(), now)
         elif fate is Fate.ENDED:
-            self._live(name, Unwanted(drain_s=self._timing.drain_s), now)
+            self._live(name, Unwanted(drain_s=self._drain_s(life)), now)
         elif fate is Fate.REMOVED:
             self._live(name, Unwanted(), now)
+
+    def _drain_s(self, life: Life) -> float:
+        """Return for how long it runs on after it has left DNS.
+
+        Not at all if it is not there, or no other one is, to be asked instead.
+        """
+        others = self._view.instances(life.identity.uid)
+        is_led_away = any(c.is_ready and c.name != life.container.name for c in others)
+        drains = life.container.is_ready and is_led_away
+        return self._timing.drain_s if drains else 0.0
 
     def _is_relieved(self, life: Life) -> bool:
         """Tell whether one that is on its way up serves until another takes over."""

@@ -45,8 +45,9 @@ class Timing:
     may have to be got first."""
     patience_s: float = 60.0
     """A verb waits no longer once nothing has happened to what it waits for so long."""
-    drain_s: float = 2.0
-    """Between leaving DNS and the end of a container that another one replaces."""
+    drain_s: float = 6.0
+    """Between leaving DNS and the end of a container that another one replaces: longer
+    than answers may be kept, so that who keeps them never meets one that has ended."""
     left_s: float = 60.0
     """A node that left is shown for so long."""
     copy_s: float = 3.0

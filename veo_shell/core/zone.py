@@ -23,6 +23,8 @@ from veo_shell.core.zone_records import Draft, RRsets, child
 
 # Refresh, retry, expire: a secondary soon forgets what it cannot ask for any more.
 _SOA_TIMERS_S = (5, 5, 60)
+TTL_S = 5
+"""For so long whoever asks may keep an answer."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -153,7 +155,7 @@ def same_answers(one: Zone, other: Zone) -> bool:
 def compile_zone(
     *,
     origin: str = "veo.",
-    ttl_s: int = 5,
+    ttl_s: int = TTL_S,
     serial: int,
     primary: str,
     nodes: Iterable[NodeDocument],
