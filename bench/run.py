@@ -24,6 +24,7 @@ from bench import (
     placement,
     planning,
     replicas,
+    rolling,
     simulated,
     talk,
 )
@@ -69,6 +70,12 @@ SUBJECTS = {
         text="30 instances over 3 hosts, beside `docker run` and Docker Swarm",
         bench=replicas.bench,
         rounds=10,
+        hosts=True,
+    ),
+    "rolling": Subject(
+        text="a rolling update of 9 instances over 3 hosts, beside Docker Swarm",
+        bench=rolling.bench,
+        rounds=5,
         hosts=True,
     ),
     "talk": Subject(

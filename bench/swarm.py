@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from bench.hosts import soon
@@ -12,6 +13,7 @@ from tests.rig.rig import Rig
 
 IMAGE = "nginx:latest"
 PORT = 2377
+CLIENT = "client"
 LABEL = "com.docker.swarm.service.name"
 COMMAND_S = 120.0
 
@@ -29,14 +31,36 @@ class Swarm:
             own = ("--advertise-addr", rig.address(host))
             self._docker(host, "swarm", "join", "--token", token, *own, where)
 
-    def create(self, name: str, replicas: int, *options: str) -> None:
+    def create(
+        self, name: str, replicas: int, *options: str, image: str = IMAGE
+    ) -> None:
         """Order a service; its instances are started while this returns."""
         self._docker(
             *(self._rig.names[0], "service", "create", "--detach", "--quiet"),
             # Without a registry it would ask for the image's digest in vain, for long.
             *("--no-resolve-image", "--endpoint-mode", "dnsrr", *options),
-            *("--name", name, "--replicas", str(replicas), IMAGE),
+            *("--name", name, "--replicas", str(replicas), image),
         )
+
+    def update(self, name: str, *options: str) -> None:
+        """Change a service; return once all its instances are, and stay so for 5 s."""
+        how = ("service", "update", "--quiet", "--no-resolve-image", *options)
+        self._docker(self._rig.names[0], *how, name)
+
+    def network(self, name: str) -> None:
+        """Make a network that services can be on, and containers too."""
+        how = ("network", "create", "--driver", "overlay", "--attachable")
+        self._docker(self._rig.names[0], *how, name)
+
+    def client(self, network: str) -> Path:
+        """Have a container on a network; return the file of its own network."""
+        first = self._rig.names[0]
+        self._docker(
+            first, "run", "--detach", "--network", network, "--name", CLIENT, IMAGE
+        )
+        form = "{{.State.Pid}}"
+        pid = self._docker(first, "inspect", "--format", form, CLIENT)
+        return Path(f"/proc/{pid}/ns/net")
 
     def respread(self, name: str, replicas: int) -> None:
         """Have a service's instances even on all hosts: Swarm does not by itself."""

@@ -90,6 +90,10 @@ class Rig:
         """Return what belongs into DOCKER_HOST for the host's engine."""
         return self._daemons[host].url
 
+    def network(self, host: str) -> Path:
+        """Return the file that stands for the host's network."""
+        return namespace_file(self._namespace(host))
+
     def enter(self, host: str) -> list[str]:
         """Return what to put before a command to run it on the host.
 
@@ -251,7 +255,7 @@ class Rig:
         self.run(host, "iptables", "-A", "INPUT", "-j", "LOSS")
 
     def _call_inside(self, host: str, work: Callable[[], T]) -> T:
-        enter_network(self._namespace(host))
+        enter_network(self.network(host))
         return work()
 
     def _others(self, hosts: Sequence[str]) -> list[str]:
@@ -344,12 +348,15 @@ def nsenter(namespace: str) -> list[str]:
     return ["nsenter", f"--net={namespace_file(namespace)}"]
 
 
-def enter_network(namespace: str) -> None:
-    """Move the calling thread, and no other, into a network namespace for good."""
+def enter_network(path: Path) -> None:
+    """Move the calling thread, and no other, into a network for good.
+
+    `path` is the file that stands for it.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    with namespace_file(namespace).open() as file:
+    with path.open() as file:
         if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
+            raise OSError(ctypes.get_errno(), f"cannot enter {path}")
 
 
 def kill_all_in(namespace: str) -> None:
