@@ -387,7 +387,7 @@ def test_an_update_goes_through_all_nodes_each_in_its_place() -> None:
     rollout.update(new(EACH, image="new"))
     rollout.run(30)
     assert rollout.state == "completed"
-    assert (rollout.most_in_slot, rollout.least_ready, rollout.most_in_hand) == (
+    assert (rollout.most_in_slot, rollout.least_ready, rollout.most_beginning) == (
         *(2, 3),
         1,
     )
