@@ -847,3 +847,17 @@ def test_without_a_slot_it_follows_from_the_service() -> None:
     node = Dialogue(service(spec=None, cause="d/3"))
     node.listed(SEEN)
     assert node.notes[-1].cause == "d/3"
+
+
+def test_one_that_begins_at_the_same_moment_is_seen_by_what_begins_after_it() -> None:
+    """Others are told of it only afterwards: in their view it is down still."""
+    down = container(state=State.BACKOFF)
+    node = Dialogue(STANDS, SLOT)
+    node.view.merge_document(document(containers=(down,)))
+    node.listed(SEEN)
+    node.told(ev.ContainerExited(container_id=SEEN.id, exit_code=1))
+    node.care.on_named(ev.TimerDue(name=NAME), node.now)
+    assert node.states == [State.STARTING]
+    node.merge(slot(UNO, generation=2, ends=(NAME,), stops_first=True, revision=9))
+    commands = node.follow()
+    assert not [c for c in commands if isinstance(c, CreateContainer)]

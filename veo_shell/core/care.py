@@ -342,11 +342,17 @@ class Care:
 
     def _runs_elsewhere(self, slot: SlotRecord, now: float) -> bool:
         """Tell whether another one, beside which none begins, still fills the slot."""
-        record = self._view.service(slot.uid)
+        record, place = self._view.service(slot.uid), (slot.uid, slot.slot)
         assert record is not None
+        if any(
+            life.container.may_run
+            for life in self.lives.values()  # the view is told only afterwards
+            if (life.identity.uid, life.identity.slot) == place
+        ):
+            return True
         return any(
             c.may_run and not self._is_over(c.node, record, now)
-            for c in self._view.in_slot(slot.uid, slot.slot)
+            for c in self._view.in_slot(*place)
         )
 
     def _is_over(self, node: str, record: ServiceRecord, now: float) -> bool:
