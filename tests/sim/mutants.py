@@ -288,6 +288,24 @@ MUTANTS = (
         "        return not ended",
     ),
     Mutant(
+        "what is global moves off a dead node",
+        "situation",
+        "        if service.mode is Mode.GLOBAL:",
+        "        if False:",
+    ),
+    Mutant(
+        "a node keeps two of what is global",
+        "everywhere",
+        "                if other != slot:",
+        "                if False:",
+    ),
+    Mutant(
+        "what is drained keeps what is global",
+        "everywhere",
+        "        if self._view.is_drained(node) and",
+        "        if False and",
+    ),
+    Mutant(
         "a removed node is taken in with its old state",
         "exchange",
         "        if self._view.is_removed(newcomer):",

@@ -12,6 +12,7 @@ from tests.sim.clock import Step, Steps, chance
 from tests.sim.mesh import Outcome
 from tests.sim.process import Process
 from tests.sim.spec_changes import SpecChanges
+from tests.sim.verdict import Place, place_of
 from tests.sim.violation import Violation
 from veo_shell.core import commands as cmd
 from veo_shell.core import events as ev
@@ -19,6 +20,7 @@ from veo_shell.core.membership import AWAY, GONE
 from veo_shell.core.model import (
     HealthCheck,
     HealthKind,
+    Mode,
     OnPartition,
     OnUnhealthy,
     Port,
@@ -39,6 +41,8 @@ TAKES_OUT_S = 75.0
 """By then a node is removed, or was not."""
 RESTARTS_S = 8.0
 """By then an instance that was restarted has stopped, and is started again."""
+GLOBAL = 0.15
+"""So large a part of the services runs once on every node that fits."""
 POLICIES = (
     *[OnPartition.AVAILABLE] * 4,
     *[OnPartition.MAJORITY] * 3,
@@ -69,13 +73,13 @@ class Operators:
         self._changed_now = set()
         self._nodes_changed = False
 
-    def unsure(self, world: World) -> set[tuple[str, int]]:
-        """Return the slots that may be empty for a moment, by an operator's will.
+    def unsure(self, world: World) -> set[Place]:
+        """Return the places that may be empty for a moment, by an operator's will.
 
         Those of jobs that end, and of majority services: they stop before they start.
         """
         return {
-            (box.identity.uid, box.identity.slot)
+            place_of(box)
             for host in world.hosts
             for box in host.engine.own()
             if box.identity is not None
@@ -122,6 +126,8 @@ class Operators:
         uid = f"{rng.getrandbits(64):016x}"
         care = chance(f"care {uid}")
         service = _cared_for(self._service(rng, via), care)
+        if chance(f"mode {uid}").random() < GLOBAL:
+            service = attrs.evolve(service, mode=Mode.GLOBAL, replicas=1)
         if care.random() < 0.3 and service.restart is not Restart.NEVER:
             after_s = care.uniform(0.0, 12.0)
             self._begin(f"restart {uid}", after_s + RESTARTS_S)
@@ -272,6 +278,7 @@ class Operators:
 
     def _assign_role(self, rng: Random) -> None:
         via = self._somebody(rng)
+        self._nodes_changed = True
         if via is not None:
             event = ev.RoleAssigned(
                 operation=self._world.new_id("role"),

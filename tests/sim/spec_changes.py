@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from tests.sim.clock import chance
 from tests.sim.engine import CRASHES, MISSING
 from veo_shell.core import events as ev
 from veo_shell.core.model import (
+    Mode,
     OnUpdateFailure,
     Service,
     ServiceRecord,
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from tests.sim.process import Process
 
 S = 1_000_000_000
+OTHER_MODE = 0.05
+"""So many of the specs have the service in the other mode from then on."""
 
 
 class SpecChanges:
@@ -89,4 +93,9 @@ def _another(rng: Random, service: Service, ending: str) -> Service:
         on_failure=rng.choice((*[OnUpdateFailure.ROLLBACK] * 3, OnUpdateFailure.PAUSE)),
     )
     image = f"image-{rng.getrandbits(32):08x}{ending}"
-    return attrs.evolve(service, image=image, update=config)
+    service = attrs.evolve(service, image=image, update=config)
+    if chance(f"mode {image}").random() < OTHER_MODE:
+        is_global = service.mode is Mode.GLOBAL
+        mode, replicas = (Mode.REPLICATED, 2) if is_global else (Mode.GLOBAL, 1)
+        service = attrs.evolve(service, mode=mode, replicas=replicas)
+    return service

@@ -12,6 +12,7 @@ from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Container,
     Health,
+    Mode,
     OnPartition,
     OnUnhealthy,
     Restart,
@@ -26,6 +27,8 @@ from veo_shell.core.specs import is_halted
 from veo_shell.core.view import View
 from veo_shell.core.zone import Zone, compile_zone, same_answers
 
+Place = tuple[str, str]
+"""Of a service, by its uid, which slot; if it is global, which node."""
 MAJORITY = Service(name="any", image="any", on_partition=OnPartition.MAJORITY)
 
 
@@ -113,9 +116,11 @@ def _service_unrest(
     if record.update is not None and record.update.is_going_on:
         return f"it is {record.update.state.value}"
     wanted = [slot for slot in view.slots(record.uid) if slot.wanted]
-    if len(wanted) != record.replicas:
-        return f"{len(wanted)} slots are wanted, not {record.replicas}"
     fit = {c.node for c in decider.machine.candidates(service, record.uid) if c.fits}
+    if reason := _number_unrest(decider, record, service, wanted, fit):
+        return reason
+    if service.mode is Mode.GLOBAL:
+        fit = set()  # none of it is to be elsewhere
     for slot in wanted:
         fits = bool(fit - decider.machine.situation.stuck(slot, slot.node or "").keys())
         if slot.handover or slot.updating:
@@ -130,6 +135,44 @@ def _service_unrest(
             reason = _lost_slot_unrest(slot, service, decider, fits=fits)
         if reason:
             return f"slot {slot.slot}: {reason}"
+    return ""
+
+
+def _number_unrest(
+    decider: Process,
+    record: ServiceRecord,
+    service: Service,
+    wanted: list[SlotRecord],
+    fit: set[str],
+) -> str:
+    if service.mode is Mode.GLOBAL:
+        return _everywhere_unrest(decider, service, wanted, fit)
+    if len(wanted) != record.replicas:
+        return f"{len(wanted)} slots are wanted, not {record.replicas}"
+    return ""
+
+
+def _everywhere_unrest(
+    decider: Process, service: Service, wanted: list[SlotRecord], fit: set[str]
+) -> str:
+    """Return which node has none, two, or one that it is not to have."""
+    view, status = decider.machine.view, decider.machine.members.status
+    nodes = [slot.node for slot in wanted if slot.node is not None]
+    if fit:
+        return f"{sorted(fit)} have none, though they fit"
+    if len(wanted) != (len(set(nodes)) or 1):
+        return f"{[slot.node for slot in wanted]} have slots"
+    for slot in wanted:
+        if (node := slot.node) is None:
+            continue
+        if view.head(node) is None or status(node) is Status.LEFT:
+            return f"{node} has a slot, and has left"
+        is_asked = not service.roles or view.role(node) in service.roles
+        if not is_asked or (service.hosts and node not in service.hosts):
+            return f"{node} has a slot, and does not fit"
+        stays = service.restart is Restart.NEVER or slot.done
+        if view.is_drained(node) and not (stays or _is_done(view, slot, service)):
+            return f"{node} has a slot, and is drained"
     return ""
 
 
@@ -209,11 +252,18 @@ def _named(view: View, slot: SlotRecord) -> Container | None:
     return next((c for c in view.instances(slot.uid) if is_named(slot, c)), None)
 
 
-def filled(world: World) -> set[tuple[str, int]]:
-    """Return the slots, (uid, number), in which something runs."""
-    boxes = _running(world.hosts).values()
-    owners = [box.identity for box in boxes if box.identity is not None]
-    return {(identity.uid, identity.slot) for identity in owners}
+def filled(world: World) -> set[Place]:
+    """Return the places in which something runs."""
+    return {place_of(box) for box in _running(world.hosts).values()}
+
+
+def place_of(box: Box) -> Place:
+    """Return which place a container of ours fills."""
+    identity = box.identity
+    assert identity is not None
+    if box.service.mode is Mode.GLOBAL:
+        return identity.uid, identity.node
+    return identity.uid, f"slot {identity.slot}"
 
 
 def _is_of(box: Box, uid: str) -> bool:

@@ -11,6 +11,7 @@ from veo_shell.core.model import (
     Container,
     Health,
     Identity,
+    Mode,
     NodeRecord,
     OnPartition,
     Record,
@@ -169,6 +170,7 @@ class SlotWatch:
             self._written[record.key] = record
         if old is not None and not is_asked:
             self._check_job(process, old, record)
+            self._check_global(process, old, record)
             self._check_update(process, old, record)
 
     @staticmethod
@@ -184,6 +186,23 @@ class SlotWatch:
         if stood and new.wanted and new.node != old.node and not new.made:
             raise Violation(
                 f"{process.name} moves {service.name}, a job, to {new.node}"
+            )
+
+    @staticmethod
+    def _check_global(process: Process, old: SlotRecord, new: SlotRecord) -> None:
+        """What a dead node has of a global service is kept for it."""
+        view, service = process.machine.view, process.machine.view.spec(new.uid)
+        if service is None or service.mode is not Mode.GLOBAL or old.node is None:
+            return
+        is_dead = process.machine.members.status(old.node) is Status.DEAD
+        if not is_dead or view.is_drained(old.node):
+            return
+        is_later = old.generation < new.generation and old.revision < new.revision
+        stood = old.wanted and is_later
+        if stood and new.wanted and new.node != old.node and not new.made:
+            raise Violation(
+                f"{process.name} moves {service.name}, which is global, from "
+                f"{old.node} to {new.node}"
             )
 
     @staticmethod
