@@ -654,6 +654,31 @@ def test_what_a_partition_left_behind_is_updated_afterwards() -> None:
     assert (rollout.state, rollout.specs()) == ("completed", ["b", "b"])
 
 
+def updated_on_a_side_that_was_overridden() -> Rollout:
+    """Return a service whose record knows nothing of what one slot was updated to."""
+    rollout = Rollout.of(2)
+    rollout.desk.write(attrs.evolve(rollout.slots[1], spec_id="b"))
+    odd = runs(DOS, 1, spec_id="b")
+    rollout.held[odd.name] = odd
+    return rollout
+
+
+def test_what_one_side_has_updated_goes_back_where_the_other_is_right() -> None:
+    rollout = updated_on_a_side_that_was_overridden()
+    for _ in range(60):
+        rollout.step()
+    assert (rollout.record.update, rollout.specs()) == (None, ["", ""])
+    assert (rollout.least_ready, rollout.most_in_slot) == (2, 2)
+    assert not any(slot.updating for slot in rollout.slots)
+
+
+def test_what_goes_back_and_fails_is_paused() -> None:
+    rollout = updated_on_a_side_that_was_overridden()
+    rollout.fates[""] = {"state": State.BACKOFF, "reason": "exit code 1"}
+    rollout.run()
+    assert (rollout.state, rollout.reason) == ("paused", "slot 1: exit code 1")
+
+
 def test_one_that_was_not_heard_as_it_was_to_stop_is_told_again() -> None:
     rollout = Rollout.of(1)
     rollout.update(new(order=UpdateOrder.STOP_FIRST))

@@ -149,8 +149,8 @@ class Updates:
 
     def go_on(self, record: ServiceRecord, due: Due) -> None:
         """Begin the next replacements, or end the update one way or the other."""
-        if record.update is None or is_halted(record):
-            return  # also what is completed: the sides of a partition may differ
+        if is_halted(record):
+            return  # not so what is completed, or was none: sides may have differed
         slots = [slot for slot in self._view.slots(record.uid) if slot.wanted]
         on_trial = [s for s in slots if s.updating and s.spec_id == record.spec_id]
         if failed := self._failed(on_trial):
@@ -163,7 +163,7 @@ class Updates:
         ]
         if behind:
             self._replace(record, slots, behind, due)
-        elif not on_trial and record.update.is_going_on:
+        elif not on_trial and record.update and record.update.is_going_on:
             self._complete(record)
         if behind or on_trial:
             due.add(record.uid, self._situation.now + AGAIN_S)
@@ -173,9 +173,10 @@ class Updates:
 
         One that has done its work does not do it again.
         """
+        if slot.spec_id == record.spec_id:
+            return False
         named = self._situation.named(slot)
-        has_done = slot.done if named is None else _has_done(named)
-        return slot.spec_id != record.spec_id and not has_done
+        return not (slot.done if named is None else _has_done(named))
 
     def _is_lost(self, slot: SlotRecord, record: ServiceRecord) -> bool:
         """Tell whether a slot stays on a node that is lost: its turn is later."""
@@ -370,9 +371,8 @@ class Updates:
         """Do what the spec says of an update that fails."""
         service, update = record.service, record.update
         assert service is not None
-        assert update is not None
         why = f"slot {slot.slot}: {reason}"
-        if update.state is UpdateState.ROLLING_BACK:
+        if update is not None and update.state is UpdateState.ROLLING_BACK:
             both = f"{update.reason}; and then as it was rolled back, {why}"
             self._pause(record, UpdateState.ROLLBACK_PAUSED, both)
         elif service.update.on_failure is OnUpdateFailure.CONTINUE and slot.updating:
