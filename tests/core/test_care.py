@@ -548,6 +548,17 @@ def test_a_stranger_is_adopted_as_what_became_of_it(
     assert node.states == [then]
 
 
+def test_none_begins_beside_a_stranger_that_was_to_stop_first() -> None:
+    """The node lost its disk in the midst of an update."""
+    node = Dialogue()
+    node.listed(SEEN)
+    successor = slot(UNO, generation=2)
+    node.merge(STANDS, attrs.evolve(successor, ends=(NAME,), stops_first=True))
+    assert node.follow() == [After(name=NAME, delay_s=2.0)]
+    assert node.told(ev.TimerDue(name=NAME)) == [discard()]
+    assert node.told(ev.ContainerDiscarded(name=NAME)) == [create(generation=2)]
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_a_stranger_that_is_nobodys_is_ended(running: bool) -> None:
     node = Dialogue()
