@@ -5,9 +5,20 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from tests.core.desk import MOST, U1, Desk, at, brief, decision, ready, runs, web
-from tests.core.samples import DOS, NODES, TRES, UNO, WEB
-from veo_shell.core.model import OnPartition, Port, Service
+from tests.core.desk import (
+    MOST,
+    U1,
+    VOTERS,
+    Desk,
+    at,
+    brief,
+    decision,
+    ready,
+    runs,
+    web,
+)
+from tests.core.samples import DOS, NODES, TRES, UNO, WEB, container, service, slot
+from veo_shell.core.model import Container, OnPartition, Port, Service, State
 
 HTTP = (Port(name="http", container_port=80, host_port=80),)
 FIXED = attrs.evolve(WEB, ports=HTTP)
@@ -68,3 +79,40 @@ def test_no_two_of_a_scaled_service_are_placed_on_one_node() -> None:
     placed = [slot.node for slot in desk.view.slots(U1)]
     assert sorted(filter(None, placed)) == sorted(NODES)
     assert placed.count(None) == 1
+
+
+@pytest.mark.parametrize("policy", OnPartition)
+@pytest.mark.parametrize("network", ["bridge", "host"])
+def test_one_whose_port_another_has_got_is_placed_anew(
+    policy: OnPartition, network: str
+) -> None:
+    """Two coordinators, or sides, that did not know of each other placed both there."""
+    spec = attrs.evolve(FIXED, on_partition=policy, network_mode=network)
+    failed = runs(DOS, 1, state=State.BACKOFF, reason="port is already allocated")
+    slots, record = (at(DOS), at(DOS, 1)), web(spec, replicas=2)
+    desk = Desk(record, *slots, runs(DOS), failed, *VOTERS)
+    (moved,) = desk.decide(2)
+    assert (moved.slot, moved.generation) == (1, 2)
+    assert moved.node in {UNO, TRES}
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        [runs(DOS), runs(DOS, 1)],
+        [runs(DOS, state=State.BACKOFF), runs(DOS, 1, state=State.BACKOFF)],
+        [runs(DOS, 1, state=State.BACKOFF)],
+    ],
+    ids=["both run", "neither runs", "the other is not there yet"],
+)
+def test_one_whose_port_no_other_has_got_stays(held: list[Container]) -> None:
+    desk = Desk(web(FIXED, replicas=2), at(DOS), at(DOS, 1), *held)
+    assert desk.decide(2) == []
+
+
+def test_one_that_fails_beside_what_wants_no_port_stays() -> None:
+    other = service("u9", attrs.evolve(WEB, name="other"))
+    beside = slot(DOS, uid="u9"), container(DOS, uid="u9", service="other")
+    failed = runs(DOS, state=State.BACKOFF)
+    desk = Desk(web(FIXED), other, at(DOS), *beside, failed)
+    assert [s for s in desk.decide(2) if s.uid == U1] == []

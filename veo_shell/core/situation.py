@@ -20,6 +20,7 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.placement import coordinator
+from veo_shell.core.ports import fixed_ports
 from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 
@@ -152,6 +153,8 @@ class Situation:
         head = self.view.head(slot.node)
         if head is None or self.verdicts.status(slot.node) is Status.LEFT:
             return True
+        if self._is_kept_out(slot, service):
+            return True
         if service.on_partition is OnPartition.KEEP:
             return False
         lost_s = self._lost_s(head)
@@ -160,6 +163,21 @@ class Situation:
         if service.on_partition is OnPartition.AVAILABLE:
             return True
         return lost_s >= self.verdicts.timing.majority_s * self.verdicts.crowd
+
+    def _is_kept_out(self, slot: SlotRecord, service: Service) -> bool:
+        """Tell whether it cannot run where it is, as another one has its port there.
+
+        So it is where two coordinators placed both at the same moment, or apart.
+        """
+        named, ports = self.named(slot), frozenset(fixed_ports(service))
+        if not ports or named is None or named.state is not State.BACKOFF:
+            return False
+        for other in self.view.assigned(named.node):
+            spec, holder = self.view.spec_of(other), self.named(other)
+            needs_one = spec is not None and ports.intersection(fixed_ports(spec))
+            if needs_one and holder is not None and holder.is_up:
+                return self.is_reached(named.node)
+        return False
 
     def is_lost(self, node: str) -> bool:
         """Tell whether nothing can be expected of a node any more."""
@@ -260,7 +278,9 @@ class Situation:
 
     def why_lost(self, slot: SlotRecord) -> str:
         """Return the journal's id of what took a slot's node away."""
-        return (self.verdicts.entry(slot.node) if slot.node else "") or slot.cause
+        if slot.node is None or self.is_reached(slot.node):
+            return slot.cause
+        return self.verdicts.entry(slot.node) or slot.cause
 
     def leaving_s(self, node: str) -> float:
         """Return after how long a node that leaves has stopped what runs there."""
