@@ -194,6 +194,10 @@ def test_what_is_done_is_a_line_each(cluster: Cluster) -> None:
     assert out[-3:] == ["1 to change, 1 to remove", "web changed", "db removed"]
 
 
+def test_nothing_of_nothing_is_done(cluster: Cluster) -> None:
+    assert cluster.apply("", "--prune") == (0, ["nothing to do"], [])
+
+
 def test_what_fails_is_told_at_the_end(cluster: Cluster) -> None:
     huge = "\n  huge: {image: huge, cpus: 64}\n"
     status, out, err = cluster.apply(huge + BAD + WEB, "--yes")

@@ -91,7 +91,7 @@ def _parts(planned: Plan) -> Iterator[Sequence[Step]]:
         (Action.ADD, AT_ONCE),
         (Action.CHANGE, 1),
         (Action.REMOVE, AT_ONCE),
-        (Action.KEEP, len(planned.steps)),
+        (Action.KEEP, max(1, len(planned.steps))),
     ):
         steps = [step for step in planned.steps if step.action is action]
         yield from (steps[at : at + many] for at in range(0, len(steps), many))
