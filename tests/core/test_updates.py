@@ -240,6 +240,21 @@ def test_stop_first_leaves_one_ready_however_many_may_go_at_a_time() -> None:
     assert rollout.least_ready >= 1
 
 
+def test_one_that_has_just_begun_is_not_yet_one_that_is_left() -> None:
+    """It may end at once, as all of a spec do that cannot run."""
+    rollout = Rollout.of(2)
+    rollout.update(new(order=UpdateOrder.STOP_FIRST, on_failure=OnUpdateFailure.PAUSE))
+    while "b" not in rollout.specs():
+        rollout.step()
+    for _ in range(2):
+        rollout.step()
+        assert sorted(rollout.specs()) == ["", "b"]
+    rollout.become("b", state=State.BACKOFF, reason="exit code 1")
+    rollout.run()
+    assert (rollout.state, rollout.specs()) == ("paused", ["b", ""])
+    assert rollout.least_ready == 1
+
+
 def test_what_is_not_ready_is_replaced_first() -> None:
     rollout = Rollout.of(2)
     bad = attrs.evolve(runs(DOS), state=State.BACKOFF)

@@ -309,14 +309,24 @@ class Updates:
         return True
 
     def _is_last(self, slot: SlotRecord, record: ServiceRecord) -> bool:
-        """Tell whether to wait, as nothing else serves and others are on their way."""
+        """Tell whether to wait, as nothing else serves and others are on their way.
+
+        One that has just begun may end as soon: until it is steady it is no other.
+        """
         if not self._serves(slot):
             return False
         others = [
             s for s in self._view.slots(record.uid) if s.wanted and s.slot != slot.slot
         ]
-        on_their_way = any(s.updating and s.handover for s in others)
-        return on_their_way and not any(map(self._serves, others))
+        begun = [s for s in others if s.updating and not self._is_steady(s)]
+        return bool(begun) and not any(
+            self._serves(s) for s in others if s not in begun
+        )
+
+    def _is_steady(self, slot: SlotRecord) -> bool:
+        named, now = self._situation.named(slot), self._situation.now
+        ready_s = self._trials.of(slot, named, now).ready_for_s(now)
+        return ready_s >= self._situation.verdicts.timing.steady_s
 
     def _place(self, slot: SlotRecord, service: Service) -> tuple[str | None, bool]:
         """Return the node for a new instance, and whether the old one stops first.
