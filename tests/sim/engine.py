@@ -119,6 +119,7 @@ class Engine:
         self.stream: Stream | None = None
         self.on_change: Callable[[Box], None] = lambda box: None
         self.addresses: set[str] = set()  # the host's
+        self.volumes: set[str] = set()
 
     # What is there
 
@@ -167,6 +168,8 @@ class Engine:
             box = self._held(order.container_id)
             if not box.running and self.is_stranded(box):
                 raise Refusal(f"cannot assign requested address {box.address}")
+            if not box.running and (holder := self._has_port_of(box)):
+                raise Refusal(f"a port is already allocated: {holder}")
             if not box.running:
                 self.run(box)
             return ev.StartAnswered(name=order.name, observed=box.observed())
@@ -270,7 +273,14 @@ class Engine:
         """Have one more container."""
         box = Box(id=self._id(), name=name, identity=identity, service=service)
         self.boxes[box.id] = box
+        self.volumes |= {mount.source for mount in service.mounts}
+        if service.mounts and self.stream is not None:
+            self.stream.tell(self.holds)
         return box
+
+    def holds(self) -> ev.EngineHolds:
+        """Return which volumes there are."""
+        return ev.EngineHolds(volumes=tuple(sorted(self.volumes)))
 
     def wind_down(self) -> None:
         """Let the engine end in order: its containers first, which is still told."""
@@ -349,6 +359,17 @@ class Engine:
         box = self.found(order.container_id)
         is_stubborn = box is not None and box.stubborn
         return min(order.timeout_s, STUBBORN_S) if is_stubborn else 0.0
+
+    def _has_port_of(self, box: Box) -> str:
+        """Return which container has a port that another one asks for, "" if none."""
+        asked = {port.host_port for port in box.service.ports} - {0}
+        having = (
+            other.name
+            for other in self.boxes.values()
+            if other.running and other.address == box.address
+            if asked & {port.host_port for port in other.service.ports}
+        )
+        return next(having, "")
 
     def _held(self, container_id: str) -> Box:
         box = self.found(container_id)

@@ -13,6 +13,8 @@ from veo_shell.core import events as ev
 if TYPE_CHECKING:
     from tests.sim.process import Process
 
+Told = ev.EngineEvent | ev.EngineHolds
+
 RELIST_S = 30.0
 REWATCH_FIRST_S, REWATCH_MAX_S = 0.1, 5.0
 
@@ -29,7 +31,7 @@ class Stream:
         self._process = process
         self._clock = process.world.clock
         self._random = process.world.random
-        self._queue: deque[Callable[[], ev.EngineEvent | None]] = deque()
+        self._queue: deque[Callable[[], Told | None]] = deque()
         self._is_open = False
         self._is_pumping = False
         self._number = 0
@@ -44,7 +46,7 @@ class Stream:
         is_told = self._is_open and not self._process.is_frozen
         return self._process.boot_id if is_told else ""
 
-    def tell(self, make: Callable[[], ev.EngineEvent | None]) -> None:
+    def tell(self, make: Callable[[], Told | None]) -> None:
         """Tell of an event; what it tells is read when it arrives."""
         if self._is_open:
             self._queue.append(make)
@@ -92,6 +94,8 @@ class Stream:
 
     def _list(self) -> None:
         self.tell(lambda: ev.EngineListed(containers=self._engine.listing()))
+        if self._engine.volumes:
+            self.tell(self._engine.holds)
 
     def _pump_later(self) -> None:
         if not self._is_pumping:
@@ -112,14 +116,14 @@ class Stream:
         delay_s = 5 * self._delay_s() if is_listing else 0.0
         self._clock.after(delay_s, self._pass_on, event, number)
 
-    def _pass_on(self, event: ev.EngineEvent | None, number: int) -> None:
+    def _pass_on(self, event: Told | None, number: int) -> None:
         self._is_pumping = False
         if number == self._number and event is not None:
             self._feed(event)
         if self._queue:
             self._pump_later()
 
-    def _feed(self, event: ev.EngineEvent) -> None:
+    def _feed(self, event: Told) -> None:
         self._process.arrive(self._process.feed, event)
 
     def _delay_s(self) -> float:

@@ -232,6 +232,24 @@ MUTANTS = (
         "not self._situation.is_reached(slot.node):",
     ),
     Mutant(
+        "what another one keeps from its port waits for it",
+        "situation",
+        "        if self._is_kept_out(slot, service):",
+        "        if False:",
+    ),
+    Mutant(
+        "a port of a host is taken by nobody",
+        "placement",
+        "    for port in ports:\n        if takers :=",
+        "    for port in ():\n        if takers :=",
+    ),
+    Mutant(
+        "data is left behind",
+        "situation",
+        "        bound = volumes_of(service)",
+        "        bound = frozenset[str]()",
+    ),
+    Mutant(
         "a new container begins beside one that is to stop first",
         "care",
         "            (is_majority or slot.stops_first)",

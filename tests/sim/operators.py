@@ -21,8 +21,11 @@ from veo_shell.core.model import (
     HealthCheck,
     HealthKind,
     Mode,
+    Mount,
+    MountKind,
     OnPartition,
     OnUnhealthy,
+    Placement,
     Port,
     Restart,
     Service,
@@ -126,6 +129,7 @@ class Operators:
         uid = f"{rng.getrandbits(64):016x}"
         care = chance(f"care {uid}")
         service = _cared_for(self._service(rng, via), care)
+        service = _placed(service, chance(f"place {uid}"))
         if chance(f"mode {uid}").random() < GLOBAL:
             service = attrs.evolve(service, mode=Mode.GLOBAL, replicas=1)
         if care.random() < 0.3 and service.restart is not Restart.NEVER:
@@ -463,6 +467,21 @@ def _cared_for(service: Service, rng: Random) -> Service:
         service,
         stop_timeout_s=rng.choice((*[10] * 6, 1, 30)),
         on_unhealthy=rng.choice(choices) if service.health_check else None,
+    )
+
+
+def _placed(service: Service, rng: Random) -> Service:
+    """Return the service with what else decides where it may run."""
+    number = 8000 + rng.randrange(3)  # several want the same
+    ports = (Port(name="fixed", container_port=9000, host_port=number),)
+    data = Mount(kind=MountKind.VOLUME, source=f"data-{service.name}", target="/data")
+    return attrs.evolve(
+        service,
+        ports=(*service.ports, *(ports if rng.random() < 0.2 else ())),
+        mounts=(data,) if rng.random() < 0.2 else (),
+        sticky=rng.random() < 0.7,
+        max_per_node=1 if rng.random() < 0.2 else 0,
+        placement=rng.choice((*[Placement.SPREAD] * 3, Placement.BINPACK)),
     )
 
 

@@ -194,6 +194,8 @@ def _lost_slot_unrest(
         return "it waits, though a node fits"
     if slot.done or service.restart is Restart.NEVER or _is_done(view, slot, service):
         return ""
+    if _has_its_data(decider, slot, service):
+        return ""
     status = decider.machine.members.status(slot.node)
     gone = view.head(slot.node) is None or status is Status.LEFT
     if service.on_partition is OnPartition.KEEP and not gone:
@@ -226,9 +228,21 @@ def _slot_unrest(
         return f"{named.name} does not run: {named.state.value} {named.reason}"
     if box is not None and (box.id != named.id or not named.is_up):
         return f"{named.name} runs, and its node says {named.state.value}"
-    if view.is_drained(process.name) and fits and not is_job and not is_done:
+    stays = is_job or is_done or _has_its_data(process, slot, service)
+    if view.is_drained(process.name) and fits and not stays:
         return f"it is on {process.name}, which is drained"
     return ""
+
+
+def _has_its_data(process: Process, slot: SlotRecord, service: Service) -> bool:
+    """Tell whether the node of a slot has its volume: it starts nowhere else.
+
+    Not one that has left, as far as it is known here.
+    """
+    bound = {mount.source for mount in service.mounts if service.sticky}
+    if not bound or slot.node is None or process.machine.view.head(slot.node) is None:
+        return False
+    return bool(bound & process.world[slot.node].engine.volumes)
 
 
 def _is_done(view: View, slot: SlotRecord, service: Service) -> bool:

@@ -172,6 +172,7 @@ class SlotWatch:
             self._check_job(process, old, record)
             self._check_global(process, old, record)
             self._check_update(process, old, record)
+            self._check_data(process, old, record)
 
     @staticmethod
     def _check_job(process: Process, old: SlotRecord, new: SlotRecord) -> None:
@@ -204,6 +205,19 @@ class SlotWatch:
                 f"{process.name} moves {service.name}, which is global, from "
                 f"{old.node} to {new.node}"
             )
+
+    @staticmethod
+    def _check_data(process: Process, old: SlotRecord, new: SlotRecord) -> None:
+        """What has its data on a node begins on no other one, also if that is lost."""
+        view = process.machine.view
+        service = view.spec_of(new)
+        is_later = old.generation < new.generation and old.revision < new.revision
+        moves = is_later and new.node not in (None, old.node) and not new.made
+        head = view.head(old.node) if old.wanted and old.node is not None else None
+        if service is None or not service.sticky or head is None or not moves:
+            return
+        if left := {mount.source for mount in service.mounts} & {*head.volumes}:
+            raise Violation(f"{process.name} begins {new} without {left}")
 
     @staticmethod
     def _check_update(process: Process, old: SlotRecord, new: SlotRecord) -> None:
