@@ -405,6 +405,15 @@ def test_a_job_of_the_new_spec_takes_over_by_ending_well() -> None:
     assert (rollout.state, rollout.specs()) == ("completed", ["b"])
 
 
+def test_a_job_that_has_done_its_work_and_is_gone_is_on_trial_no_more() -> None:
+    """Its node was drained, and left: no container of it is there to be judged."""
+    rollout = Rollout.of(1, ONCE)
+    rollout.desk.write(attrs.evolve(rollout.slots[0], updating=True, done=True))
+    rollout.desk.run()
+    rollout.desk.decide()
+    assert not rollout.slots[0].updating
+
+
 # It fails
 
 

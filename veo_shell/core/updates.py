@@ -85,6 +85,9 @@ class Updates:
             if is_clear:  # it was not reached as it was to stop
                 self._slots.write(attrs.evolve(slot, ends=self._ends(slot, others)))
             return
+        if named is None and slot.done and not others:  # and is gone since
+            done = attrs.evolve(slot, handover=False, updating=False, stops_first=False)
+            self._slots.write(done)
         if named is None or not self._situation.is_reached(named.node):
             return
         if named.is_up and named.is_stranded:
