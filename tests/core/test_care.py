@@ -554,8 +554,7 @@ def test_none_begins_beside_a_stranger_that_was_to_stop_first() -> None:
     node.listed(SEEN)
     successor = slot(UNO, generation=2)
     node.merge(STANDS, attrs.evolve(successor, ends=(NAME,), stops_first=True))
-    assert node.follow() == [After(name=NAME, delay_s=2.0)]
-    assert node.told(ev.TimerDue(name=NAME)) == [discard()]
+    assert node.follow() == [discard()]
     assert node.told(ev.ContainerDiscarded(name=NAME)) == [create(generation=2)]
 
 

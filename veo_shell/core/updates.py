@@ -13,6 +13,7 @@ has been ready: a coordinator that takes over counts that from its beginning.
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 
 import attrs
 
@@ -243,9 +244,10 @@ class Updates:
             self._ready_s[slot.uid] = max(last_s, trial.ready_s)
         return trial.ready_s is not None
 
-    def _serves(self, slot: SlotRecord) -> bool:
+    def _serves(self, slot: SlotRecord, without: Set[str] = frozenset()) -> bool:
         claimants = self._situation.claimants(slot.uid, slot.slot)
-        return any(c.is_ready and c.name not in slot.ends for c in claimants)
+        gone = {*slot.ends, *without}
+        return any(c.is_ready and c.name not in gone for c in claimants)
 
     def _goes_back(self, slot: SlotRecord, record: ServiceRecord) -> bool:
         """Have an old instance of the spec that stands go on, if it runs beside."""
@@ -314,17 +316,16 @@ class Updates:
     def _is_last(self, slot: SlotRecord, record: ServiceRecord) -> bool:
         """Tell whether to wait, as nothing else serves and others are on their way.
 
-        One that has just begun may end as soon: until it is steady it is no other.
+        One that has just begun may end as soon: until it is steady it does not count.
         """
         if not self._serves(slot):
             return False
         others = [
             s for s in self._view.slots(record.uid) if s.wanted and s.slot != slot.slot
         ]
-        begun = [s for s in others if s.updating and not self._is_steady(s)]
-        return bool(begun) and not any(
-            self._serves(s) for s in others if s not in begun
-        )
+        fresh = [s for s in others if s.updating and not self._is_steady(s)]
+        names = {c.name for s in fresh if (c := self._situation.named(s))}
+        return bool(fresh) and not any(self._serves(s, without=names) for s in others)
 
     def _is_steady(self, slot: SlotRecord) -> bool:
         named, now = self._situation.named(slot), self._situation.now
