@@ -375,6 +375,20 @@ def test_a_slot_that_waits_for_a_node_gets_the_spec_and_waits_on() -> None:
     assert rollout.specs() == ["b"]
 
 
+def test_one_on_trial_that_has_no_node_any_more_holds_up_no_update() -> None:
+    """It was waited for until it had failed, minutes later."""
+    rollout = Rollout.of(2, attrs.evolve(WEB, hosts=(UNO, DOS), cpus=3.0))
+    rollout.update(attrs.evolve(rollout.record.service or NEW, image="new"))
+    while not any(slot.updating and slot.node == DOS for slot in rollout.slots):
+        rollout.step()
+    rollout.desk.lose(DOS)
+    rollout.run(20)
+    assert rollout.state == "completed"
+    assert [(s.node, s.updating, s.spec_id) for s in rollout.slots] == [
+        *((UNO, False, "b"), (None, False, "b")),
+    ]
+
+
 def test_what_has_done_its_work_does_not_do_it_again() -> None:
     done = runs(UNO, state=State.EXITED, exit_code=0)
     rollout = Rollout(web(ONCE), at(UNO), done)

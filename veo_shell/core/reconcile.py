@@ -154,6 +154,7 @@ class Reconciler:
                 drained_from="",
                 stuck=(),
                 spec_id=spec_id,
+                updating=old.updating and node is not None,
                 stops_first=False,
                 done=False,
                 operation=operation or old.operation,
