@@ -19,7 +19,7 @@ from veo_shell.core.plan import ELSEWHERE, HALTED
 from veo_shell.core.planned import Action, Plan
 from veo_shell.core.verbs import pack, unpack
 from veo_shell.edge.fake_engine import FakeEngine, Program
-from veo_shell.errors import ApplyFailed, ConfigError, ImageError
+from veo_shell.errors import ApplyFailed, ConfigError, EngineError, ImageError
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cluster.yml"
 DB = Service(name="db", image="redis:7")
@@ -291,11 +291,14 @@ async def test_variants_that_changed_are_each_updated(tmp_path: Path) -> None:
 
 
 async def test_what_still_stops_is_no_trouble(tmp_path: Path) -> None:
-    slow = attrs.evolve(FAST, drain_s=5.0, patience_s=1.0)
-    async with fake_cluster(tmp_path, "uno", timing=slow) as cluster:
-        old = attrs.evolve(WEB, update=QUICK)
+    impatient = attrs.evolve(FAST, patience_s=1.0)
+    async with fake_cluster(tmp_path, "uno", timing=impatient) as cluster:
+        old = attrs.evolve(WEB, update=QUICK, stop_timeout_s=0)
         sup = cluster["uno"].container_sup
         await sup.apply([old])
+        for _ in range(60):  # longer than it is waited for
+            failure = EngineError("the disk is busy", status=500)
+            cluster.engines["uno"].fail_next("discard", failure)
         newer = attrs.evolve(old, image="nginx:2")
         assert (await sup.apply([newer])).done == ("web changed",)
         states = {c.state for c in sup.cloud_containers()}

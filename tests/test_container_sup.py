@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -529,12 +530,29 @@ async def test_what_cannot_be_removed_is_told_and_not_waited_for(
     timing = attrs.evolve(FAST, patience_s=1.0)
     async with fake_cluster(tmp_path, timing=timing) as cluster:
         sup, engine = cluster["uno"].container_sup, cluster.engines["dos"]
-        added = await cluster.run(ON_DOS)
+        added = await cluster.run(attrs.evolve(ON_DOS, stop_timeout_s=0))
         for _ in range(60):  # longer than it is waited for
             engine.fail_next("discard", EngineError("the disk is busy", status=500))
         told = f"still there, and tried again: {added.name} (the disk is busy)"
         what = added if verb == "stop" else "web"
         assert (await getattr(sup, verb)(what)).warning == told
+
+
+async def test_what_takes_long_to_stop_is_waited_for_as_its_spec_allows(
+    tmp_path: Path,
+) -> None:
+    timing = attrs.evolve(FAST, patience_s=0.2)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        sup, slow = cluster["uno"].container_sup, cluster.engines["dos"]
+        container = await cluster.run(attrs.evolve(ON_DOS, stop_timeout_s=60))
+        slow.hang()
+        stopping = asyncio.gather(sup.stop(container))
+        begun_s = time.monotonic()
+        await eventually(lambda: time.monotonic() - begun_s > 1)  # many a quiet time
+        assert not stopping.done()
+        slow.go_on()
+        [stopped] = await stopping
+        assert stopped.warning == ""
 
 
 # stop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import attrs
@@ -32,7 +33,10 @@ from veo_shell.core.model import (
 from veo_shell.edge.fake_engine import FakeEngine, Program
 from veo_shell.errors import EngineError, ServiceError, UnknownService, VeoError
 
-CHECK = HealthCheck(kind=HealthKind.SHELL, cmd=("true",))
+MS, SECOND = 1_000_000, 1_000_000_000
+CHECK = HealthCheck(
+    kind=HealthKind.SHELL, cmd=("true",), interval_ns=MS, timeout_ns=MS, retries=1
+)
 CHECKED = attrs.evolve(WEB, health_check=CHECK, hosts=("dos@dos",))
 TWO = attrs.evolve(WEB, replicas=2)
 NO_ANSWER = "connection refused\n"
@@ -209,6 +213,24 @@ async def test_a_slow_health_check_is_waited_for_and_then_told(tmp_path: Path) -
         await cluster.ready(1)
         answer = await sup.restart(CHECKED)
         assert "its health check has not succeeded yet" in answer.warning
+
+
+async def test_a_start_period_is_waited_for(tmp_path: Path) -> None:
+    timing = attrs.evolve(FAST, patience_s=0.2)
+    check = attrs.evolve(CHECK, start_period_ns=60 * SECOND)
+    async with fake_cluster(tmp_path, timing=timing) as cluster:
+        sup, engine = cluster["uno"].container_sup, cluster.engines["dos"]
+        service = attrs.evolve(CHECKED, health_check=check)
+        container = await sup.add_service(service)
+        engine.set_health(container.id, Health.HEALTHY)
+        await cluster.ready(1)
+        restarting = asyncio.gather(sup.restart(service))
+        begun_s = time.monotonic()
+        await eventually(lambda: time.monotonic() - begun_s > 1)  # many a quiet time
+        assert not restarting.done()
+        engine.set_health(container.id, Health.HEALTHY)
+        [restarted] = await restarting
+        assert restarted.warning == ""
 
 
 async def test_what_goes_while_it_is_restarted_is_told(tmp_path: Path) -> None:

@@ -31,9 +31,11 @@ from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.errors import ServiceError, UnknownNode
 
 ON_DOS = attrs.evolve(WEB, hosts=("dos@dos",))
-CHECKED = attrs.evolve(
-    WEB, health_check=HealthCheck(kind=HealthKind.SHELL, cmd=("true",))
+MS = 1_000_000
+CHECK = HealthCheck(
+    kind=HealthKind.SHELL, cmd=("true",), interval_ns=MS, timeout_ns=MS, retries=1
 )
+CHECKED = attrs.evolve(WEB, health_check=CHECK)
 IMPATIENT = attrs.evolve(FAST, handover_s=0.5, begin_s=30.0, patience_s=1.0)
 NO_IMAGE = "nginx:latest: cannot be pulled: no such image"
 
@@ -181,7 +183,8 @@ async def test_verbs_return_when_nothing_happens_any_more(tmp_path: Path) -> Non
         uno = cluster["uno"]
         container, source, other = await run_checked(cluster)
         drained = await uno.node_monitor.drain(source)
-        pending = f"still under way: web slot 0 begins on {other}@{other} (running)"
+        pending = f"still under way: web slot 0 begins on {other}@{other} (running"
+        pending += ", its health check has not succeeded yet)"
         assert drained.warning == pending
         with pytest.raises(ServiceError, match="web slot 0 begins on"):
             await uno.node_monitor.remove_node(source)

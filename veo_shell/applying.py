@@ -155,7 +155,8 @@ class _Run:
         """Wait until all runs; note what does not once nothing happens any more."""
         uids = [step.uid for step in steps if step.uid not in self._lost]
         wanted = set(uids)
-        left = await self._node.quiet(lambda: self._left(uids))
+        records = [self._view.service(uid) for uid in uids]
+        left = await self._node.quiet(lambda: self._left(uids), records)
         self.failed += [f"still under way: {text}" for text in left]
         for container in self._sup.cloud_containers():
             if container.uid in wanted and self._is_trouble(container):

@@ -120,10 +120,12 @@ class ContainerSup:
         self, service: Service, accepted: list[Accepted], copies: int
     ) -> Added:
         """Wait until a service that was taken in runs; return its container."""
+        view = self._node.machine.view
         await self._node.quiet(
             lambda: tuple(
                 o.under_way for o in self._outcomes(accepted, service) if o.under_way
-            )
+            ),
+            [view.service(one.uid) for one in accepted],
         )
         outcomes = self._outcomes(accepted, service)
         failed = [outcome for outcome in outcomes if outcome.failed]
@@ -183,7 +185,9 @@ class ContainerSup:
         record = meant(self._node.machine.view, name, variant)
         uid, which = record.uid, called(record)
         _, copies = await self._node.deciders.of_service(uid, "scale", uid, replicas)
-        under_way = await self._node.quiet(lambda: self._scaling(uid, replicas))
+        under_way = await self._node.quiet(
+            lambda: self._scaling(uid, replicas), [record]
+        )
         instances = tuple(self._node.machine.view.instances(uid))
         pending = sum(1 for c in self._waiting() if c.uid == uid)
         left = [_wait_for_room(pending)] if pending else []
@@ -563,14 +567,17 @@ class ContainerSup:
     async def _remove(self, uid: str) -> tuple[int, str]:
         """Remove a service; return on how many disks that is, and what is left."""
         copies: int
-        _, copies = await self._node.deciders.of_service(uid, "remove", uid)
         view = self._node.machine.view
-        left = await self._node.quiet(lambda: self._left(view.instances(uid)))
+        record = view.service(uid)  # as long as it says how long it takes to stop
+        _, copies = await self._node.deciders.of_service(uid, "remove", uid)
+        left = await self._node.quiet(lambda: self._left(view.instances(uid)), [record])
         return copies, self._still(left)
 
     async def _withdraw(self, container: Container) -> tuple[int, str]:
         """Give up a container's slot; return on how many disks, and what is left."""
         copies: int
+        view, uid, slot = self._node.machine.view, container.uid, container.slot
+        record = view.service(uid)
         _, copies = await self._node.deciders.of_service(
             container.uid,
             "stop",
@@ -578,10 +585,10 @@ class ContainerSup:
             container.slot,
             container.generation,
         )
-        view, uid, slot = self._node.machine.view, container.uid, container.slot
         names = {c.name for c in view.in_slot(uid, slot)}  # two while it is moved
         left = await self._node.quiet(
-            lambda: self._left(c for c in view.in_slot(uid, slot) if c.name in names)
+            lambda: self._left(c for c in view.in_slot(uid, slot) if c.name in names),
+            [record],
         )
         return copies, self._still(left)
 

@@ -62,7 +62,11 @@ class Departure:
     async def drain(self, node: str) -> tuple[int, Draining]:
         """Drain a node; return on how many disks that is, and what is left there."""
         copies = await self._node.deciders.of_node(node, "drain", True)
-        await self._node.quiet(lambda: self._draining(node).pending)
+        view = self._node.machine.view
+        there = {c.uid for c in view.containers(node)}
+        await self._node.quiet(
+            lambda: self._draining(node).pending, map(view.service, there)
+        )
         return copies, self._draining(node)
 
     async def remove(self, node: str) -> int:

@@ -54,13 +54,14 @@ class Instances:
         Raises:
             ServiceError: one does not come back; those after it run as before.
         """
+        view = self._node.machine.view
         for index, container in enumerate(containers):
             operation = uuid.uuid4().hex
             rest = [c.name for c in containers[index + 1 :]]
             try:
                 await self._ask(container, "restart", operation, container.name)
                 pending = functools.partial(self._restarting, container, operation)
-                left = await self._node.quiet(pending)
+                left = await self._node.quiet(pending, [view.service(container.uid)])
             except (PeerError, ServiceError) as exc:
                 raise ServiceError(f"{exc}{_unchanged(rest)}") from exc
             if left:

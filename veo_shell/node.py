@@ -10,7 +10,7 @@ import contextlib
 import functools
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -25,7 +25,8 @@ from veo_shell.coordinator import Coordinator
 from veo_shell.core import commands as cmd
 from veo_shell.core.events import Event
 from veo_shell.core.machine import Machine
-from veo_shell.core.model import NodeDocument, NodeRecord, Record
+from veo_shell.core.model import NodeDocument, NodeRecord, Record, ServiceRecord
+from veo_shell.core.patience import slow_s
 from veo_shell.core.protocols import (
     Clock,
     Engine,
@@ -329,13 +330,28 @@ class Node:
             if waiter is task:
                 future.cancel()
 
-    async def quiet(self, pending: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
-        """Wait until nothing is pending; return what is once nothing happens to it."""
+    async def quiet(
+        self,
+        pending: Callable[[], tuple[str, ...]],
+        records: Iterable[ServiceRecord | None] = (),
+    ) -> tuple[str, ...]:
+        """Wait until nothing is pending; return what is once nothing happens to it.
+
+        `records` are of the services that it is about: their specs may have it take
+        longer, and nothing be seen meanwhile.
+        """
+        loop, patience_s = asyncio.get_running_loop(), self.config.timing.patience_s
+        about = tuple(records)
         while left := pending():
-            try:
-                async with asyncio.timeout(self.config.timing.patience_s):
-                    await self.until(functools.partial(_other_than, left, pending))
-            except TimeoutError:
+            seen_s = loop.time()
+            while not loop.time() >= (
+                until_s := seen_s + patience_s + slow_s(self.machine.situation, about)
+            ):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(until_s):
+                        await self.until(functools.partial(_other_than, left, pending))
+                    break
+            else:
                 break
         return left
 

@@ -236,7 +236,8 @@ class NodeMonitor:
             await self._node.deciders.seen(slot.key, done)
             begun, copies = begun + 1, min(copies, kept)
             pending = await self._node.quiet(
-                functools.partial(moving, machine.situation, slot.uid, slot.slot)
+                functools.partial(moving, machine.situation, slot.uid, slot.slot),
+                [machine.view.service(slot.uid)],
             )
             now = machine.view.slot(slot.uid, slot.slot)
             if pending:

@@ -53,8 +53,11 @@ class Updating:
         node = self._node
         await node.deciders.seen(f"service/{uid}", revision)
         reconciler = node.machine.reconciler
-        pending = await node.quiet(functools.partial(updating, reconciler, uid))
-        record = node.machine.view.service(uid)
+        view = node.machine.view
+        pending = await node.quiet(
+            functools.partial(updating, reconciler, uid), [view.service(uid)]
+        )
+        record = view.service(uid)
         if record is None or record.service is None or record.update is None:
             raise ServiceError(f"{name} was removed while it was updated")
         left = f"still under way: {', '.join(pending)}" if pending else ""

@@ -8,6 +8,7 @@ import pytest
 from tests.core.desk import EDGE, ONCE, U1, Desk, at, decision, ready, runs, web
 from tests.core.samples import DOS, TRES, UNO, WEB, container
 from veo_shell.core.model import (
+    Health,
     Mode,
     OnPartition,
     Service,
@@ -167,6 +168,20 @@ def test_a_slot_is_moved_when_its_new_place_alone_fills_it() -> None:
     assert moving(desk.situation, U1, 0) == ()
     desk.write(web(None))
     assert moving(desk.situation, U1, 0) == ()
+
+
+def test_what_is_slow_by_its_spec_is_told_with_how_long_it_may_take() -> None:
+    slow = attrs.evolve(WEB, stop_timeout_s=90)
+    gone = runs(TRES, 2)
+    desk = Desk(web(slow), at(DOS, handover=True), runs(DOS), gone)
+    assert scaling(desk.situation, U1, 1) == (
+        f"{gone.name} stops, or is killed after 90 s",
+    )
+    desk.run(runs(DOS, health=Health.STARTING))
+    assert moving(desk.situation, U1, 0) == (
+        "web slot 0 begins on dos@dos (running, "
+        "its health check has not succeeded yet)",
+    )
 
 
 def test_a_service_is_scaled_when_all_have_begun_and_what_is_over_is_gone() -> None:

@@ -101,6 +101,14 @@ def test_each_step_has_a_kind(events: list[LifeEvent], kinds: list[str]) -> None
     assert set(found) <= CONTAINERS.keys()
 
 
+def test_what_may_take_long_to_stop_says_how_long() -> None:
+    slow = attrs.evolve(WEB, stop_timeout_s=90)
+    assert told(*UP, Unwanted(), service=slow)[-1] == (
+        *("stopping", "stopping (killed after 90 s)"),
+    )
+    assert told(*UP, Unwanted())[-1] == ("stopping", "stopping")
+
+
 def test_one_that_is_not_started_again_has_failed() -> None:
     service = attrs.evolve(WEB, restart_count=1)
     *_, last = told(*UP, exited(1), DUE, ANSWERED, exited(2), service=service)

@@ -11,7 +11,9 @@ import attrs
 
 from veo_shell.core.membership import AWAY, GONE
 from veo_shell.core.model import (
+    STOP_TIMEOUT_S,
     Container,
+    Health,
     Mode,
     Restart,
     Service,
@@ -22,6 +24,7 @@ from veo_shell.core.model import (
 from veo_shell.core.places import refusals
 from veo_shell.core.reconcile import Reconciler
 from veo_shell.core.situation import Situation, is_named
+from veo_shell.core.view import View
 
 BEGINNING = frozenset({State.PENDING, State.CREATING, State.STARTING})
 
@@ -71,9 +74,10 @@ def moving(situation: Situation, uid: str, number: int) -> tuple[str, ...]:
         return ()
     if slot.handover:
         return (begins(situation, slot, service),)
-    held = situation.view.in_slot(uid, number)
+    view = situation.view
+    held = view.in_slot(uid, number)
     ending = (c for c in held if not is_named(slot, c))
-    return tuple(f"{c.name} stops" for c in ending if situation.is_reached(c.node))
+    return tuple(_stops(view, c) for c in ending if situation.is_reached(c.node))
 
 
 def scaling(situation: Situation, uid: str, replicas: int) -> tuple[str, ...]:
@@ -115,7 +119,7 @@ def filling(situation: Situation, uid: str) -> tuple[str, ...]:
         and not waits_for_its_node(situation, slot, service)
     ]
     surplus = (c for c in view.instances(uid) if c.slot not in numbers)
-    ends = [f"{c.name} stops" for c in surplus if situation.is_reached(c.node)]
+    ends = [_stops(view, c) for c in surplus if situation.is_reached(c.node)]
     return (*begin, *ends)
 
 
@@ -138,7 +142,7 @@ def updating(reconciler: Reconciler, uid: str) -> tuple[str, ...]:
         if not record.update.is_going_on:
             held = view.in_slot(uid, slot.slot)
             ends = (c for c in held if c.name in slot.ends)
-            pending += [f"{c.name} stops" for c in ends if situation.is_reached(c.node)]
+            pending += [_stops(view, c) for c in ends if situation.is_reached(c.node)]
         elif slot.handover:
             pending.append(begins(situation, slot, service))
         elif slot.updating:
@@ -246,7 +250,7 @@ def _leaving(situation: Situation, node: str) -> list[str]:
         held = view.slot(container.uid, container.slot)
         is_to = held is not None and (container.name in held.ends or not held.wanted)
         if is_to or container.state is State.STOPPING:
-            found.append(f"{container.name} stops")
+            found.append(_stops(view, container))
     return found
 
 
@@ -258,8 +262,19 @@ def _is_from(situation: Situation, slot: SlotRecord, node: str) -> bool:
 def begins(situation: Situation, slot: SlotRecord, service: Service) -> str:
     """Return what is told of a slot until what is to fill it runs."""
     named = situation.named(slot)
-    said = f" ({named.state.value} {named.reason}".rstrip() + ")" if named else ""
-    return f"{_label(slot, service)} begins on {slot.node}{said}"
+    said = f" ({named.state.value} {named.reason}".rstrip() if named else ""
+    if named is not None and named.is_up and named.health is Health.STARTING:
+        said += ", its health check has not succeeded yet"
+    return f"{_label(slot, service)} begins on {slot.node}{said}{')' if said else ''}"
+
+
+def _stops(view: View, container: Container) -> str:
+    """Return what is told of one that is to end, until it is gone."""
+    record = view.service(container.uid)
+    spec = record.spec_of(container.spec_id) if record else None
+    may_s = spec.stop_timeout_s if spec else STOP_TIMEOUT_S
+    within = f", or is killed after {may_s} s" if may_s > STOP_TIMEOUT_S else ""
+    return f"{container.name} stops{within}"
 
 
 def _is_beginning(container: Container | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from veo_shell.core.events import EngineFailed
 from veo_shell.core.life import Halt, Life, LifeEvent, Unwanted
-from veo_shell.core.model import Container, State
+from veo_shell.core.model import STOP_TIMEOUT_S, Container, State
 
 KILLED = 137
 """What a shell shows for a process that SIGKILL ended, and Docker too."""
@@ -22,6 +22,8 @@ def steps(before: Life, after: Life | None, event: LifeEvent) -> list[tuple[str,
     told = []
     if new.state is not old.state:
         why = f": {new.reason}" if new.reason else ""
+        if new.state is State.STOPPING and after.stop_timeout_s > STOP_TIMEOUT_S:
+            why += f" (killed after {after.stop_timeout_s:g} s)"
         told.append((_kind(old, after, event), f"{new.state.value}{why}"))
     if new.is_ready and not old.is_ready and old.state is not State.UNHEALTHY:
         told.append(("ready", "ready"))
