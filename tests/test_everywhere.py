@@ -85,7 +85,8 @@ async def test_where_it_fits_nowhere_it_waits_if_it_is_to(tmp_path: Path) -> Non
         assert (added.state, "its role is" in added.reason) == (State.PENDING, True)
         await cluster["uno"].node_monitor.assign_role("dos", "edge")
         await runs_on(cluster, "dos@dos")
-        assert [c.state for c in sup.cloud_containers()] == [State.RUNNING]
+        one = [State.RUNNING]
+        await eventually(lambda: [c.state for c in sup.cloud_containers()] == one)
         await cluster["uno"].node_monitor.assign_role("dos", "core")
         await runs_on(cluster)
 

@@ -287,6 +287,21 @@ def test_what_is_taken_back_by_turns_is_so_at_most_twice_a_second() -> None:
     assert [brief(slot) for slot in desk.decide()] == [(1, 2, DOS)]
 
 
+def test_one_whose_port_another_has_got_is_given_up_until_that_is_free() -> None:
+    """Two coordinators, or sides, that did not know of each other placed both there."""
+    other = standing("other", attrs.evolve(PORT, name="other", mode=Mode.REPLICATED))
+    taker, taking = slot(DOS, uid="other"), container(DOS, uid="other", service="other")
+    failed = runs(DOS, 1, state=State.BACKOFF, reason="port is already allocated")
+    running = [runs(UNO), failed, runs(TRES, 2), taking]
+    desk = Desk(web(PORT), *ON_ALL, other, taker, *running)
+    assert [brief(slot)[::2] for slot in desk.look()] == [(1, None)]
+    assert told(desk) == ["web: slot 1 given up: another one has its port on dos@dos"]
+    desk.run(runs(UNO), runs(TRES, 2), taking)
+    assert desk.decide(30) == []
+    desk.write(attrs.evolve(taker, wanted=False, node=None))
+    assert [brief(slot)[::2] for slot in desk.look()] == [(1, DOS)]
+
+
 # Two of one
 
 

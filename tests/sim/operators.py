@@ -11,7 +11,7 @@ import attrs
 from tests.sim.clock import Step, Steps, chance
 from tests.sim.mesh import Outcome
 from tests.sim.process import Process
-from tests.sim.spec_changes import SpecChanges
+from tests.sim.spec_changes import SpecChanges, in_mode
 from tests.sim.verdict import Place, place_of
 from tests.sim.violation import Violation
 from veo_shell.core import commands as cmd
@@ -131,7 +131,7 @@ class Operators:
         service = _cared_for(self._service(rng, via), care)
         service = _placed(service, chance(f"place {uid}"))
         if chance(f"mode {uid}").random() < GLOBAL:
-            service = attrs.evolve(service, mode=Mode.GLOBAL, replicas=1)
+            service = in_mode(service, Mode.GLOBAL, 1)
         if care.random() < 0.3 and service.restart is not Restart.NEVER:
             after_s = care.uniform(0.0, 12.0)
             self._begin(f"restart {uid}", after_s + RESTARTS_S)

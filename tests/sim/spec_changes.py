@@ -97,5 +97,10 @@ def _another(rng: Random, service: Service, ending: str) -> Service:
     if chance(f"mode {image}").random() < OTHER_MODE:
         is_global = service.mode is Mode.GLOBAL
         mode, replicas = (Mode.REPLICATED, 2) if is_global else (Mode.GLOBAL, 1)
-        service = attrs.evolve(service, mode=mode, replicas=replicas)
+        service = in_mode(service, mode, replicas)
     return service
+
+
+def in_mode(service: Service, mode: Mode, replicas: int) -> Service:
+    """Return a service in a mode, with nothing that cannot be with it."""
+    return attrs.evolve(service, mode=mode, replicas=replicas, max_per_node=0)

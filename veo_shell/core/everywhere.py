@@ -156,6 +156,8 @@ class Everywhere:
             return f"{node} is no member any more", self._situation.verdicts.entry(node)
         if why := self._places.misfits(service).get(node):
             return f"{node}: {why}", ""
+        if self._situation.is_kept_out(slot, service):
+            return f"another one has its port on {node}", ""
         if self._view.is_drained(node) and self._situation.is_movable(slot, service):
             return f"{node} is drained", self._situation.drain_cause(node)
         return "", ""

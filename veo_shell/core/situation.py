@@ -153,7 +153,7 @@ class Situation:
         head = self.view.head(slot.node)
         if head is None or self.verdicts.status(slot.node) is Status.LEFT:
             return True
-        if self._is_kept_out(slot, service):
+        if self.is_kept_out(slot, service):
             return True
         if service.on_partition is OnPartition.KEEP:
             return False
@@ -164,7 +164,7 @@ class Situation:
             return True
         return lost_s >= self.verdicts.timing.majority_s * self.verdicts.crowd
 
-    def _is_kept_out(self, slot: SlotRecord, service: Service) -> bool:
+    def is_kept_out(self, slot: SlotRecord, service: Service) -> bool:
         """Tell whether it cannot run where it is, as another one has its port there.
 
         So it is where two coordinators placed both at the same moment, or apart.
