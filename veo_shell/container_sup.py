@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from veo_shell.core.check import problems
+from veo_shell.core.groups import end_with
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Accepted,
@@ -112,7 +113,7 @@ class ContainerSup:
         uid = uid or self._uid_of(service)
         accepted: list[Accepted]
         accepted, copies = await self._node.deciders.of_service(
-            uid, "add", uid, service, queue
+            uid, "add", uid, service, queue, service=service
         )
         return accepted, copies
 
@@ -242,7 +243,8 @@ class ContainerSup:
     async def stop(self, container: Container | str) -> Written:
         """Stop and remove one container for good; the last one ends its service.
 
-        Also what takes over from it, while it is moved.
+        With that all of its group, if that is its policy. Also what takes over from it,
+        while it is moved.
         Returns when it is gone, or its node cannot be reached: then it is stopped when
         that is back. Or once nothing happens any more for a while: then it tells why.
 
@@ -252,9 +254,21 @@ class ContainerSup:
 
         >>> container_sup.stop(container_sup.cloud_containers()[0])
         """
+        view = self._node.machine.view
         found = self._node.container_monitor.state(container)
+        spec = view.spec(found.uid)
+        mates = end_with(view, spec) if spec is not None else []
         copies, left = await self._withdraw(found)
-        return written(f"{found.name or found.service} stopped", copies, left)
+        what = f"{found.name or found.service} stopped"
+        gone = [r for r in mates if view.spec(r.uid) is None and r.uid != found.uid]
+        if gone:
+            what += f", and with it {', '.join(map(called, gone))} of its group"
+            held = {c.name for r in gone for c in view.instances(r.uid)}
+            still = await self._node.quiet(
+                lambda: self._left(c for c in view.containers() if c.name in held)
+            )
+            left = "; ".join(filter(None, [left, self._still(still)]))
+        return written(what, copies, left)
 
     @write
     async def restart(
@@ -262,9 +276,10 @@ class ContainerSup:
     ) -> Written:
         """Restart a container, or the instances of a service one after the other.
 
-        Each when the one before is ready again. It is stopped in order and started at
-        once, its restarts counted anew. It begins again, too, where it had ended.
-        Once nothing happens any more for a while it tells what is under way.
+        Each when the one before is ready again, with it all of its group if that is its
+        policy. It is stopped in order and started at once, its restarts counted anew.
+        It begins again, too, where it had ended. Once nothing happens any more for a
+        while it tells what is under way.
 
         Raises:
             ServiceError: one does not come back; those after it are left as they are.

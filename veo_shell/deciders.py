@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from veo_shell.core.model import Service
 from veo_shell.errors import PeerUnreachable, StoreError
 
 if TYPE_CHECKING:
@@ -35,10 +36,15 @@ class Deciders:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def of_service(self, uid: str, verb: str, *args: Any) -> Any:
-        """Have a service's coordinator do it; return what came of it."""
+    async def of_service(
+        self, uid: str, verb: str, *args: Any, service: Service | None = None
+    ) -> Any:
+        """Have a service's coordinator do it; return what came of it.
+
+        `service`: what is asked for, of one that is not in the view yet.
+        """
         situation = self._node.machine.situation
-        return await self._ask(lambda: situation.coordinator(uid), verb, *args)
+        return await self._ask(lambda: situation.coordinator(uid, service), verb, *args)
 
     async def of_node(self, node: str, verb: str, *args: Any) -> int:
         """Have it written about a node; return on how many disks it is.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from veo_shell.core.docker_health import health_of
 from veo_shell.core.events import RestartAsked
+from veo_shell.core.life import TURN
 from veo_shell.core.model import Container, Health, InstanceHealth, Service, State
 from veo_shell.core.protocols import Engine
 from veo_shell.core.variants import meant
@@ -51,12 +52,14 @@ class Instances:
     async def restart(self, containers: list[Container]) -> tuple[str, ...]:
         """Restart each once the one before is ready again; return what is left to do.
 
+        One operation for all: what is restarted with another of its group is not again.
+
         Raises:
             ServiceError: one does not come back; those after it run as before.
         """
         view = self._node.machine.view
+        operation = uuid.uuid4().hex
         for index, container in enumerate(containers):
-            operation = uuid.uuid4().hex
             rest = [c.name for c in containers[index + 1 :]]
             try:
                 await self._ask(container, "restart", operation, container.name)
@@ -109,7 +112,7 @@ class Instances:
         told = f" ({now.state.value} {now.reason}".rstrip() + ")"
         if now.operation != operation or now.state is State.STOPPING:
             return (f"{name} restarts{told}",)
-        if now.state in FAILING:
+        if now.state in FAILING and now.reason != TURN:
             raise ServiceError(f"{name} does not come back{told}")
         if now.is_ready or now.state is State.EXITED:  # a job may have done its work
             return ()

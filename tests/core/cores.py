@@ -22,8 +22,7 @@ WEB = Service(
 
 
 def add(node: SimNode, service: Service = WEB, uid: str = "u1") -> Accepted:
-    alive = node.machine.members.alive()
-    target = node.world[coordinator(uid, alive)]
+    target = node.world[node.machine.situation.coordinator(uid, service)]
     operation = f"add-{next(node.world.ids)}"
     answer = target.ask(ev.AddAsked(operation=operation, uid=uid, service=service))
     (accepted,) = answer

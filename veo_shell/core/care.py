@@ -22,6 +22,7 @@ from veo_shell.core.life import (
     engine_stop_s,
 )
 from veo_shell.core.lifecycle import on_event
+from veo_shell.core.mates import Mates
 from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import (
     NOT_LISTED,
@@ -81,6 +82,7 @@ class Care:
         self._view = view
         self._members = members
         self._out = out
+        self._mates = Mates(view, self.lives)
         self._remembered: dict[str, Container] = {}
         self._rebooted = False
         self.strangers: dict[str, Observed] = {}
@@ -157,23 +159,33 @@ class Care:
             self._live(name, EngineEnded(within_s=within_s), now)
 
     def on_named(self, event: Any, now: float) -> None:
-        """Pass an answer of the engine, or a timer, to the container it is about."""
-        if event.name in self.lives:
+        """Pass an answer of the engine, or a timer, to the container it is about.
+
+        That it may be started again waits for its turn in its group.
+        """
+        if event.name in self.lives and not self._mates.holds(event):
             self._live(event.name, event, now)
 
     def on_restart_asked(self, event: ev.RestartAsked, now: float) -> None:
-        """Restart a container, once for an operation; answer that it is under way."""
+        """Restart a container, once for an operation, and answer that it is under way.
+
+        With it the rest of its group, if that is its policy.
+        """
         name, life = event.name, self.lives.get(event.name)
         if life is None or not life.wanted:
             error = ServiceError(f"{name} is no more on {self._node}: it was replaced")
             self._out.order(Refuse(operation=event.operation, error=error))
             return
-        if life.container.operation != event.operation:
-            order = RestartOrdered(
-                operation=event.operation, drain_s=self._drain_s(life)
-            )
-            self._live(name, order, now)
+        for one in [name, *self._mates.restart_with(name)]:
+            self._restart(one, event.operation, now)
         self._out.order(Answer(operation=event.operation, value=None))
+
+    def _restart(self, name: str, operation: str, now: float) -> None:
+        life = self.lives[name]
+        if life.container.operation == operation:
+            return
+        drain_s = self._drain_s(life)
+        self._live(name, RestartOrdered(operation=operation, drain_s=drain_s), now)
 
     def on_started(self, event: ev.ContainerStarted, now: float) -> None:
         """Pass on that a container was started."""
@@ -235,6 +247,8 @@ class Care:
         """
         if not self._listed:
             return
+        for name in self._mates.released():
+            self._live(name, ev.TimerDue(name=name), now)
         banned = self._banned
         changed = banned != self._banned_before or may_start != self._could_start
         self._banned_before, self._could_start = banned, may_start
@@ -325,6 +339,9 @@ class Care:
         assert service is not None
         identity = self._identity(slot, service)
         if identity.container_name in self.lives:
+            return
+        if self._mates.has_to_wait(service):
+            self._again.add(slot.uid)
             return
         is_majority = service.on_partition is OnPartition.MAJORITY
         if (is_majority and not self._may_start_majority) or (
@@ -437,6 +454,9 @@ class Care:
             self._again.add(before.identity.uid)
         if after is None:
             self._entries.pop(name, None)
+        for other, fall in self._mates.falls(name, before, after, event):
+            self._entries[other] = self._entries.get(name, "")
+            self._live(other, fall, now)
 
     def _note(
         self, name: str, identity: Identity, text: str, kind: str, *, ends: bool

@@ -37,6 +37,8 @@ class Foresight:
                 nowhere = [None] * (count - len(nodes))
                 return (*nodes, *nowhere), self._why(service, uid)
             self._view.account(node).add(service, 1)
+            if service.group:
+                self._places.groups.foreseen[service.group] = node
             nodes.append(node)
         return tuple(nodes), ""
 

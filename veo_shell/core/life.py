@@ -37,6 +37,9 @@ ENGINE_GRACE_S = 5.0
 """One that may take longer to stop is waited for, and so long on top."""
 
 
+TURN = "it is started once the masters of its group are ready"
+
+
 @attrs.frozen(kw_only=True)
 class Wanted:
     """The table assigns this slot to this node."""
@@ -66,6 +69,17 @@ class RestartOrdered:
 
 
 @attrs.frozen(kw_only=True)
+class MateEnded:
+    """One of its group ended, and all of it with that one; `for_good` or to begin anew.
+
+    `reason` is what is told of that.
+    """
+
+    reason: str
+    for_good: bool
+
+
+@attrs.frozen(kw_only=True)
 class Found:
     """The engine was listed: it holds this container, or (None) does not.
 
@@ -90,6 +104,7 @@ LifeEvent = (
     | Wanted
     | Unwanted
     | RestartOrdered
+    | MateEnded
     | Found
     | ContainerCreated
     | ContainerStarted
@@ -111,6 +126,8 @@ class Halt(enum.Enum):
     RENEWAL = "it is started: an operator restarts it"
     CURE = "it is started again, as after a crash: it is unhealthy"
     END = "it has failed: it is unhealthy, and to be killed for that"
+    FALL = "it is started again, not as after a crash: one of its group ended"
+    FALL_FOR_GOOD = "it has failed: one of its group did, which ends all of it"
 
 
 @attrs.frozen(kw_only=True)

@@ -32,11 +32,13 @@ from veo_shell.core.events import (
     TimerDue,
 )
 from veo_shell.core.life import (
+    TURN,
     EngineEnded,
     Found,
     Halt,
     Life,
     LifeEvent,
+    MateEnded,
     RestartOrdered,
     Step,
     Unwanted,
@@ -44,6 +46,7 @@ from veo_shell.core.life import (
     ended_just_now,
 )
 from veo_shell.core.model import (
+    GroupRole,
     Health,
     Observed,
     OnUnhealthy,
@@ -205,6 +208,10 @@ def _ended(life: Life, exit_code: int, oom_killed: bool, now: float) -> Step:
     policy, limit = life.service.restart, life.service.restart_count
     if halt is Halt.END:
         return life.to(State.FAILED, reason=f"{what} (on_unhealthy: kill)"), []
+    if halt is Halt.FALL_FOR_GOOD:
+        return life.to(State.FAILED), []
+    if halt is Halt.FALL:
+        return _from_the_beginning(attrs.evolve(life, attempts=attempts))
     is_done = policy is Restart.ON_FAILURE and exit_code == 0
     if not halt and (policy is Restart.NEVER or is_done):
         return life, []
@@ -341,7 +348,38 @@ def _restart_under_way(life: Life, event: LifeEvent, now: float) -> Step:
 def _renew(life: Life, event: LifeEvent, now: float) -> Step:
     """Start it as for the first time: what went wrong before is not counted."""
     life = attrs.evolve(life, halt=None, attempts=0, started_s=None)
-    return _again(life.to(life.container.state, restarts=0, reason=""), event, now)
+    life = life.to(life.container.state, restarts=0, reason="")
+    if life.service.group and life.service.group_role is not GroupRole.MASTER:
+        return _from_the_beginning(life.to(life.container.state, reason=TURN))
+    return _again(life, event, now)
+
+
+def _from_the_beginning(life: Life) -> Step:
+    """Have one of a group started when it is its turn there: that is no restart."""
+    life = attrs.evolve(life, started_s=None).to(State.BACKOFF)
+    return life, [After(name=life.container.name, delay_s=0.0)]
+
+
+def _fall(life: Life, event: LifeEvent, now: float) -> Step:
+    """Stop one whose group ends; what runs once does not run again with it."""
+    assert isinstance(event, MateEnded)
+    is_over = event.for_good or life.service.restart is Restart.NEVER
+    return _halt(life, Halt.FALL_FOR_GOOD if is_over else Halt.FALL, event.reason)
+
+
+def _fall_idle(life: Life, event: LifeEvent, now: float) -> Step:
+    """Have one that waits to be started again wait no more, if all ends for good."""
+    assert isinstance(event, MateEnded)
+    return (life.to(State.FAILED, reason=event.reason) if event.for_good else life), []
+
+
+def _fall_meanwhile(life: Life, event: LifeEvent, now: float) -> Step:
+    """Have one that is stopped to be started again not be, if all ends for good."""
+    assert isinstance(event, MateEnded)
+    if not event.for_good:
+        return life, []
+    life = life.to(life.container.state, reason=event.reason)
+    return attrs.evolve(life, halt=Halt.FALL_FOR_GOOD), []
 
 
 def _discard(life: Life, event: LifeEvent, now: float) -> Step:
@@ -542,6 +580,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
             (state, ContainerGone): _vanished,
             (state, HealthChanged): _health,
             (state, Unwanted): _unwanted,
+            (state, MateEnded): _fall,
             (state, RestartOrdered): _restart,
             (state, Found): _found,
             (state, TimerDue): _ignore,
@@ -562,6 +601,9 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
         }.items()
     },
     (S.BACKOFF, TimerDue): _again,
+    (S.BACKOFF, MateEnded): _fall_idle,
+    (S.EXITED, MateEnded): _ignore,
+    (S.FAILED, MateEnded): _ignore,
     (S.UNHEALTHY, TimerDue): _treat,
     **{
         (state, EngineEnded): _ended_with_engine
@@ -580,6 +622,7 @@ TRANSITIONS: dict[tuple[State, type], Row] = {
     (S.STOPPING, StopAnswered): _stop_answered,
     # An answer to an order that was overtaken.
     **{(s, StopAnswered): _ignore for s in S if s is not S.STOPPING},
+    (S.STOPPING, MateEnded): _fall_meanwhile,
     (S.STOPPING, TimerDue): _time_to_stop,
     (S.STOPPING, ContainerStarted): _ignore,
     (S.STOPPING, ContainerExited): _exited_early,

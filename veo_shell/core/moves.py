@@ -73,18 +73,30 @@ class Moves:
         return self._send(to, service, node, entry)
 
     def relocate(self, record: ServiceRecord) -> None:
-        """Begin to move one slot from where it is not to stay, none while one moves."""
+        """Begin to move one slot from where it is not to stay, none while one moves.
+
+        Of what is in a group all of them.
+        """
+        assert record.service is not None
+        at_once = record.service.group is not None
         wanted = [s for s in self._view.slots(record.uid) if s.wanted]
-        if any(slot.handover for slot in wanted):
+        if any(slot.handover for slot in wanted) and not at_once:
             return
         for slot in wanted:
             service = record.spec_of(slot.spec_id)
             assert service is not None
-            if slot.node is None or not self._situation.is_movable(slot, service):
+            if slot.node is None or slot.handover:
+                continue
+            if not self._situation.is_movable(slot, service):
                 continue
             if self._situation.verdicts.status(slot.node) is not Status.ALIVE:
                 continue
-            if self._drain(slot, service, slot.node) or self._rescue(slot, service):
+            moves = (
+                self._drain(slot, service, slot.node)
+                or self._bring_home(slot, service)
+                or self._rescue(slot, service)
+            )
+            if moves and not at_once:
                 return
 
     def _drain(self, slot: SlotRecord, service: Service, source: str) -> bool:
@@ -93,12 +105,31 @@ class Moves:
             return False
         if self._situation.why_bound(slot, service):
             return False
-        refused = self._situation.stuck(slot, source)
+        if self._situation.job_beside(slot, service):
+            return False
+        refused = self._situation.stuck(slot, service, source)
         node = self._places.best(service, slot.uid, without=refused)
         cause = self._situation.drain_cause(source)
         return node is not None and bool(
             self.begin(slot, node, cause, drained_from=source)
         )
+
+    def _bring_home(self, slot: SlotRecord, service: Service) -> bool:
+        """Begin to move a slot to where the rest of its group is; tell whether.
+
+        Not one that several run in: of these, the one that is there is to stay.
+        """
+        claimants = self._situation.claimants(slot.uid, slot.slot)
+        if sum(c.name not in slot.ends for c in claimants) > 1:
+            return False
+        home = self._places.home(service)
+        if home in (None, slot.node) or self._situation.data_at(slot, service):
+            return False
+        assert home is not None
+        assert slot.node is not None
+        if home in self._situation.stuck(slot, service, slot.node):
+            return False
+        return bool(self.begin(slot, home, slot.cause))
 
     def _rescue(self, slot: SlotRecord, service: Service) -> bool:
         """Begin to fill a slot anew on its node, if what fills it cannot be reached.
@@ -134,15 +165,20 @@ class Moves:
         is_alone = not any(c != named and not is_lost(c.node) for c in in_slot)
         if named is not None and (
             (is_rescue and has_ended(named))
-            or self._has_taken_over(trial, named, is_alone=is_alone)
+            or (
+                self._has_taken_over(trial, named, is_alone=is_alone)
+                and (is_alone or self._is_with_its_group(slot, service, others))
+            )
         ):
             self._end(slot, service, named, others)
-        elif self._is_called_off(slot) and others:
+        elif others and (why := self._why_called_off(slot, service, others)):
             if is_clear:
-                self._take_back(slot, service, named, others, "it is drained no more")
+                self._take_back(slot, service, named, others, why)
         elif is_alone and not stops_first(service):
             self._slots.write(attrs.evolve(slot, handover=False, drained_from=""))
-        elif reason := self._why_failed(trial, named):
+        elif reason := self._why_failed(trial, named) or (
+            others and self._whose_mate_failed(slot, service)
+        ):
             failed = self._stuck(slot, reason)
             if stops_first(service):
                 if self._situation.is_reached(failed.node or ""):
@@ -164,8 +200,59 @@ class Moves:
         ready_s = trial.ready_for_s(self._situation.now)
         return ready_s >= self._situation.verdicts.timing.steady_s
 
-    def _is_called_off(self, slot: SlotRecord) -> bool:
-        return bool(slot.drained_from) and not self._view.is_drained(slot.drained_from)
+    def _is_with_its_group(
+        self, slot: SlotRecord, service: Service, others: list[Container]
+    ) -> bool:
+        """Tell whether the rest of a slot's group serves on its node, or nowhere.
+
+        A group that is elsewhere by now is not waited for.
+        """
+        if self._places.home(service) not in (None, slot.node):
+            return not self._is_at_home(service, others)
+        for mate, spec in self._situation.mates(slot, service):
+            named = self._situation.named(mate)
+            is_ready = named is not None and named.is_ready
+            is_there = is_ready and mate.node == slot.node
+            is_movable = self._situation.is_movable(mate, spec)
+            if is_movable and not is_there and self._serves_elsewhere(mate, slot.node):
+                return False
+        return True
+
+    def _serves_elsewhere(self, mate: SlotRecord, node: str | None) -> bool:
+        claimants = self._situation.claimants(mate.uid, mate.slot)
+        return any(
+            c.is_ready and c.node != node and c.name not in mate.ends for c in claimants
+        )
+
+    def _whose_mate_failed(self, slot: SlotRecord, service: Service) -> str:
+        """Return why the rest of a slot's group cannot come with it, "" if it can."""
+        for mate, spec in self._situation.mates(slot, service):
+            if not self._serves_elsewhere(mate, slot.node):
+                continue
+            named, why = self._situation.named(mate), ""
+            if mate.handover and mate.node == slot.node:
+                trial = self._trials.of(mate, named, self._situation.now)
+                why = self._why_failed(trial, named)
+            elif mate.node is not None:
+                stuck = self._situation.stuck(mate, spec, mate.node)
+                why = stuck.get(slot.node or "", "")
+            if why:
+                return f"{spec.name}: {why}"
+        return ""
+
+    def _is_at_home(self, service: Service, others: list[Container]) -> bool:
+        home = self._places.home(service)
+        return any(c.node == home for c in others)
+
+    def _why_called_off(
+        self, slot: SlotRecord, service: Service, others: list[Container]
+    ) -> str:
+        """Return why a slot is not to move any more, "" if it is."""
+        if slot.drained_from and not self._view.is_drained(slot.drained_from):
+            return "it is drained no more"
+        if slot.node == self._places.home(service):
+            return ""
+        return "its group stays" if self._is_at_home(service, others) else ""
 
     def _why_failed(self, trial: Trial, named: Container | None) -> str:
         """Return why the new one cannot take over, "" while it may."""

@@ -15,6 +15,7 @@ import attrs
 
 from veo_shell.core import events as ev
 from veo_shell.core.copies import Copies
+from veo_shell.core.groups import end_with
 from veo_shell.core.model import (
     Accepted,
     Candidate,
@@ -210,6 +211,8 @@ class Operations:
             )
         if len(slots) == 1:
             self._bury(record, event.operation)
+            for mate in end_with(self._view, record.service):
+                self._bury(mate, event.operation)
             return
         text = f"slot {slot.slot} stopped by an operator"
         cause = self._note("stopped", text, record.service, record.uid, slot.slot)

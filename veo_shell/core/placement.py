@@ -141,9 +141,9 @@ def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
         share = -state.share(service) if packs else state.share(service)
         if instances == fewest and share > least:
             continue
-        if is_counted and _taken(service, ports, state) is not None:
+        if is_counted and taken(service, ports, state) is not None:
             continue
-        if _lack(service, state) is not None:
+        if lack(service, state) is not None:
             continue
         if instances == fewest and share == least:
             tied.append(state)
@@ -165,9 +165,9 @@ def _refusal(
     """
     return (
         unfit(service, state)
-        or _stranger(state, at_home)
-        or _taken(service, fixed_ports(service), state)
-        or _lack(service, state)
+        or stranger(state, at_home)
+        or taken(service, fixed_ports(service), state)
+        or lack(service, state)
     )
 
 
@@ -215,7 +215,7 @@ def _breach(asked: Constraint, state: NodeState) -> str | None:
     return f"{what} is {has or 'not set'}, not {asked.value}"
 
 
-def _stranger(state: NodeState, at_home: Mapping[str, str]) -> str | None:
+def stranger(state: NodeState, at_home: Mapping[str, str]) -> str | None:
     """Return which data is elsewhere, None if there is none, or it is on the node."""
     if not at_home or state.node in at_home:
         return None
@@ -230,11 +230,11 @@ def _stranger(state: NodeState, at_home: Mapping[str, str]) -> str | None:
 
 def has_room(service: Service, state: NodeState) -> bool:
     """Tell whether a node has room, and the ports, for one more."""
-    is_taken = _taken(service, fixed_ports(service), state) is not None
-    return not is_taken and _lack(service, state) is None
+    is_taken = taken(service, fixed_ports(service), state) is not None
+    return not is_taken and lack(service, state) is None
 
 
-def _taken(service: Service, ports: list[HostPort], state: NodeState) -> str | None:
+def taken(service: Service, ports: list[HostPort], state: NodeState) -> str | None:
     """Return what runs on a node and leaves no place for one more, None if nothing."""
     if service.max_per_node:
         there = state.instances(service)
@@ -247,7 +247,7 @@ def _taken(service: Service, ports: list[HostPort], state: NodeState) -> str | N
     return None
 
 
-def _lack(service: Service, state: NodeState) -> str | None:
+def lack(service: Service, state: NodeState) -> str | None:
     has, held = state.resources, state.account
     if service.cpus:
         left = has.cpu.count - held.nano_cpus / NANO

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 import attrs
 
+from veo_shell.core.groups import Groups
 from veo_shell.core.model import Candidate, Mode, Service, SlotRecord
 from veo_shell.core.placement import (
     NodeState,
@@ -25,6 +26,7 @@ class Places:
     def __init__(self, situation: Situation) -> None:
         self._situation = situation
         self._view = situation.view
+        self.groups = Groups(situation)
         self._states_seen = -1, -1, -1
         self._node_states: list[NodeState] = []
         # By all that `unfit` looks at of a service.
@@ -42,9 +44,11 @@ class Places:
             why = "no majority of the nodes is seen (on_partition: majority)"
             nodes = sorted(head.node for head in self._view.nodes)
             return [Candidate(node=node, fits=False, reason=why) for node in nodes]
-        states = self._states()
+        states = now = self._states()
         if instead_of is not None:
             states = [self._without(instead_of, state) for state in states]
+        if service.group:
+            return self.groups.rank(service, uid, states, now)
         return rank(service, uid, states)
 
     def for_one_more(self, service: Service, uid: str) -> list[Candidate]:
@@ -60,6 +64,15 @@ class Places:
             for c in ranked
         ]
         return sorted(told, key=lambda candidate: not candidate.fits)
+
+    def home(self, service: Service) -> str | None:
+        """Return the node where a service's group is; None if nowhere, or it has none.
+
+        Of several, the one where all of it is to be.
+        """
+        return (
+            self.groups.home(service.group, self._states()) if service.group else None
+        )
 
     def _without(self, slot: SlotRecord, state: NodeState) -> NodeState:
         """Return a node as it is to an instance that is there: drained or not."""
@@ -79,6 +92,10 @@ class Places:
         """
         if not self._situation.may_decide(service):
             return None
+        if service.group:
+            ranked = self.candidates(service, uid)
+            fits = (c.node for c in ranked if c.fits and c.node not in without)
+            return next(fits, None)
         fitting = self._fit(service)
         if without:
             fitting = [state for state in fitting if state.node not in without]

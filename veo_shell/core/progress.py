@@ -222,9 +222,11 @@ def _why_it_stays(reconciler: Reconciler, slot: SlotRecord, service: Service) ->
         return "" if may_decide else "no majority of the nodes is seen"
     if why := reconciler.situation.why_bound(slot, service):
         return why
+    if job := reconciler.situation.job_beside(slot, service):
+        return f"{job} of its group, a job (restart: never), runs there"
     ranked = reconciler.places.candidates(service, slot.uid)
     fits = [c.node for c in ranked if c.fits]
-    stuck = reconciler.situation.stuck(slot, slot.node)
+    stuck = reconciler.situation.stuck(slot, service, slot.node)
     if not set(fits) <= set(stuck):
         return ""
     failed = "; ".join(f"{n} could not take it over: {stuck[n]}" for n in fits)

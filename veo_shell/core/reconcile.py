@@ -60,7 +60,7 @@ class Reconciler:
         self.view = situation.view
         self.situation = situation
         self.places = Places(situation)
-        self._slots = Slots(situation, pen, out)
+        self._slots = Slots(situation, self.places, pen, out)
         self._trials = Trials()
         self.moves = Moves(situation, self.places, self._slots, self._trials)
         self.updates = Updates(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from veo_shell.core.holdings import volumes_of
@@ -91,15 +91,23 @@ class Situation:
         self._seen = -1, -1
         self._engine_lost_s: dict[str, float] = {}
 
-    def coordinator(self, uid: str) -> str:
-        """Return the node that decides about a service."""
+    def coordinator(self, uid: str, service: Service | None = None) -> str:
+        """Return the node that decides about a service: one about all of a group.
+
+        `service`: what is asked for, where no record of it is in the view yet.
+        """
+        service = service or self.view.spec(uid)
+        key = f"group/{service.group}" if service and service.group else uid
+        return self._decider(key)
+
+    def _decider(self, key: str) -> str:
         seen = self.view.epoch, self.verdicts.revision
         if seen != self._seen:
             self._seen = seen
             self._let_decide(self._find_able())
-        if uid not in self._coordinators:
-            self._coordinators[uid] = coordinator(uid, self._able)
-        return self._coordinators[uid]
+        if key not in self._coordinators:
+            self._coordinators[key] = coordinator(key, self._able)
+        return self._coordinators[key]
 
     def _let_decide(self, nodes: list[str]) -> None:
         """Have the coordinators chosen among these nodes.
@@ -111,9 +119,9 @@ class Situation:
         stay = set(nodes)
         self._able = nodes
         self._coordinators = {
-            uid: coordinator(uid, [node, *came]) if came else node
-            for uid, node in self._coordinators.items()
-            if node in stay and self.view.service(uid) is not None
+            key: coordinator(key, [node, *came]) if came else node
+            for key, node in self._coordinators.items()
+            if node in stay and self.view.service(key) is not None
         }
 
     def _find_able(self) -> list[str]:
@@ -129,12 +137,24 @@ class Situation:
         ended = slot.done if named is None else has_ended(named)
         return service.restart is not Restart.NEVER and not ended
 
+    def mates(
+        self, slot: SlotRecord, service: Service
+    ) -> Iterator[tuple[SlotRecord, Service]]:
+        """Yield the other slots of a slot's group, with what they are filled by."""
+        for record in self.view.group(service.group) if service.group else ():
+            for mate in self.view.slots(record.uid):
+                spec = record.spec_of(mate.spec_id)
+                if mate.wanted and spec is not None and mate.key != slot.key:
+                    yield mate, spec
+
     def data_at(self, slot: SlotRecord, service: Service) -> str:
         """Return the volume for which an instance stays on its node, "" for none.
 
-        Also of a node that is lost: elsewhere it would begin without its data.
+        Also of a node that is lost: elsewhere it would begin without its data. What is
+        in a group stays for the data of any of it.
         """
-        bound = volumes_of(service)
+        there = [spec for m, spec in self.mates(slot, service) if m.node == slot.node]
+        bound = frozenset[str]().union(*map(volumes_of, [service, *there]))
         head = self.view.head(slot.node) if bound and slot.node else None
         return min(bound.intersection(head.volumes if head else ()), default="")
 
@@ -146,7 +166,14 @@ class Situation:
         return f"its volume {volume} is there" if volume else ""
 
     def must_move(self, slot: SlotRecord, service: Service) -> bool:
-        """Tell whether a placed slot needs another node."""
+        """Tell whether a placed slot needs another node: a group as a whole."""
+        return self._is_to_move(slot, service) and all(
+            self._is_to_move(mate, spec) or not self.is_movable(mate, spec)
+            for mate, spec in self.mates(slot, service)
+            if mate.node == slot.node
+        )
+
+    def _is_to_move(self, slot: SlotRecord, service: Service) -> bool:
         assert slot.node is not None
         if not self.is_movable(slot, service) or self.why_bound(slot, service):
             return False
@@ -256,10 +283,27 @@ class Situation:
         record = self.view.node_record(node)
         return record.drained_by if record is not None else ""
 
-    def stuck(self, slot: SlotRecord, node: str) -> dict[str, str]:
-        """Return where a slot could not go since its node was drained, and why."""
+    def stuck(self, slot: SlotRecord, service: Service, node: str) -> dict[str, str]:
+        """Return where a slot could not go since its node was drained, and why.
+
+        Nor another slot of its group.
+        """
         decision = self.drain_cause(node)
-        return {s.node: s.reason for s in slot.stuck if s.decision == decision}
+        slots = [slot, *(mate for mate, _ in self.mates(slot, service))]
+        told = (stuck for s in slots for stuck in s.stuck)
+        return {s.node: s.reason for s in told if s.decision == decision}
+
+    def job_beside(self, slot: SlotRecord, service: Service) -> str:
+        """Return which of a slot's group is to end first on its node, "" for none.
+
+        What runs once runs on where it is, and what is in its group with it.
+        """
+        for mate, spec in self.mates(slot, service):
+            named = self.named(mate)
+            is_there = named is not None and not has_ended(named)
+            if is_there and spec.restart is Restart.NEVER and mate.node == slot.node:
+                return spec.name
+        return ""
 
     def still_there(self, slot: SlotRecord, names: tuple[str, ...]) -> tuple[str, ...]:
         """Leave out what is gone, and what is on nodes that are not reached.

@@ -9,6 +9,7 @@ import attrs
 from veo_shell.core.model import Container, Service, SlotRecord
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
+from veo_shell.core.places import Places
 from veo_shell.core.situation import Situation, is_named, stops_first
 
 REST_S = 0.5
@@ -18,8 +19,11 @@ REST_S = 0.5
 class Slots:
     """What a coordinator decides about slots with."""
 
-    def __init__(self, situation: Situation, pen: Pen, out: Outbox) -> None:
+    def __init__(
+        self, situation: Situation, places: Places, pen: Pen, out: Outbox
+    ) -> None:
         self._situation = situation
+        self._places = places
         self._pen = pen
         self._out = out
         self._written_s: dict[str, float] = {}
@@ -80,15 +84,19 @@ class Slots:
         """Choose among the containers that run in one slot; the others are to end.
 
         The healthy first, then the lowest generation, then the node's name; where a
-        majority decides, what it decided. A new decision: nobody stops a container
-        because of one that is older than the reunion. It follows from the verdict on
-        the node of the one that stays, unless there is another `cause`.
+        majority decides, what it decided, and of a group what is at home. A new
+        decision: nobody stops a container because of one that is older than the
+        reunion. It follows from the verdict on the node of the one that stays, unless
+        there is another `cause`.
         """
 
-        def order(container: Container) -> tuple[bool, bool, int, str]:
+        home = self._places.home(service)
+
+        def order(container: Container) -> tuple[bool, bool, bool, int, str]:
             decided = stops_first(service) and is_named(slot, container)
             return (
                 not decided,
+                home is not None and container.node != home,
                 not container.is_ready,
                 container.generation,
                 container.node,

@@ -87,6 +87,7 @@ class View:
         self._records: dict[str, Record] = {}
         self._services: dict[str, ServiceRecord] = {}
         self._uids: dict[str, set[str]] = {}  # by name, of those that should run
+        self._groups: dict[str, set[str]] = {}  # their uids, too
         self._nodes: dict[str, NodeRecord] = {}
         self._ledger = Ledger()
         self._buckets: list[set[str]] = [set() for _ in range(BUCKETS)]
@@ -152,6 +153,10 @@ class View:
     def named(self, name: str) -> list[ServiceRecord]:
         """Return the services of a name that should run, in order of uid."""
         return [self._services[uid] for uid in sorted(self._uids.get(name, ()))]
+
+    def group(self, name: str) -> list[ServiceRecord]:
+        """Return the services of a group that should run, in order of uid."""
+        return [self._services[uid] for uid in sorted(self._groups.get(name, ()))]
 
     def service(self, uid: str) -> ServiceRecord | None:
         """Return the record of a service, its tombstone too."""
@@ -451,8 +456,11 @@ class View:
         old = self._services.get(record.uid)
         if old is not None and old.service is not None:
             self._uids[old.service.name].discard(record.uid)
+            self._groups.get(old.service.group or "", set()).discard(record.uid)
         if record.service is not None:
             self._uids.setdefault(record.service.name, set()).add(record.uid)
+            if record.service.group:
+                self._groups.setdefault(record.service.group, set()).add(record.uid)
         self._services[record.uid] = record
         self.services_revision += 1
         self._ledger.set_service(record)

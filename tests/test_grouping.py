@@ -1,0 +1,123 @@
+"""Groups of services on several nodes: one home, one fate."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
+from veo_shell import settings
+from veo_shell.core.model import Container, GroupPolicy, GroupRole, Restart
+from veo_shell.errors import NoSuitableNode
+
+DOCS = (Path(__file__).parents[1] / "docs" / "groups.md").read_text()
+ASKED = re.compile(r"^\(uno@uno\)(\d+)> (?:[\w, ]+ = )?(.*)$", re.MULTILINE)
+POLICY = GroupPolicy.MASTER_KILLS_ALL
+DB = attrs.evolve(
+    WEB,
+    name="db",
+    restart=Restart.ALWAYS,
+    group="shop",
+    group_role=GroupRole.MASTER,
+    group_policy=POLICY,
+)
+APP = attrs.evolve(DB, name="app", group_role=GroupRole.SLAVE)
+
+
+def group(cluster: FakeCluster) -> list[Container]:
+    return cluster["uno"].container_sup.get_container_group("shop")
+
+
+async def asked(cluster: FakeCluster, step: int, **names: Any) -> Any:
+    """Do what the page has an operator type there."""
+    uno = cluster["uno"]
+    words = {"container_sup": uno.container_sup, "node_monitor": uno.node_monitor}
+    found = eval(dict(ASKED.findall(DOCS))[str(step)], {**words, **names})  # noqa: S307 - our own page
+    return await found if inspect.isawaitable(found) else found
+
+
+async def test_the_page_about_groups_is_true(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yml"
+    file.write_text(DOCS.split("```yaml\n")[1].split("```")[0])
+    db, web = settings.get_applications(file)
+    async with fake_cluster(tmp_path / "nodes") as cluster:
+        await asked(cluster, 2, db=db)
+        await asked(cluster, 3, web=web)
+        both = await asked(cluster, 4)
+        assert [c.service for c in both] == ["db", "web"]
+        ((home,),) = {(c.node,) for c in both}
+        (other,) = {"uno@uno", "dos@dos"} - {home}
+        ranked = await asked(cluster, 5, web=web)
+        assert [(c.node, c.fits, c.reason) for c in ranked] == [
+            (home, True, ""),
+            (other, False, f"its group shop runs on {home}"),
+        ]
+        await asked(cluster, 6)
+        await eventually(lambda: [c.is_ready for c in group(cluster)] == [True, True])
+        assert len({c.operation for c in group(cluster)}) == 1
+        drained = await asked(cluster, 7)
+        assert not drained.warning
+        assert {(c.service, c.node) for c in await asked(cluster, 8)} == {
+            ("db", other),
+            ("web", other),
+        }
+        done = await asked(cluster, 9)
+        assert done.what.endswith("stopped, and with it web of its group")
+        assert group(cluster) == []
+        assert cluster["uno"].container_sup.services() == []
+
+
+async def test_a_group_that_does_not_fit_is_refused_with_what_it_wants(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        await sup.add_service(attrs.evolve(DB, memory_bytes=5 << 30))
+        with pytest.raises(NoSuitableNode) as caught:
+            await sup.add_service(attrs.evolve(APP, memory_bytes=5 << 30))
+        home, other = (c.node for c in group(cluster)), {"uno@uno", "dos@dos"}
+        told = dict(caught.value.refusals)
+        (node,) = home
+        assert "bytes of memory" in told[node]
+        (away,) = other - {node}
+        assert told[away].startswith("its whole group shop wants 10737418240 bytes")
+        assert [s.name for s in sup.services()] == ["db"]
+
+
+async def test_the_end_of_the_master_is_that_of_all_on_its_node(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        await sup.add_service(DB)
+        await sup.add_service(attrs.evolve(APP, replicas=2))
+        await cluster.ready(3)
+        node = group(cluster)[0].node.partition("@")[0]
+        (db,) = [c for c in group(cluster) if c.service == "db"]
+        cluster.engines[node].exit(db.id, 1)
+        await eventually(
+            lambda: (
+                {(c.service, c.restarts) for c in group(cluster) if c.is_ready}
+                == {("db", 1), ("app", 0)}
+            )
+        )
+        why = f"stopping: {db.name} of its group ended: exit code 1"
+        history = [e.text for e in await cluster["uno"].journal.history(100)]
+        assert sum(text.endswith(why) for text in history) == 2
+        told = [entry.text for entry in await cluster["dos"].journal.why("app")]
+        assert any(text == f"{db.name}: backoff: exit code 1" for text in told)
+
+
+async def test_a_plan_tells_that_a_group_comes_to_one_node(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        plan = await sup.plan([DB, attrs.evolve(APP, replicas=3)])
+        assert len({node for step in plan.steps for node in step.nodes}) == 1
+        await sup.apply(plan)
+        held = await cluster.ready(4)
+        assert {c.node for c in held} == {plan.steps[0].nodes[0]}
+        again = await sup.plan([DB, attrs.evolve(APP, replicas=3)])
+        assert {step.action.value for step in again.steps} == {"keep"}
