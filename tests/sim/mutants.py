@@ -161,7 +161,7 @@ MUTANTS = (
     Mutant(
         "everybody decides",
         "situation",
-        "        return self._coordinators[uid]",
+        "        return self._coordinators[key]",
         "        return self.me",
     ),
     Mutant(
@@ -246,8 +246,8 @@ MUTANTS = (
     Mutant(
         "data is left behind",
         "situation",
-        "        bound = volumes_of(service)",
-        "        bound = frozenset[str]()",
+        "frozenset[str]().union(*map(volumes_of, [service, *there]))",
+        "frozenset[str]()",
     ),
     Mutant(
         "a new container begins beside one that is to stop first",
@@ -282,8 +282,8 @@ MUTANTS = (
     Mutant(
         "what its host cannot be reached at any more stays",
         "moves",
-        " or self._rescue(slot, service):",
-        ":",
+        "                or self._rescue(slot, service)\n",
+        "",
     ),
     Mutant(
         "DNS answers for what is unhealthy",
@@ -368,6 +368,26 @@ MUTANTS = (
         "machine",
         "                rebooted = all(boots) and len(set(boots)) > 1",
         "                rebooted = False",
+    ),
+    Mutant(
+        "each of a group goes where it fits best alone",
+        "places",
+        "        if service.group:\n            return self.groups.rank(",
+        "        if False:\n            return self.groups.rank(",
+        "        if service.group:\n            ranked",
+        "        if False:\n            ranked",
+    ),
+    Mutant(
+        "parts of a group that are apart stay so",
+        "moves",
+        "        if home in (None, slot.node) or",
+        "        if True or",
+    ),
+    Mutant(
+        "what is in a group does not wait for its master",
+        "mates",
+        "slot.wanted and slot.node is not None and not self._is_there(slot)",
+        "False",
     ),
 )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from tests.sim.clock import Step, Steps, chance
+from tests.sim.groups import KILLING, joined
 from tests.sim.mesh import Outcome
 from tests.sim.process import Process
 from tests.sim.spec_changes import SpecChanges, in_mode
@@ -90,6 +91,7 @@ class Operators:
                 self._nodes_changed
                 or box.identity.uid in self._changed_now
                 or box.service.restart is Restart.NEVER
+                or box.service.group_policy in KILLING
                 or box.service.on_partition is OnPartition.MAJORITY
             )
         }
@@ -132,6 +134,8 @@ class Operators:
         service = _placed(service, chance(f"place {uid}"))
         if chance(f"mode {uid}").random() < GLOBAL:
             service = in_mode(service, Mode.GLOBAL, 1)
+        else:
+            service = joined(service, care)
         if care.random() < 0.3 and service.restart is not Restart.NEVER:
             after_s = care.uniform(0.0, 12.0)
             self._begin(f"restart {uid}", after_s + RESTARTS_S)
@@ -198,6 +202,10 @@ class Operators:
         if via is not None and held:
             victim = rng.choice(held)
             self._change(victim.uid)
+            spec = via.machine.view.spec(victim.uid)
+            for uid, (_, service) in self.added.items():
+                if spec is not None and spec.group and service.group == spec.group:
+                    self._change(uid)
             event = ev.StopAsked(
                 operation=self._world.new_id("stop"),
                 uid=victim.uid,
@@ -377,7 +385,8 @@ class Operators:
     def _way(self, via: Process, uid: str, event: Any) -> tuple[str, str]:
         """Return who decides, and why its disk takes nothing."""
         situation = via.machine.situation
-        target = situation.coordinator(uid or f"node/{event.node}")
+        service = event.service if isinstance(event, ev.AddAsked) else None
+        target = situation.coordinator(uid or f"node/{event.node}", service)
         head = situation.view.head(target)
         return target, head.disk_trouble if head is not None else ""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tests.sim import groups
 from tests.sim.engine import Box
+from tests.sim.groups import apart
 from tests.sim.host import Host
 from tests.sim.process import Process
 from tests.sim.world import World
@@ -122,20 +124,31 @@ def _service_unrest(
     if service.mode is Mode.GLOBAL:
         fit = set()  # none of it is to be elsewhere
     for slot in wanted:
-        fits = bool(fit - decider.machine.situation.stuck(slot, slot.node or "").keys())
         if slot.handover or slot.updating:
             return f"slot {slot.slot} is being handed over, or on trial"
         is_behind = decider.machine.reconciler.updates.is_behind(slot, record)
         if is_behind and slot.node in by_name and not is_halted(record):
             return f"slot {slot.slot} is of spec {slot.spec_id}, not {record.spec_id}"
-        if slot.node in by_name:
-            process = by_name[slot.node]
-            reason = _slot_unrest(process, slot, service, boxes, fits=fits)
-        else:
-            reason = _lost_slot_unrest(slot, service, decider, fits=fits)
-        if reason:
+        if reason := _place_unrest(by_name, decider, slot, service, fit, boxes):
             return f"slot {slot.slot}: {reason}"
     return ""
+
+
+def _place_unrest(
+    by_name: dict[str, Process],
+    decider: Process,
+    slot: SlotRecord,
+    service: Service,
+    fit: set[str],
+    boxes: dict[str, Box],
+) -> str:
+    situation = decider.machine.situation
+    fits = bool(fit - situation.stuck(slot, service, slot.node or "").keys())
+    if where := apart(situation, slot, service, fit if fits else set()):
+        return f"it is on {slot.node}, and {where}"
+    if slot.node not in by_name:
+        return _lost_slot_unrest(slot, service, decider, fits=fits)
+    return _slot_unrest(by_name[slot.node], slot, service, boxes, fits=fits)
 
 
 def _number_unrest(
@@ -198,7 +211,8 @@ def _lost_slot_unrest(
         return ""
     status = decider.machine.members.status(slot.node)
     gone = view.head(slot.node) is None or status is Status.LEFT
-    if service.on_partition is OnPartition.KEEP and not gone:
+    is_kept = groups.is_kept(decider.machine.situation, slot, service)
+    if (service.on_partition is OnPartition.KEEP or is_kept) and not gone:
         return ""
     return f"it is on {slot.node}, which is {status.value}"
 
@@ -214,6 +228,9 @@ def _slot_unrest(
     """Return why a slot is not filled by its container, or should be elsewhere."""
     view, is_job = process.machine.view, service.restart is Restart.NEVER
     named = _named(view, slot)
+    is_held_up = groups.is_held_up(view, service)
+    if named is None and is_held_up:
+        return ""
     if named is None:
         missing = f"{process.name} has no container for generation {slot.generation}"
         return "" if is_job or slot.done else missing
@@ -224,6 +241,8 @@ def _slot_unrest(
         return f"{named.name} was ended by its engine, not by itself"
     if ended is not None and ended.shut_down and not is_job:
         return f"{named.name} was ended by its host's shutdown, not by itself"
+    if box is None and is_held_up:
+        return ""
     if box is None and not is_done:
         return f"{named.name} does not run: {named.state.value} {named.reason}"
     if box is not None and (box.id != named.id or not named.is_up):
@@ -254,7 +273,8 @@ def _is_done(view: View, slot: SlotRecord, service: Service) -> bool:
 def _has_ended(container: Container, service: Service) -> bool:
     if container.state is State.FAILED:
         is_killed = service.on_unhealthy is OnUnhealthy.KILL
-        return is_killed or service.restart_count > 0
+        fell = groups.FALLS in container.reason
+        return is_killed or fell or service.restart_count > 0
     if container.state is not State.EXITED:
         return False
     finished = container.exit_code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.sim.groups import FALLS, is_held_up
 from tests.sim.ledger import rank
 from tests.sim.violation import Violation
 from veo_shell.core import events as ev
@@ -86,7 +87,7 @@ class SlotWatch:
         runs = was_ready and box is not None and box.running
         if not runs or container.state is not State.STOPPING:
             return
-        if container.reason == "restarted by an operator":
+        if container.reason == "restarted by an operator" or FALLS in container.reason:
             return
         if self._must_end(process, container):
             return
@@ -108,6 +109,10 @@ class SlotWatch:
         container = next(c for c in mine if c.name == name)
         if not process.may_decide and (process.boot_id, name) not in self._held:
             raise Violation(f"{process.name} makes {name} before it saw another's view")
+        service = view.spec(container.uid)
+        is_new = (process.boot_id, name) not in self._held
+        if service is not None and is_new and is_held_up(view, service):
+            raise Violation(f"{process.name} makes {name} before its group's master")
         slot = view.slot(container.uid, container.slot)
         if slot is not None and slot.stops_first and is_named(slot, container):
             mark = container.uid, container.slot
