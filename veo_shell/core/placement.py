@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -56,16 +57,27 @@ class NodeState:
         return disk if disk > share else share
 
 
-def rendezvous(uid: str) -> Callable[[str], tuple[bytes, str]]:
-    """Return what weighs a node for a service; the highest wins, on every node."""
-    prefix = hashlib.blake2b(f"{uid} ".encode(), digest_size=8)
+class _Weights(dict[str, tuple[bytes, str]]):
+    """What nodes weigh for one service, worked out as it is asked for."""
 
-    def weight(node: str) -> tuple[bytes, str]:
-        whole = prefix.copy()
+    def __init__(self, uid: str) -> None:
+        super().__init__()
+        self._prefix = hashlib.blake2b(f"{uid} ".encode(), digest_size=8)
+
+    def __missing__(self, node: str) -> tuple[bytes, str]:
+        whole = self._prefix.copy()
         whole.update(node.encode())
-        return whole.digest(), node
+        self[node] = whole.digest(), node
+        return self[node]
 
-    return weight
+
+@functools.lru_cache(maxsize=8)
+def rendezvous(uid: str) -> Callable[[str], tuple[bytes, str]]:
+    """Return what weighs a node for a service; the highest wins, on every node.
+
+    Kept for the last few: who decides about a service places its instances, too.
+    """
+    return _Weights(uid).__getitem__
 
 
 def coordinator(uid: str, alive: Iterable[str]) -> str:
