@@ -21,9 +21,7 @@ HELD_CHARACTERS = 256 * 1024
 VEO = "veo"
 """The stream of what VEO itself says in between."""
 
-STAMP = re.compile(
-    rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{9})Z (?P<text>(?s:.*))"
-)
+STAMP = re.compile(rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{9})Z ")
 STAMP_BYTES = len("2026-01-01T00:00:00.000000000Z")
 
 
@@ -75,9 +73,14 @@ class LogReader:
         self._is_tty = is_tty
         self._after = after or Position()
         self._again = 0
-        self.position = self._after
+        self._at, self._count = self._after.at, self._after.count
         self._begun: dict[str, tuple[str, bytes]] = {}
         self._raw = b""
+
+    @property
+    def position(self) -> Position:
+        """Return how far it has read."""
+        return Position(at=self._at, count=self._count)
 
     def feed(self, data: bytes) -> list[LogLine]:
         """Return the lines that are complete now."""
@@ -111,11 +114,11 @@ class LogReader:
             self._raw = self._raw[LINE_BYTES + STAMP_BYTES :]
 
     def _take(self, stream: str, message: bytes, lines: list[LogLine]) -> None:
-        stamp = STAMP.fullmatch(message)
-        at = message[:STAMP_BYTES].decode() if stamp else self.position.at
+        stamp = STAMP.match(message)
+        at = message[:STAMP_BYTES].decode() if stamp else self._at
         if stamp and self._was_had(at):
             return
-        text = stamp["text"] if stamp else message
+        text = message[STAMP_BYTES + 1 :] if stamp else message
         begun_at, begun = self._begun.pop(stream, (at, b""))
         whole = begun + text
         if whole.endswith(b"\n"):
@@ -132,8 +135,8 @@ class LogReader:
         if at == self._after.at and self._again < self._after.count:
             self._again += 1
             return True
-        count = self.position.count + 1 if at == self.position.at else 1
-        self.position = Position(at=at, count=count)
+        self._count = self._count + 1 if at == self._at else 1
+        self._at = at
         return False
 
     def _line(self, at: str, stream: str, text: bytes) -> LogLine:
