@@ -27,7 +27,7 @@ from tests.fake_cluster import (
 )
 from veo_shell.console.client import Client
 from veo_shell.console.logs import Lines, docker_since, logs, print_logs, show
-from veo_shell.console.pull import PACE_S
+from veo_shell.console.pull import MUCH_BYTES, PACE_S, pause_s
 from veo_shell.core.frames import STDERR
 from veo_shell.core.logs import VEO, LogLine
 from veo_shell.core.model import Container
@@ -315,6 +315,17 @@ async def test_who_says_little_at_a_time_is_asked_less_often(
         took_s = time.monotonic() - begun
         assert count <= took_s / PACE_S + 2
         await eventually(lambda: len(following.texts) == 300)
+
+
+@pytest.mark.parametrize(
+    ("came_bytes", "rest_s"),
+    [(0, 0.0), (MUCH_BYTES // 2, PACE_S / 2), (MUCH_BYTES, 0.0), (2**20, 0.0)],
+)
+def test_the_more_comes_the_sooner_it_is_asked_again(
+    came_bytes: int, rest_s: float
+) -> None:
+    """Where nothing came the node has waited for it."""
+    assert pause_s(came_bytes) == rest_s
 
 
 async def test_what_waits_for_a_node_stands_for_its_service(console: Console) -> None:

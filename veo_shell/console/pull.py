@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 WINDOW_S = 0.3
 """While logs are followed, so long a line waits for an older one of another."""
-PACE_S, LITTLE_BYTES = 0.02, 64 * 1024
-"""Where little comes it is asked for less often: each time costs every node passed."""
+PACE_S, MUCH_BYTES = 0.02, 256 * 1024
+"""So long it is not asked again where little comes, for each time costs every node that
+is passed, the less the nearer it is to what an answer holds, and not at all then."""
 AGAIN_S = 1.0
 LEAVE_S = 1.0
 TRIES = 3
@@ -218,9 +219,9 @@ class Pool:
         if wanted:
             read = partial(self._read, client, node, wanted)
             self._try(read, list(wanted.values()))
-            if 0 < self._last_bytes[node] < LITTLE_BYTES:
+            if rest_s := pause_s(self._last_bytes[node]):
                 with self._news:
-                    self._news.wait_for(lambda: self._is_closed, PACE_S)
+                    self._news.wait_for(lambda: self._is_closed, rest_s)
 
     def _try(self, work: Callable[[], None], logs: list[Log]) -> None:
         try:
@@ -294,6 +295,12 @@ class Pool:
         self._merge.end(log.name)
         log.is_over, log.tries = True, 0
         self._news.notify_all()
+
+
+def pause_s(came_bytes: int) -> float:
+    """Return how long not to ask again: not at all where nothing came in a second."""
+    lacks = 1 - min(came_bytes, MUCH_BYTES) / MUCH_BYTES
+    return PACE_S * lacks if came_bytes else 0.0
 
 
 def _said(log: Log, text: str) -> LogLine:
