@@ -201,8 +201,9 @@ class SlotWatch:
         if service is None or service.mode is not Mode.GLOBAL or old.node is None:
             return
         is_dead = process.machine.members.status(old.node) is Status.DEAD
-        if not is_dead or view.is_drained(old.node):
-            return
+        is_member = view.head(old.node) is not None
+        if not (is_dead and is_member) or view.is_drained(old.node) or service.roles:
+            return  # it was given up, and its number is another's now
         is_later = old.generation < new.generation and old.revision < new.revision
         stood = old.wanted and is_later
         if stood and new.wanted and new.node != old.node and not new.made:
