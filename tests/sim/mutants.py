@@ -234,7 +234,7 @@ MUTANTS = (
     Mutant(
         "what another one keeps from its port waits for it",
         "situation",
-        "        if self._is_kept_out(slot, service):",
+        "        if self.is_kept_out(slot, service):",
         "        if False:",
     ),
     Mutant(

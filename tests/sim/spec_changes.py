@@ -94,7 +94,7 @@ def _another(rng: Random, service: Service, ending: str) -> Service:
     )
     image = f"image-{rng.getrandbits(32):08x}{ending}"
     service = attrs.evolve(service, image=image, update=config)
-    if chance(f"mode {image}").random() < OTHER_MODE:
+    if not service.group and chance(f"mode {image}").random() < OTHER_MODE:
         is_global = service.mode is Mode.GLOBAL
         mode, replicas = (Mode.REPLICATED, 2) if is_global else (Mode.GLOBAL, 1)
         service = in_mode(service, mode, replicas)
