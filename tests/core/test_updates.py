@@ -60,6 +60,7 @@ class Rollout:
         self.desk = Desk(*held, me=me)
         self.held = {c.name: c for c in held if isinstance(c, Container)}
         self.fates: dict[str | tuple[str, int], dict[str, Any]] = {}
+        self.takes_long_to_stop = False
         self.most_in_slot = 0
         self.least_ready = 99
         self.most_beginning = 0
@@ -107,7 +108,9 @@ class Rollout:
                 self._begin(slot)
         for slot in self.desk.view.slots(U1):
             for name in slot.ends:
-                self.held.pop(name, None)
+                old = self.held.pop(name, None)
+                if old is not None and self.takes_long_to_stop:
+                    self.held[name] = attrs.evolve(old, state=State.STOPPING)
         self.held = {n: c for n, c in self.held.items() if self._stays(c)}
         self.desk.run(*self.held.values())
         self._look()
@@ -120,7 +123,9 @@ class Rollout:
         """One that is not named ends where it does not run, as `Care` has it."""
         slot = self.desk.view.slot(U1, container.slot)
         is_its = slot is not None and is_named(slot, container)
-        return container.node not in self.desk.lost and (is_its or container.is_up)
+        stops = self.takes_long_to_stop and container.state is State.STOPPING
+        is_there = is_its or container.is_up or stops
+        return container.node not in self.desk.lost and is_there
 
     def _begin(self, slot: SlotRecord) -> None:
         assert slot.node is not None
@@ -334,6 +339,36 @@ def test_where_there_is_no_room_beside_it_begins_on_another_node() -> None:
     (slot,) = [slot for slot in rollout.step() if slot.updating]
     assert slot.node in (DOS, TRES)
     assert not slot.stops_first
+
+
+def test_the_next_waits_until_what_was_replaced_has_left_it_room() -> None:
+    """Rather than have the node hold more than it has, or stop one first."""
+    pinned = attrs.evolve(new(), hosts=(UNO,), memory_bytes=25)
+    slots = [at(UNO, n) for n in range(3)]
+    rollout = Rollout(
+        web(pinned, replicas=3), *slots, *(runs(UNO, n) for n in range(3))
+    )
+    rollout.takes_long_to_stop = True
+    rollout.update(attrs.evolve(pinned, image="new"))
+    for _ in range(40):
+        rollout.step()
+    assert [slot.spec_id for slot in rollout.slots] == ["b", "", ""]
+    rollout.takes_long_to_stop = False
+    rollout.run()
+    assert (rollout.state, rollout.specs()) == ("completed", ["b", "b", "b"])
+    assert (rollout.most_in_slot, rollout.least_ready) == (2, 3)
+
+
+def test_one_that_never_took_over_makes_room_for_the_next() -> None:
+    pinned = attrs.evolve(new(), hosts=(UNO,), memory_bytes=40)
+    rollout = Rollout(web(pinned), at(UNO), runs(UNO))
+    rollout.fates["b"] = {"health": Health.STARTING}
+    rollout.update(attrs.evolve(pinned, image="bad"))
+    rollout.step()
+    rollout.update(attrs.evolve(pinned, image="good"), "c")
+    rollout.run()
+    assert (rollout.state, rollout.specs()) == ("completed", ["c"])
+    assert rollout.least_ready == 1
 
 
 def test_where_there_is_room_nowhere_else_the_old_one_stops_first() -> None:

@@ -13,11 +13,12 @@ from veo_shell.core.placement import (
     best,
     has_room,
     homes,
+    lack,
     misfit,
     rank,
     unfit,
 )
-from veo_shell.core.situation import Situation
+from veo_shell.core.situation import Situation, is_named
 
 
 class Places:
@@ -109,6 +110,22 @@ class Places:
             return []
         fitting = (s for s in self._fit(service) if uid not in s.account.slots)
         return sorted(state.node for state in fitting if has_room(service, state))
+
+    def has_room_beside(self, service: Service, uid: str, node: str) -> bool:
+        """Tell whether a node has room for one more as long as others run on there.
+
+        Those of the service that no slot names: they are replaced, or stop.
+        """
+        record = self._view.service(uid)
+        assert record is not None
+        state = next(s for s in self._states() if s.node == node)
+        account = state.account.apart()
+        for container in self._view.instances(uid):
+            slot = self._view.slot(uid, container.slot)
+            is_over = slot is None or not is_named(slot, container)
+            if container.node == node and container.may_run and is_over:
+                account.add(record.spec_of(container.spec_id) or service, 1)
+        return lack(service, attrs.evolve(state, account=account)) is None
 
     def misfits(self, service: Service) -> dict[str, str]:
         """Return the nodes that are not what a service asks for, and why."""

@@ -290,6 +290,10 @@ class Updates:
         )
         older = [c for c in held if c.is_up and c != named]
         is_void = slot.updating and slot.handover and older  # and never took over
+        if not (first or is_void) and not self._places.has_room_beside(
+            service, slot.uid, node
+        ):
+            return False
         to_end = [c for c in held if first or (is_void and c == named)]
         how = "once that has stopped" if first else "beside that"
         text = f"slot {slot.slot} is updated: a new one begins on {node}, {how}"
