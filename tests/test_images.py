@@ -13,7 +13,7 @@ from tests.fake_cluster import FAST, FakeCluster, eventually, fake_cluster
 from veo_shell.core.events import EngineHolds
 from veo_shell.core.model import ImagePull, PullState, Status
 from veo_shell.edge.fake_engine import FakeEngine
-from veo_shell.errors import EngineUnreachable, PeerUnreachable, UnknownNode, UsageError
+from veo_shell.errors import EngineUnreachable, UnknownNode, UsageError
 from veo_shell.images import KEPT
 
 NGINX = "nginx:latest"
@@ -119,20 +119,13 @@ async def test_nodes_that_cannot_be_asked_have_a_line_each(tmp_path: Path) -> No
 async def test_one_lost_message_fails_no_pull(tmp_path: Path) -> None:
     held = engines(uno={NGINX}, dos={NGINX})
     async with fake_cluster(tmp_path, engines=held) as cluster:
-        uno = cluster["uno"]
-        call, lost = uno.peers.call, [1, 1]
-
-        async def loses_some(node: str, verb: str, *args: object) -> object:
-            if verb == "images.pull" and lost:
-                lost.pop()
-                raise PeerUnreachable(f"{node} does not answer")
-            return await call(node, verb, *args)
-
-        uno.peers.call = loses_some  # type: ignore[method-assign]
-        assert brief(await uno.container_sup.pull(NGINX, "dos")) == {"dos@dos": PULLED}
-        lost += [1, 1, 1]
-        told = brief(await uno.container_sup.pull(NGINX, "dos"))
-        assert told["dos@dos"] == (PullState.FAILED, "dos@dos does not answer")
+        sup = cluster["uno"].container_sup
+        cluster.network.lose_next(2, b"images.pull")
+        assert brief(await sup.pull(NGINX, "dos")) == {"dos@dos": PULLED}
+        cluster.network.lose_next(3, b"images.pull")
+        told = brief(await sup.pull(NGINX, "dos"))
+        lost = "dos@dos: 127.0.0.2:8087 could not be reached"
+        assert told["dos@dos"] == (PullState.FAILED, lost)
 
 
 async def test_only_the_last_pulls_are_remembered(tmp_path: Path) -> None:

@@ -220,13 +220,8 @@ async def test_many_large_streams_fit_an_answer(cluster: FakeCluster) -> None:
 async def test_what_breaks_off_says_why(cluster: FakeCluster) -> None:
     web = await cluster.run(ON_DOS)
     name = await logs(cluster, web, follow=True)
-    streams = at(cluster, "dos")
     broken = EngineUnreachable("no Docker Engine answers")
-
-    async def read(most_bytes: int) -> bytes:
-        raise broken
-
-    streams._open[name].output.read = read  # type: ignore[method-assign]
+    cluster.engines["dos"].streams.ended(web.id, broken)
     assert await at(cluster).read(DOS, [[name, 1]]) == [
         [name, b"", True, "no Docker Engine answers"]
     ]

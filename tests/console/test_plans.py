@@ -114,13 +114,19 @@ def test_nothing_to_do() -> None:
     assert shown(step(Action.KEEP))[-1] == "nothing to do, 1 kept"
 
 
+class Screen(io.StringIO):
+    """A terminal, as far as it tells."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def test_colours_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    screen = io.StringIO()
-    render.show(Plan(steps=(CHANGED,)), screen)
-    assert "\x1b" not in screen.getvalue()
-    screen.isatty = lambda: True  # type: ignore[method-assign]
+    file, screen = io.StringIO(), Screen()
+    render.show(Plan(steps=(CHANGED,)), file)
+    assert "\x1b" not in file.getvalue()
     render.show(Plan(steps=(CHANGED,)), screen)
     assert "\x1b[33m~ web\x1b[0m\n" in screen.getvalue()
     assert "\x1b[32m    + environment.DEBUG: 1\x1b[0m\n" in screen.getvalue()

@@ -25,7 +25,7 @@ class FakeNetwork:
         self._hosts: set[str] = set()
         self._open: set[tuple[str, int]] = set()
         self._cuts: set[tuple[str, str]] = set()
-        self._to_lose = 0
+        self._to_lose: list[bytes] = []
         self._mute: set[str] = set()
         self._hung: set[str] = set()
 
@@ -47,9 +47,12 @@ class FakeNetwork:
         """Undo every cut between two addresses."""
         self._cuts -= {(a, b), (b, a)}
 
-    def lose_next(self, count: int) -> None:
-        """Lose the next messages, each publication per hearer, request or reply."""
-        self._to_lose += count
+    def lose_next(self, count: int, holding: bytes = b"") -> None:
+        """Lose the next messages, each publication per hearer, request or reply.
+
+        Those in which these bytes are; by default all.
+        """
+        self._to_lose += [holding] * count
 
     def mute(self, *addresses: str) -> None:
         """Lose what these publish from now on; requests are carried."""
@@ -110,14 +113,14 @@ class FakeNetwork:
         is_open = (target, port) in self._open | self._meshes.keys()
         return Knock.OPEN if is_open else Knock.REFUSED
 
-    def carries(self, source: str, target: str) -> bool:
+    def carries(self, source: str, target: str, frame: bytes) -> bool:
         """Tell whether the next message from source to target arrives."""
         if (source, target) in self._cuts:
             return False
-        if self._to_lose:
-            self._to_lose -= 1
-            return False
-        return True
+        lost = next((part for part in self._to_lose if part in frame), None)
+        if lost is not None:
+            self._to_lose.remove(lost)
+        return lost is None
 
 
 class FakeMesh:
@@ -167,7 +170,7 @@ class FakeMesh:
         _check_size(frame)
         loop = asyncio.get_running_loop()
         for mesh in self._network.hearers(self.address, self.pub_port):
-            if self._network.carries(self.address, mesh.address):
+            if self._network.carries(self.address, mesh.address, frame):
                 loop.call_soon(mesh.deliver, frame)
 
     async def request(
@@ -178,7 +181,7 @@ class FakeMesh:
         where = f"{address}:{mesh_port}"
         await asyncio.sleep(0)
         peer = self._network.at(address, mesh_port)
-        if peer is None or not self._network.carries(self.address, address):
+        if peer is None or not self._network.carries(self.address, address, frame):
             raise PeerUnreachable(f"{where} could not be reached")
         reply = peer.receive(frame)
         self._asked[reply] = (address, mesh_port)
@@ -189,7 +192,7 @@ class FakeMesh:
             raise PeerUnreachable(f"{where} did not answer in {timeout_s:g} s") from exc
         finally:
             del self._asked[reply]
-        if answer is None or not self._network.carries(address, self.address):
+        if answer is None or not self._network.carries(address, self.address, answer):
             raise PeerUnreachable(f"{where} did not answer")
         return answer
 

@@ -100,10 +100,10 @@ class FakeStreams:
         for follower in self._followers.get(container_id, ()):
             follower.say(message.stamped())
 
-    def ended(self, container_id: str) -> None:
-        """End the logs that followed a container."""
+    def ended(self, container_id: str, error: EngineError | None = None) -> None:
+        """End the logs that followed a container; with an `error` they break off."""
         for follower in self._followers.pop(container_id, ()):
-            follower.end()
+            follower.end(error)
 
     def cut(self) -> None:
         """End every log that follows: the engine goes away."""
@@ -120,6 +120,7 @@ class FakeOutput:
         self._news = asyncio.Event()
         self._data = bytearray()
         self._ended = False
+        self._error: EngineError | None = None
         self.is_closed = False
 
     async def read(self, most_bytes: int) -> bytes:
@@ -127,6 +128,8 @@ class FakeOutput:
         while not self._data and not self._ended:
             self._news.clear()
             await self._news.wait()
+        if self._error is not None and not self._data:
+            raise self._error
         data = bytes(self._data[:most_bytes])
         del self._data[:most_bytes]
         return data
@@ -143,9 +146,9 @@ class FakeOutput:
             self._data += data
             self._news.set()
 
-    def end(self) -> None:
-        """Have nothing more come."""
-        self._ended = True
+    def end(self, error: EngineError | None = None) -> None:
+        """Have nothing more come, or this fail."""
+        self._ended, self._error = True, error
         self._news.set()
 
 
