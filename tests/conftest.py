@@ -47,14 +47,21 @@ def nginx_archive() -> Path:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="module")
-def trio(nginx_archive: Path) -> Iterator[Rig]:
+@pytest.fixture(scope="session")
+def three_hosts(nginx_archive: Path) -> Iterator[Rig]:
     """Have three hosts, `uno`, `dos` and `tres`, with an engine and nginx each."""
     if reason := lacking():
         pytest.skip(reason)
     with Rig(("uno", "dos", "tres")) as hosts:
         hosts.load(nginx_archive)
         yield hosts
+
+
+@pytest.fixture(scope="module")
+def trio(three_hosts: Rig) -> Rig:
+    """Have those three, as they were at first."""
+    three_hosts.clear()
+    return three_hosts
 
 
 @pytest.fixture(scope="module")

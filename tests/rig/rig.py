@@ -218,17 +218,35 @@ class Rig:
 
     def restore_power(self, host: str) -> None:
         """Bring the host's engine up again and plug the cable in."""
-        self._daemons[host].start()
+        if not self._daemons[host].answers():
+            self._daemons[host].start()
         self.mend(host)
+
+    def clear(self) -> None:
+        """Have the hosts be as they were at first, but for the images they have."""
+        self._end_processes()
+        for host in self.names:
+            self.restore_power(host)
+            for rules in ("-F LOSS", "-F INPUT", "-A INPUT -j LOSS"):
+                self.run(host, "iptables", *rules.split())
+            with self.client(host) as client:
+                for container in client.containers.list(all=True):
+                    container.remove(force=True, v=True)
+                for volume in client.volumes.list():
+                    volume.remove()
 
     def close(self) -> None:
         """Take everything down, whatever state it is in."""
+        self._end_processes()
+        stop_all(self._daemons.values())
+        take_down(self.home)
+
+    def _end_processes(self) -> None:
         for process in self._processes:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        stop_all(self._daemons.values())
-        take_down(self.home)
+        self._processes = []
 
     def _raise_hosts(self) -> None:
         switch = namespace_of(self.home, "switch")

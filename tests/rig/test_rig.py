@@ -162,6 +162,23 @@ def test_a_killed_engine_takes_its_containers_along(nginx: Rig) -> None:
         again.remove()
 
 
+def test_hosts_that_are_cleared_are_as_they_were_at_first(nginx: Rig) -> None:
+    rules = nginx.run("dos", "iptables", "-S").stdout
+    nginx.fail_power("uno")
+    nginx.loss("dos", 0.5)
+    nginx.run("dos", "iptables", "-I", "INPUT", "-j", "DROP")
+    with nginx.client("dos") as engine:
+        engine.containers.create("nginx:latest", volumes=["left:/data"])
+    process = nginx.popen("dos", "sleep", "1000")
+    nginx.clear()
+    assert process.poll() is not None
+    assert nginx.run("dos", "iptables", "-S").stdout == rules
+    for host in nginx.names:
+        with nginx.client(host) as engine:
+            assert engine.containers.list(all=True) == engine.volumes.list() == []
+            assert engine.images.list("nginx:latest")
+
+
 def test_a_rig_comes_up_within_seconds() -> None:
     begun = time.monotonic()
     with Rig(("uno", "dos")):
