@@ -12,8 +12,8 @@ from tests.real_node import eventually
 from tests.rig.cluster import Cluster
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(240)]
-BUSY_S = 45.0
-CHURN_S = 30.0
+BUSY_S = 20.0
+CHURN_S = 15.0
 LOSS = 0.01
 SHARE = 0.5
 """So much of the pace of `make soak` has to be kept, on a machine that does more."""

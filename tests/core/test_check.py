@@ -290,7 +290,7 @@ def test_a_whole_number_of_cpus_is_a_number() -> None:
 # --- properties
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(SERVICES)
 @example(FULL_SERVICE)
 def test_a_service_of_the_parser_has_no_problems(service: Service) -> None:
@@ -423,7 +423,7 @@ RIGHT_TYPES = {
 ANY_FIELD = st.sampled_from([field.name for field in attrs.fields(Service)])
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
 @given(
     SERVICES,
     st.dictionaries(ANY_FIELD, WILD, max_size=3),

@@ -10,7 +10,7 @@ from tests.sim.history import History
 from tests.sim.plan import plan_of
 from tests.sim.seeds import FIXED, KEPT
 
-FRESH = 80
+FRESH = 40
 LINES = 100
 
 
