@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
@@ -37,7 +38,7 @@ async def dispatch(
 def access(words: Words, verb: str) -> str:
     """Return whether a verb is a "read" or a "write", "" if there is none."""
     word, _, name = verb.partition(".")
-    return getattr(verbs_of(type(words.get(word))).get(name), "verb", "")
+    return getattr(_verbs(words.get(word)).get(name), "verb", "")
 
 
 def described(word: object, verb: str) -> list[str]:
@@ -52,25 +53,32 @@ def _bound(
     method = _method(words, verb)
     args = [unpack(packed) for packed in packed_args]
     kwargs = {str(name): unpack(packed) for name, packed in packed_kwargs.items()}
+    function, own = _unbound(method)
     try:
-        bound = inspect.signature(method).bind(*args, **kwargs)
+        bound = _shape(function).bind(*own, *args, **kwargs)
     except TypeError as exc:
         raise UsageError(
             f"{verb}: {exc}; it is called as {verb}{_signature(method)}"
         ) from exc
     bound.arguments.update(_converted(verb, method, bound.arguments))
-    return lambda: method(*bound.args, **bound.kwargs)
+    return lambda: function(*bound.args, **bound.kwargs)
 
 
 def _method(words: Words, verb: str) -> Callable[..., Any]:
     word, _, name = verb.partition(".")
     if word not in words:
         raise UsageError(f"no word is called {word!r}{_did_you_mean(word, words)}")
-    verbs = verbs_of(type(words[word]))
+    verbs = _verbs(words[word])
     if name not in verbs:
         raise UsageError(f"{word} has no verb {name!r}{_did_you_mean(name, verbs)}")
     method: Callable[..., Any] = getattr(words[word], name)
     return method
+
+
+def _unbound(method: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Return the function of a method, and what it is bound to, if it is one."""
+    function = getattr(method, "__func__", method)
+    return function, (() if function is method else (method.__self__,))
 
 
 def _converted(
@@ -78,8 +86,8 @@ def _converted(
 ) -> dict[str, Any]:
     """Return the arguments as their hints want them; raise `UsageError`."""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(method).parameters
-    hints = _hints(method)
+    function, _ = _unbound(method)
+    parameters, hints = _shape(function).parameters, _hints(function)
     converted = {}
     for name, value in arguments.items():
         if name not in hints or parameters[name].kind in variadic:
@@ -97,9 +105,26 @@ def _converted(
     return converted
 
 
-def _hints(method: Callable[..., Any]) -> dict[str, Any]:
+# What a verb is called with is looked up once: a log that is read is many calls.
+@functools.lru_cache(maxsize=64)
+def _known(word: Any) -> dict[str, Callable[..., Any]]:
+    return verbs_of(word)
+
+
+def _verbs(word: object) -> dict[str, Callable[..., Any]]:
+    kind: Any = type(word)  # not for mypy, a type is hashable
+    return _known(kind)
+
+
+@functools.lru_cache(maxsize=512)
+def _shape(function: Any) -> inspect.Signature:
+    return inspect.signature(function)
+
+
+@functools.lru_cache(maxsize=512)
+def _hints(function: Any) -> dict[str, Any]:
     try:
-        return get_type_hints(method)
+        return get_type_hints(function)
     except NameError:  # a hint imported under TYPE_CHECKING: nothing to check by
         return {}
 
