@@ -567,6 +567,19 @@ def test_paused_the_old_one_goes_on_and_nothing_more_is_begun() -> None:
     assert rollout.desk.decide(30) == []
 
 
+def test_paused_what_has_begun_well_proves_itself() -> None:
+    rollout = Rollout.of(3)
+    rollout.fates["b", 1] = {"state": State.BACKOFF}
+    rollout.update(
+        new(on_failure=OnUpdateFailure.PAUSE, delay_ns=SECOND, monitor_ns=5 * SECOND)
+    )
+    rollout.run()
+    assert any(slot.updating for slot in rollout.slots)
+    rollout.desk.decide(6)
+    assert rollout.specs() == ["b", "", ""]
+    assert not any(slot.handover or slot.updating for slot in rollout.slots)
+
+
 def test_continued_it_goes_on_with_one_that_fails() -> None:
     rollout = Rollout.of(3)
     rollout.fates["b", 1] = {"state": State.BACKOFF}
@@ -589,6 +602,19 @@ def test_a_rollback_that_fails_stops_there() -> None:
         "slot 1: it is backoff; and then as it was rolled back, slot 0: gone"
     )
     assert rollout.specs() == ["b", ""]  # what serves goes on
+    assert not any(slot.handover for slot in rollout.slots)
+
+
+def test_what_fails_alone_in_its_slot_is_not_on_trial_for_ever() -> None:
+    """It held up whatever else was to move, as if it were under way."""
+    rollout = Rollout.of(1)
+    for spec_id in ("b", ""):
+        rollout.fates[spec_id] = {"state": State.EXITED, "exit_code": 1}
+    rollout.update(new(order=UpdateOrder.STOP_FIRST))
+    rollout.run()
+    assert rollout.state == "rollback_paused"
+    assert not any(slot.handover or slot.updating for slot in rollout.slots)
+    assert rollout.desk.decide(20) == []
 
 
 def test_what_has_no_spec_before_is_paused() -> None:

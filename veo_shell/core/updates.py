@@ -154,6 +154,7 @@ class Updates:
     def go_on(self, record: ServiceRecord, due: Due) -> None:
         """Begin the next replacements, or end the update one way or the other."""
         if is_halted(record):
+            self._end_trials(record)
             return  # not so what is completed, or was none: sides may have differed
         slots = [slot for slot in self._view.slots(record.uid) if slot.wanted]
         on_trial = [s for s in slots if s.updating and s.spec_id == record.spec_id]
@@ -425,6 +426,24 @@ class Updates:
             old = [c for c in claimants if c != self._situation.named(slot)]
             if slot.wanted and slot.updating and slot.handover and old:
                 self._take_back(slot, record, old)
+
+    def _end_trials(self, record: ServiceRecord) -> None:
+        """Have what fails, and is all there is in its slot, be on trial no more.
+
+        It would be under way for ever, and hold up whatever moves.
+        """
+        for slot in self._view.slots(record.uid):
+            named = self._situation.named(slot)
+            if not (slot.wanted and slot.updating) or named is None:
+                continue
+            trial = self._trials.of(slot, named, self._situation.now)
+            claimants = self._situation.claimants(slot.uid, slot.slot)
+            if _why_failed(trial, named) and not any(c != named for c in claimants):
+                self._slots.write(
+                    attrs.evolve(
+                        slot, handover=False, updating=False, stops_first=False
+                    )
+                )
 
     def _bear_with(
         self, slot: SlotRecord, record: ServiceRecord, service: Service, reason: str
