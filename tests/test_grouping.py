@@ -13,7 +13,7 @@ import pytest
 from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
 from veo_shell import settings
 from veo_shell.core.model import Container, GroupPolicy, GroupRole, Restart
-from veo_shell.errors import NoSuitableNode
+from veo_shell.errors import EngineError, NoSuitableNode, StartFailed
 
 DOCS = (Path(__file__).parents[1] / "docs" / "groups.md").read_text()
 ASKED = re.compile(r"^\(uno@uno\)(\d+)> (?:[\w, ]+ = )?(.*)$", re.MULTILINE)
@@ -87,6 +87,21 @@ async def test_a_group_that_does_not_fit_is_refused_with_what_it_wants(
         (away,) = other - {node}
         assert told[away].startswith("its whole group shop wants 10737418240 bytes")
         assert [s.name for s in sup.services()] == ["db"]
+
+
+async def test_one_that_cannot_be_added_takes_nothing_of_its_group_with_it(
+    tmp_path: Path,
+) -> None:
+    one = GroupPolicy.ONE_KILLS_ALL
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        await sup.add_service(attrs.evolve(DB, group_policy=one))
+        for engine in cluster.engines.values():
+            engine.fail_next("create", EngineError("no such image"))
+        with pytest.raises(StartFailed, match="no such image"):
+            await sup.add_service(attrs.evolve(APP, group_policy=one))
+        assert [service.name for service in sup.services()] == ["db"]
+        await cluster.ready(1)
 
 
 async def test_the_end_of_the_master_is_that_of_all_on_its_node(tmp_path: Path) -> None:

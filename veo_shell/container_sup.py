@@ -137,7 +137,10 @@ class ContainerSup:
             )
         node = failed[0].container.node
         what = f"{service.name} on {node}: {failed[0].failed}"
-        if service.mode is Mode.GLOBAL:
+        slots = view.slots(accepted[0].uid)
+        is_all = len(failed) == sum(slot.wanted for slot in slots)
+        # To stop the last of a group may be to end all of it, which has run before.
+        if service.mode is Mode.GLOBAL or (service.group and is_all):
             await self._remove(accepted[0].uid)
             raise StartFailed(what)
         for outcome in failed:

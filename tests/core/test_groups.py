@@ -19,6 +19,8 @@ from tests.core.samples import (
     service,
     slot,
 )
+from veo_shell.core.balance import next_step
+from veo_shell.core.foresight import Foresight
 from veo_shell.core.groups import ends_all
 from veo_shell.core.model import (
     Container,
@@ -35,8 +37,11 @@ from veo_shell.core.model import (
     SlotRecord,
     State,
     Status,
+    UpdateState,
+    UpdateStatus,
 )
 from veo_shell.core.placement import rendezvous
+from veo_shell.core.specs import forward
 
 SHOP = next(
     group
@@ -395,3 +400,121 @@ def test_whose_end_is_that_of_all(
     assert spec is not None
     assert ends_all(spec) is ends
     assert not ends_all(attrs.evolve(spec, group=None))
+
+
+# What has to do with other parts
+
+
+def test_one_more_of_a_group_that_fits_nowhere_with_it_is_refused() -> None:
+    desk = Desk(member(DB, cpus=3.0), member(APP, cpus=1.0), at(DB, DOS), at(APP, DOS))
+    ranked = desk.desk.places.candidates(_spec(APP, desk), APP)
+    assert not any(c.fits for c in ranked)
+
+
+def test_a_group_that_has_lost_its_node_needs_room_for_no_more_than_it_had() -> None:
+    desk = Desk(member(DB, cpus=3.0), member(APP, cpus=1.0), at(DB, DOS), at(APP, DOS))
+    desk.run(runs(DB, DOS), runs(APP, DOS))
+    desk.lose(DOS)
+    assert {record.node for record in desk.decide(2)} <= {UNO, TRES}
+
+
+def test_an_update_of_one_leaves_it_with_its_group() -> None:
+    """There is no room for two beside each other: the old one stops first."""
+    desk = Desk(member(DB, memory_bytes=60), member(APP, memory_bytes=30))
+    desk.write(at(DB, UNO), at(APP, UNO))
+    desk.run(runs(DB, UNO), runs(APP, UNO))
+    assert desk.decide(2) == []
+    record = desk.view.service(APP)
+    assert record is not None
+    spec = attrs.evolve(_spec(APP, desk), image="nginx:2")
+    going_on = UpdateStatus(state=UpdateState.UPDATING)
+    renewed = attrs.evolve(forward(record, spec, "s2"), update=going_on)
+    desk.write(renewed)
+    (new,) = desk.decide(1)
+    assert (new.node, new.stops_first) == (UNO, True)
+
+
+def test_a_group_is_not_rebalanced() -> None:
+    spec = {"memory_bytes": 30}
+    desk = Desk(member(DB, **spec), member(APP, replicas=2, **spec))
+    desk.write(at(DB, DOS), at(APP, DOS), at(APP, DOS, 1))
+    desk.run(runs(DB, DOS), runs(APP, DOS), runs(APP, DOS, 1))
+    assert next_step(desk.desk) is None
+
+
+def test_with_nodes_that_know_no_groups_each_service_has_its_own_coordinator() -> None:
+    desk = Desk(member(DB))
+    alone = max(NODES, key=rendezvous(DB))
+    desk.publish(TRES, protocol=1, disk_id="another")
+    assert desk.situation.coordinator(DB) == alone
+    desk.publish(TRES, protocol=2, disk_id="a third")
+    assert desk.situation.coordinator(DB) == UNO
+
+
+def test_a_side_that_may_not_move_all_of_a_group_moves_nothing_of_it() -> None:
+    desk = Desk(member(DB, on_partition=OnPartition.MAJORITY), member(APP))
+    desk.write(at(DB, DOS), at(APP, DOS))
+    desk.run(runs(DB, DOS), runs(APP, DOS))
+    desk.decide(1)
+    desk.lose(DOS)
+    desk.lose(TRES)
+    assert desk.decide(30) == []
+
+
+def test_a_job_that_is_done_somewhere_is_nothing_to_come_home_to() -> None:
+    done = runs(DB, DOS, state=State.EXITED, exit_code=0)
+    desk = Desk(member(DB, restart=Restart.NEVER), member(APP))
+    desk.write(at(DB, DOS, done=True), at(APP, UNO))
+    for app in (runs(APP, UNO), runs(APP, UNO, state=State.BACKOFF)):
+        desk.run(done, app)
+        assert desk.decide(3) == []
+    desk.run(runs(APP, UNO, state=State.BACKOFF))  # nor one that is gone
+    assert desk.decide(3) == []
+
+
+def test_what_comes_waits_for_a_home_whose_engine_is_away_for_a_moment() -> None:
+    desk = shop(DOS)
+    desk.publish(DOS, engine_lost="restarting")
+    desk.write(member("new"))
+    assert places(desk.decide(1)) == {("new", None)}
+
+
+def test_what_was_made_before_it_was_in_the_group_draws_that_nowhere() -> None:
+    desk = shop(TRES)
+    old = member("new", replicas=2, group=None)
+    desk.write(old, at("new", UNO), at("new", UNO, 1))
+    held = [runs(DB, TRES), runs(APP, TRES), runs("new", UNO), runs("new", UNO, 1)]
+    desk.run(*held)
+    spec = member("new", replicas=2).service
+    assert spec is not None
+    going_on = UpdateStatus(state=UpdateState.UPDATING)
+    desk.write(attrs.evolve(forward(old, spec, "s2"), update=going_on))
+    assert {record.node for record in desk.decide(2)} == {TRES}
+
+
+def test_what_is_filled_anew_at_its_place_waits_for_no_other_of_its_group() -> None:
+    mount = Mount(kind=MountKind.VOLUME, source="data", target="/data")
+    desk = Desk(member(DB), member(APP, replicas=2, mounts=(mount,)))
+    for node in (DOS, TRES):
+        desk.publish(node, volumes=("data",))
+    desk.write(at(DB, DOS), at(APP, DOS), at(APP, TRES, 1))
+    rest = runs(APP, DOS), runs(APP, TRES, 1)
+    stranded = runs(DB, DOS, address="")
+    desk.run(stranded, *rest)
+    (anew,) = desk.decide(2)
+    desk.run(stranded, *rest, runs(DB, DOS, generation=anew.generation))
+    assert [record.handover for record in desk.decide(5)] == [False]
+
+
+def test_a_plan_sees_all_that_is_to_be_in_a_group_at_once() -> None:
+    desk = Desk()
+    desk.publish(UNO, resources=_with_memory(130))
+    ledger = attrs.evolve(WEB, name="ledger", memory_bytes=5)
+    desk.write(service("ledger", ledger), at("ledger", UNO))
+    specs = [member(name, memory_bytes=60).service for name in (DB, APP)]
+    foresight = Foresight(desk.situation, desk.now)
+    for spec in specs:
+        assert spec is not None
+        foresight.expect(spec, spec.name, 1)
+    found = [foresight.place(spec, spec.name, 1) for spec in specs if spec]
+    assert found == [((UNO,), "")] * 2

@@ -293,6 +293,64 @@ def test_one_whose_start_fails_as_its_group_ends_is_not_stopped_twice() -> None:
     world.run_until(both_run(world))
 
 
+@pytest.mark.parametrize("policy", [MASTER, ONE])
+def test_an_instance_on_trial_ends_nobody(policy: GroupPolicy) -> None:
+    """Nor the one before it: an update that fails leaves all as it was."""
+    world = shop(group_policy=policy)
+    uno = world["uno@uno"]
+    before = [c.id for c in uno.machine.view.containers()]
+    for uid in ("db", "app"):
+        spec = uno.machine.view.spec(uid)
+        assert spec is not None
+        new = attrs.evolve(spec, image="broken")
+        uno.ask(ev.UpdateAsked(operation=f"update {uid}", uid=uid, service=new))
+
+        def broken(uid: str = uid) -> list[Container]:
+            held = uno.machine.view.instances(uid)
+            return [c for c in held if c.image == "broken" and c.is_up]
+
+        world.run_until(broken)
+        uno.exit(broken()[0], 1)
+        world.run(20)
+        assert [c.id for c in uno.machine.view.containers()] == before
+        assert both_run(world)()
+
+
+def test_a_master_that_is_over_leaves_the_others_to_go_on() -> None:
+    world = shop(attrs.evolve(DB, restart_count=1), APP)
+    uno = world["uno@uno"]
+    for _ in range(2):
+        uno.exit(of(world, "db"), 3)
+        world.run(1)
+    for order in (ev.RestartAsked(operation="op", name=of(world, "app").name), None):
+        uno.feed(order) if order else uno.exit(of(world, "app"), 1)
+        world.run(5)
+        assert states(world) == {"db": State.FAILED, "app": State.RUNNING}
+
+
+def test_a_master_that_is_a_job_is_waited_for_until_it_has_done_it() -> None:
+    world = shop(attrs.evolve(DB, restart=Restart.NEVER), APP)
+    uno = world["uno@uno"]
+    assert states(world) == {"db": State.RUNNING}
+    uno.exit(of(world, "db"), 0)
+    world.run_until(lambda: states(world).get("app") is State.RUNNING)
+
+
+def test_what_an_operator_restarts_does_not_end_for_what_was_before() -> None:
+    world = shop(attrs.evolve(DB, restart_count=1), group_policy=MASTER)
+    uno = world["uno@uno"]
+    uno.exit(of(world, "db"), 3)
+    add(uno, APP, "app")
+    world.run_until(both_run(world))
+    uno.exit(of(world, "app"), 3)
+    world.run_until(lambda: states(world)["app"] is State.STARTING)
+    uno.exit(of(world, "db"), 3)
+    uno.ask(ev.RestartAsked(operation="op", name=of(world, "db").name))
+    world.run_until(both_run(world))
+    world.run(5)
+    assert both_run(world)()
+
+
 # What an operator does
 
 

@@ -37,7 +37,11 @@ class Alternating:
 
     def __init__(self, room: int = 10**6) -> None:
         self.room = room
+        self.expected: list[tuple[str, str, int]] = []
         self._turns = itertools.cycle([UNO, DOS])
+
+    def expect(self, service: Service, uid: str, replicas: int) -> None:
+        self.expected.append((service.name, uid, replicas))
 
     def place(
         self, service: Service, uid: str, count: int

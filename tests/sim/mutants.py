@@ -374,8 +374,8 @@ MUTANTS = (
         "places",
         "        if service.group:\n            return self.groups.rank(",
         "        if False:\n            return self.groups.rank(",
-        "        if service.group:\n            ranked",
-        "        if False:\n            ranked",
+        "        if service.group:\n            fits",
+        "        if False:\n            fits",
     ),
     Mutant(
         "parts of a group that are apart stay so",
@@ -386,7 +386,7 @@ MUTANTS = (
     Mutant(
         "what is in a group does not wait for its master",
         "mates",
-        "slot.wanted and slot.node is not None and not self._is_there(slot)",
+        "slot.wanted and slot.node is not None and not self._is_there(slot, spec)",
         "False",
     ),
 )

@@ -124,7 +124,7 @@ def _service_unrest(
     if service.mode is Mode.GLOBAL:
         fit = set()  # none of it is to be elsewhere
     for slot in wanted:
-        if slot.handover or slot.updating:
+        if (slot.handover or slot.updating) and not is_halted(record):
             return f"slot {slot.slot} is being handed over, or on trial"
         is_behind = decider.machine.reconciler.updates.is_behind(slot, record)
         if is_behind and slot.node in by_name and not is_halted(record):

@@ -37,7 +37,7 @@ def _step(
 ) -> tuple[SlotRecord, str] | None:
     view, service = reconciler.view, record.service
     assert service is not None
-    if service.placement is Placement.BINPACK:
+    if service.placement is Placement.BINPACK or service.group:
         return None
     slots = [
         slot

@@ -184,6 +184,7 @@ class Care:
         life = self.lives[name]
         if life.container.operation == operation:
             return
+        self._mates.forgive(name)
         drain_s = self._drain_s(life)
         self._live(name, RestartOrdered(operation=operation, drain_s=drain_s), now)
 

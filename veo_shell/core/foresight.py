@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from veo_shell.core.groups import Share
 from veo_shell.core.model import Mode, Service
 from veo_shell.core.places import Places, refusals
 from veo_shell.core.situation import Situation
@@ -20,6 +21,12 @@ class Foresight:
         apart.now = now
         self._places = Places(apart)
         self._refused = 0
+
+    def expect(self, service: Service, uid: str, replicas: int) -> None:
+        """Note what is to be in a group: it gets a node that fits the whole of it."""
+        if service.group:
+            coming = self._places.groups.coming.setdefault(service.group, {})
+            coming[uid] = Share(service, replicas, uid)
 
     def place(
         self, service: Service, uid: str, count: int

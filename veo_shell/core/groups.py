@@ -10,10 +10,11 @@ a partition, every node can tell from its view: there the rest is brought.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import attrs
 
+from veo_shell.core.ledger import Account
 from veo_shell.core.model import (
     Candidate,
     GroupPolicy,
@@ -21,19 +22,19 @@ from veo_shell.core.model import (
     Service,
     ServiceRecord,
     SlotRecord,
-    Status,
 )
 from veo_shell.core.placement import (
     NodeState,
     homes,
     lack,
     rank,
+    refusal,
     stranger,
     taken,
     unfit,
 )
 from veo_shell.core.ports import HostPort, fixed_ports
-from veo_shell.core.situation import Situation
+from veo_shell.core.situation import Situation, has_ended
 from veo_shell.core.view import View
 
 
@@ -57,6 +58,7 @@ class Share:
 
     service: Service
     count: int
+    uid: str = ""
 
 
 class Groups:
@@ -65,16 +67,31 @@ class Groups:
     def __init__(self, situation: Situation) -> None:
         self._situation = situation
         self._view = situation.view
+        self._homes: dict[str, str | None] = {}
+        self._seen: tuple[int, int, float] = (-1, -1, 0.0)
         self.foreseen: dict[str, str] = {}
         """Homes of groups of which nothing is in the table yet."""
+        self.coming: dict[str, dict[str, Share]] = {}
+        """What is to be in a group, by uid, and is not in the table yet."""
 
     def home(self, group: str, states: Collection[NodeState]) -> str | None:
         """Return the node where a group is, or is to be brought; None if nowhere.
 
         Of several the one that fits the whole; then that where most of it is ready.
         """
+        verdicts, now = self._situation.verdicts.revision, self._situation.now
+        seen = self._view.digest, verdicts, now
+        if seen != self._seen:
+            self._seen, self._homes = seen, {}
+        if group not in self._homes:
+            self._homes[group] = self._home(group, states)
+        return self._homes[group] or self.foreseen.get(group)
+
+    def _home(self, group: str, states: Collection[NodeState]) -> str | None:
         ready, placed = Counter[str](), Counter[str]()
-        for slot in self._slots(group):
+        for slot, _ in self._slots(group):
+            if self._is_over(slot):
+                continue
             held = self._situation.claimants(slot.uid, slot.slot)
             stay = {c.node for c in held if c.is_ready and c.name not in slot.ends}
             ready.update(stay)
@@ -82,9 +99,24 @@ class Groups:
                 placed[slot.node] += 1
         nodes = sorted({*ready, *placed})
         if len(nodes) < 2:
-            return nodes[0] if nodes else self.foreseen.get(group)
+            return nodes[0] if nodes else None
         refused = refusals_of(self._shares(group), self._cleared(group, states))
         return max(nodes, key=lambda n: (refused.get(n) == "", ready[n], placed[n]))
+
+    def _is_over(self, slot: SlotRecord) -> bool:
+        """Tell whether what filled a slot has ended for good: it is nowhere."""
+        named = self._situation.named(slot)
+        return slot.done if named is None else has_ended(named)
+
+    def best(
+        self, service: Service, uid: str, states: Collection[NodeState]
+    ) -> list[str]:
+        """Return the nodes that fit one more of a service in a group, in order."""
+        home = self.home(service.group or "", states)
+        at_home = [state for state in states if state.node == home]
+        if at_home and refusal(service, at_home[0], homes(service, states)) is None:
+            return [at_home[0].node]
+        return [c.node for c in self.rank(service, uid, states, states) if c.fits]
 
     def rank(
         self,
@@ -102,46 +134,74 @@ class Groups:
         home = self.home(group, now)
         ranked = rank(service, uid, states)
         at_home = next((c for c in ranked if c.node == home), None)
-        status = self._situation.verdicts.status
-        if at_home and (at_home.fits or status(at_home.node) is not Status.ALIVE):
+        if at_home and (at_home.fits or not self._situation.is_reached(at_home.node)):
             what = f"its group {group} runs on {home}"
             return _refused(ranked, {c.node: what for c in ranked if c.node != home})
-        shares, cleared = self._shares(group, service, uid), self._cleared(group, now)
+        is_more = states is now
+        shares = self._shares(group, Share(service, service.replicas, uid), is_more)
+        cleared = self._cleared(group, now)
         refused = refusals_of(shares, cleared)
         if at_home:
             refused[at_home.node] = at_home.reason
         return _refused(rank(_together(shares), uid, cleared), refused)
 
-    def _slots(self, group: str) -> list[SlotRecord]:
-        records = self._view.group(group)
-        return [s for r in records for s in self._view.slots(r.uid) if s.wanted]
+    def _slots(self, group: str) -> Iterator[tuple[SlotRecord, Service]]:
+        """Yield the slots of a group, but those filled as before it was in that."""
+        for record in self._view.group(group):
+            for slot in self._view.slots(record.uid):
+                spec = record.spec_of(slot.spec_id)
+                if slot.wanted and spec is not None and spec.group == group:
+                    yield slot, spec
 
     def _shares(
-        self, group: str, service: Service | None = None, uid: str = ""
+        self, group: str, asked: Share | None = None, is_more: bool = False
     ) -> list[Share]:
-        """Return what is in a group, with this service first, which may be new."""
-        shares = []
+        """Return what is in a group, first what is asked for, which may be new.
+
+        `is_more`: of that there is to be one more than is placed.
+        """
+        shares = dict(self.coming.get(group, {}))
         for record in self._view.group(group):
             assert record.service is not None
-            wanted = sum(slot.wanted for slot in self._view.slots(record.uid))
-            shares.append(Share(record.service, max(record.replicas, wanted)))
-            if service and record.uid == uid:
-                *shares, own = shares
-                shares.insert(0, attrs.evolve(own, service=service))
-                service = None
-        return [Share(service, service.replicas), *shares] if service else shares
+            wanted = [slot for slot in self._view.slots(record.uid) if slot.wanted]
+            known = shares.get(record.uid)
+            count = max(record.replicas, len(wanted), known.count if known else 0)
+            spec = record.service
+            if asked is not None and asked.uid == record.uid:
+                spec = asked.service
+                count = max(count, self._placed(wanted) + is_more)
+            shares[record.uid] = Share(spec, count, record.uid)
+        if asked is None:
+            return list(shares.values())
+        first = shares.pop(asked.uid, asked)
+        return [attrs.evolve(first, service=asked.service), *shares.values()]
 
-    def _cleared(self, group: str, states: Collection[NodeState]) -> list[NodeState]:
+    def _placed(self, slots: list[SlotRecord]) -> int:
+        is_lost = self._situation.is_lost
+        return sum(s.node is not None and not is_lost(s.node) for s in slots)
+
+    def _cleared(
+        self, group: str, states: Collection[NodeState]
+    ) -> Collection[NodeState]:
         """Return the nodes as they would be without what they have of a group."""
-        accounts = {state.node: state.account.apart() for state in states}
-        for slot in self._slots(group):
-            service = self._view.spec(slot.uid)
-            if slot.node in accounts and service is not None:
-                accounts[slot.node].add(service, -1)
-        return [attrs.evolve(s, account=accounts[s.node]) for s in states]
+        accounts: dict[str | None, Account] = {}
+        held = {state.node: state.account for state in states}
+        for record in self._view.group(group):
+            assert record.service is not None
+            for slot in self._view.slots(record.uid):
+                if slot.wanted and slot.node in held:
+                    if slot.node not in accounts:
+                        accounts[slot.node] = held[slot.node].apart()
+                    accounts[slot.node].add(record.service, -1)
+        if not accounts:
+            return states
+        return [
+            attrs.evolve(s, account=accounts[s.node]) if s.node in accounts else s
+            for s in states
+        ]
 
 
-def refusals_of(shares: list[Share], states: list[NodeState]) -> dict[str, str]:
+def refusals_of(shares: list[Share], states: Collection[NodeState]) -> dict[str, str]:
     """Return why each node does not fit a whole group, "" where it does."""
     data = [(share, homes(share.service, states)) for share in shares]
     whole, clash = _together(shares), _clash(shares)

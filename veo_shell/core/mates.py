@@ -14,6 +14,7 @@ from veo_shell.core.events import EngineFailed, TimerDue
 from veo_shell.core.groups import ends_all
 from veo_shell.core.life import EngineEnded, Found, Halt, Life, LifeEvent, MateEnded
 from veo_shell.core.model import (
+    Container,
     GroupPolicy,
     GroupRole,
     Restart,
@@ -21,7 +22,7 @@ from veo_shell.core.model import (
     SlotRecord,
     State,
 )
-from veo_shell.core.situation import is_named
+from veo_shell.core.situation import has_ended, is_named
 from veo_shell.core.view import View
 
 OVER = frozenset({State.BACKOFF, State.EXITED, State.FAILED})
@@ -69,17 +70,24 @@ class Mates:
         if service.group is None or service.group_role is GroupRole.MASTER:
             return False
         return any(
-            slot.wanted and slot.node is not None and not self._is_there(slot)
+            slot.wanted and slot.node is not None and not self._is_there(slot, spec)
             for record in self._view.group(service.group)
-            if record.service and record.service.group_role is GroupRole.MASTER
+            if (spec := record.service) and spec.group_role is GroupRole.MASTER
             for slot in self._view.slots(record.uid)
         )
 
-    def _is_there(self, slot: SlotRecord) -> bool:
-        """Tell whether a master is ready, or has done its job."""
+    def _is_there(self, slot: SlotRecord, spec: Service) -> bool:
+        """Tell whether a master is ready, or is not waited for any more.
+
+        That is one that has done its work, as a job is to have, or that has ended for
+        good, and leaves the others to go on.
+        """
+        is_job = spec.restart is Restart.NEVER
         for c in self._view.in_slot(slot.uid, slot.slot):
             if is_named(slot, c):
-                return c.is_ready or (c.state is State.EXITED and c.exit_code == 0)
+                has_done = c.state is State.EXITED and c.exit_code == 0
+                is_over = has_ended(c) and not is_job and not ends_all(spec)
+                return has_done or is_over or (c.is_ready and not is_job)
         return slot.done
 
     # Who ends
@@ -89,11 +97,18 @@ class Mates:
         service = self._lives[name].service
         if not ends_all(service):
             return []
+        own = self._lives[name].container
         return [
             other
             for other, life in sorted(self._lives.items())
-            if life.wanted and life.service.group == service.group and other != name
+            if life.wanted
+            and life.service.group == service.group
+            and (life.container.uid, life.container.slot) != (own.uid, own.slot)
         ]
+
+    def forgive(self, name: str) -> None:
+        """Know nothing any more of an end because of which one was to end, too."""
+        self._falling.pop(name, None)
 
     def restart_with(self, name: str) -> list[str]:
         """Return which others are restarted with one: no job, nor what is done."""
@@ -117,14 +132,24 @@ class Mates:
                 yield name, due
         if after is None or not _has_ended(before, after, event):
             return
+        if self._is_on_trial(after.container):
+            return
         state, reason = after.container.state, after.container.reason
         for other in self.fall_with(name):
             why = f"{name} of its group ended: {reason}"
             fall = MateEnded(reason=why, for_good=state is not State.BACKOFF)
             if self._lives[other].container.state in UNANSWERED:
-                self._falling[other] = fall
+                earlier = self._falling.get(other, fall)
+                self._falling[other] = fall if fall.for_good else earlier
             else:
                 yield other, fall
+
+    def _is_on_trial(self, container: Container) -> bool:
+        """Tell whether one fills its slot not yet, or no more: others do for it."""
+        slot = self._view.slot(container.uid, container.slot)
+        if slot is None or slot.handover or slot.updating:
+            return True
+        return not is_named(slot, container)
 
 
 def _has_ended(before: Life, after: Life, event: LifeEvent) -> bool:

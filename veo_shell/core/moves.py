@@ -167,7 +167,11 @@ class Moves:
             (is_rescue and has_ended(named))
             or (
                 self._has_taken_over(trial, named, is_alone=is_alone)
-                and (is_alone or self._is_with_its_group(slot, service, others))
+                and (
+                    is_alone
+                    or is_rescue
+                    or self._is_with_its_group(slot, service, others)
+                )
             )
         ):
             self._end(slot, service, named, others)

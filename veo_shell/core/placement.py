@@ -107,7 +107,7 @@ def rank(service: Service, uid: str, nodes: Iterable[NodeState]) -> list[Candida
             reason=why or "",
         )
         for state in states
-        for why in [_refusal(service, state, at_home)]
+        for why in [refusal(service, state, at_home)]
     ]
     refused = (c for c in ranked if not c.fits)
     fitting = (c for c in ranked if c.fits)
@@ -168,7 +168,7 @@ def best(service: Service, uid: str, nodes: Iterable[NodeState]) -> str | None:
     return max(able or [state.node for state in tied], key=rendezvous(uid))
 
 
-def _refusal(
+def refusal(
     service: Service, state: NodeState, at_home: Mapping[str, str]
 ) -> str | None:
     """Return why the node may not run one more of the service, None if it may.

@@ -94,9 +94,8 @@ class Places:
         if not self._situation.may_decide(service):
             return None
         if service.group:
-            ranked = self.candidates(service, uid)
-            fits = (c.node for c in ranked if c.fits and c.node not in without)
-            return next(fits, None)
+            fits = self.groups.best(service, uid, self._states())
+            return next((node for node in fits if node not in without), None)
         fitting = self._fit(service)
         if without:
             fitting = [state for state in fitting if state.node not in without]

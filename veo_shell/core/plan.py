@@ -31,6 +31,9 @@ REPLACED = "which of the new ones it became cannot be told"
 class Placing(Protocol):
     """Where instances would run, each seeing those before it."""
 
+    def expect(self, service: Service, uid: str, replicas: int) -> None:
+        """Note that there are to be so many of a service, before any is placed."""
+
     def place(
         self, service: Service, uid: str, count: int
     ) -> tuple[tuple[str | None, ...], str]:
@@ -64,6 +67,9 @@ def plan(
         match.find()
         found += _steps(match, new_uid, prune=prune)
     found.sort(key=lambda sized: order.index(sized[0].action))
+    for step, count in found:
+        if count:
+            placing.expect(step.service, step.uid, step.replicas)
     return Plan(steps=tuple(_placed(*sized, placing) for sized in found))
 
 

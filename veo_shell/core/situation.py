@@ -88,6 +88,7 @@ class Situation:
         self.now = 0.0
         self._coordinators: dict[str, str] = {}
         self._able: list[str] = []
+        self._knows_groups = True
         self._seen = -1, -1
         self._engine_lost_s: dict[str, float] = {}
 
@@ -96,15 +97,15 @@ class Situation:
 
         `service`: what is asked for, where no record of it is in the view yet.
         """
-        service = service or self.view.spec(uid)
-        key = f"group/{service.group}" if service and service.group else uid
-        return self._decider(key)
-
-    def _decider(self, key: str) -> str:
         seen = self.view.epoch, self.verdicts.revision
         if seen != self._seen:
             self._seen = seen
             self._let_decide(self._find_able())
+            # Nodes of protocol 1 know nothing of groups: all are to agree who decides.
+            self._knows_groups = all(head.protocol > 1 for head in self.view.nodes)
+        service = service or self.view.spec(uid)
+        is_grouped = service is not None and service.group and self._knows_groups
+        key = f"group/{service.group}" if service and is_grouped else uid
         if key not in self._coordinators:
             self._coordinators[key] = coordinator(key, self._able)
         return self._coordinators[key]
@@ -167,15 +168,18 @@ class Situation:
 
     def must_move(self, slot: SlotRecord, service: Service) -> bool:
         """Tell whether a placed slot needs another node: a group as a whole."""
-        return self._is_to_move(slot, service) and all(
-            self._is_to_move(mate, spec) or not self.is_movable(mate, spec)
+        if not self._is_to_move(slot, service) or self.why_bound(slot, service):
+            return False
+        return all(
+            not self.is_movable(mate, spec)
+            or (self._is_to_move(mate, spec) and self.may_decide(spec))
             for mate, spec in self.mates(slot, service)
             if mate.node == slot.node
         )
 
     def _is_to_move(self, slot: SlotRecord, service: Service) -> bool:
         assert slot.node is not None
-        if not self.is_movable(slot, service) or self.why_bound(slot, service):
+        if not self.is_movable(slot, service):
             return False
         head = self.view.head(slot.node)
         if head is None or self.verdicts.status(slot.node) is Status.LEFT:

@@ -356,6 +356,8 @@ class Updates:
             alone.append(slot.node or "")
         if self._situation.why_bound(slot, service):
             beside, alone = ([n for n in f if n == slot.node] for f in (beside, alone))
+        if service.group and slot.node in alone:  # it does not go from its group
+            beside = [node for node in beside if node == slot.node]
         first = must_stop_first(service) or not beside
         fits = alone if first else beside
         others = [node for node in fits if node != slot.node]
