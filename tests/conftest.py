@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+import hypothesis
 import pytest
 
 from scripts import nginx_image
 from tests.rig.cluster import Cluster
 from tests.rig.rig import Rig, lacking
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("veo", deadline=None)
+hypothesis.settings.load_profile("veo")
 
 pytest_plugins = ["pytester", "tests.engines", "tests.required"]
 

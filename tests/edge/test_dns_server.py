@@ -501,7 +501,6 @@ async def test_a_port_of_root_is_one_clear_line(
 
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(packets=st.lists(st.binary(max_size=60), max_size=5), rest=st.binary(max_size=9))
