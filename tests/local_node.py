@@ -22,7 +22,10 @@ COOKIE = "a cookie for tests, long enough"
 COMMAND_S = 40.0
 DNS_PORT = 5353
 
-_addresses = (f"127.0.5.{number}" for number in itertools.count(1))
+# Runs side by side have networks of their own (scripts/all_tests.py).
+NETWORK = os.environ.get("TEST_NETWORK", "127.0.5")
+
+_addresses = (f"{NETWORK}.{number}" for number in itertools.count(1))
 
 
 def eventually(holds: Callable[[], Any], limit_s: float = 15.0) -> Any:
