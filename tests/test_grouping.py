@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from pathlib import Path
@@ -12,7 +13,16 @@ import pytest
 
 from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
 from veo_shell import settings
-from veo_shell.core.model import Container, GroupPolicy, GroupRole, Restart
+from veo_shell.core.model import (
+    Container,
+    GroupPolicy,
+    GroupRole,
+    Health,
+    HealthCheck,
+    HealthKind,
+    Restart,
+)
+from veo_shell.core.progress import begins
 from veo_shell.errors import EngineError, NoSuitableNode, StartFailed
 
 DOCS = (Path(__file__).parents[1] / "docs" / "groups.md").read_text()
@@ -124,6 +134,28 @@ async def test_the_end_of_the_master_is_that_of_all_on_its_node(tmp_path: Path) 
         assert sum(text.endswith(why) for text in history) == 2
         told = [entry.text for entry in await cluster["dos"].journal.why("app")]
         assert any(text == f"{db.name}: backoff: exit code 1" for text in told)
+
+
+async def test_what_waits_for_its_master_says_so(tmp_path: Path) -> None:
+    check = HealthCheck(kind=HealthKind.SHELL, cmd=("true",))
+    async with fake_cluster(tmp_path) as cluster:
+        sup, machine = cluster["uno"].container_sup, cluster["uno"].machine
+        await sup.add_service(attrs.evolve(DB, health_check=check))
+
+        def told() -> str:
+            named = machine.view.named("app")
+            slots = [s for r in named for s in machine.view.slots(r.uid)]
+            return begins(machine.situation, slots[0], APP) if slots else ""
+
+        async def heal() -> None:
+            why = "(once db is ready, a master of its group)"
+            await eventually(lambda: told().endswith(why))
+            (db,) = group(cluster)
+            engine = cluster.engines[db.node.partition("@")[0]]
+            engine.set_health(db.id, Health.HEALTHY)
+
+        added, _ = await asyncio.gather(sup.add_service(APP), heal())
+        assert added.node == group(cluster)[0].node
 
 
 async def test_a_plan_tells_that_a_group_comes_to_one_node(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.core.cores import add
 from tests.core.samples import container, document, service, slot
 from tests.sim.cluster import SimNode, World
 from veo_shell.core import events as ev
-from veo_shell.core.mates import Mates
+from veo_shell.core.mates import awaited
 from veo_shell.core.model import (
     Container,
     GroupPolicy,
@@ -125,7 +125,7 @@ def test_of_a_master_whose_container_is_gone_its_slot_tells(done: bool) -> None:
             "dos@dos", containers=(container("dos@dos", 0, uid="db", generation=7),)
         )
     )
-    assert Mates(view, {}).has_to_wait(APP) is not done
+    assert awaited(view, APP) == ("" if done else "db")
 
 
 def test_one_that_crashes_while_its_master_is_away_waits_if_all_end_with_that() -> None:

@@ -386,8 +386,8 @@ MUTANTS = (
     Mutant(
         "what is in a group does not wait for its master",
         "mates",
-        "slot.wanted and slot.node is not None and not self._is_there(slot, spec)",
-        "False",
+        "        if not all(_is_there(view, slot, spec) for slot in slots):",
+        "        if False:",
     ),
 )
 

@@ -22,7 +22,7 @@ from veo_shell.core.life import (
     engine_stop_s,
 )
 from veo_shell.core.lifecycle import on_event
-from veo_shell.core.mates import Mates
+from veo_shell.core.mates import Mates, awaited
 from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import (
     NOT_LISTED,
@@ -341,7 +341,7 @@ class Care:
         identity = self._identity(slot, service)
         if identity.container_name in self.lives:
             return
-        if self._mates.has_to_wait(service):
+        if awaited(self._view, service):
             self._again.add(slot.uid)
             return
         is_majority = service.on_partition is OnPartition.MAJORITY

@@ -31,6 +31,38 @@ UNANSWERED = frozenset({State.CREATING, State.STARTING})
 APART = frozenset({None, GroupPolicy.ONE_FOR_ONE})
 
 
+def awaited(view: View, service: Service) -> str:
+    """Return which master of its group one that is to begin waits for, "" for none.
+
+    Not one that waits itself, for room.
+    """
+    if service.group is None or service.group_role is GroupRole.MASTER:
+        return ""
+    for record in view.group(service.group):
+        spec = record.service
+        if spec is None or spec.group_role is not GroupRole.MASTER:
+            continue
+        slots = [s for s in view.slots(record.uid) if s.wanted and s.node is not None]
+        if not all(_is_there(view, slot, spec) for slot in slots):
+            return spec.name
+    return ""
+
+
+def _is_there(view: View, slot: SlotRecord, spec: Service) -> bool:
+    """Tell whether a master is ready, or is not waited for any more.
+
+    That is one that has done its work, as a job is to have, or that has ended for
+    good, and leaves the others to go on.
+    """
+    is_job = spec.restart is Restart.NEVER
+    for c in view.in_slot(slot.uid, slot.slot):
+        if is_named(slot, c):
+            has_done = c.state is State.EXITED and c.exit_code == 0
+            is_over = has_ended(c) and not is_job and not ends_all(spec)
+            return has_done or is_over or (c.is_ready and not is_job)
+    return slot.done
+
+
 class Mates:
     """The lives of this node, seen as members of their groups."""
 
@@ -60,35 +92,7 @@ class Mates:
         life = self._lives[name]
         begins = life.started_s is None or life.service.group_policy not in APART
         is_idle = life.wanted and life.container.state is State.BACKOFF
-        return is_idle and begins and self.has_to_wait(life.service)
-
-    def has_to_wait(self, service: Service) -> bool:
-        """Tell whether one that is to begin is to wait for the masters of its group.
-
-        Not for those that wait themselves, for room.
-        """
-        if service.group is None or service.group_role is GroupRole.MASTER:
-            return False
-        return any(
-            slot.wanted and slot.node is not None and not self._is_there(slot, spec)
-            for record in self._view.group(service.group)
-            if (spec := record.service) and spec.group_role is GroupRole.MASTER
-            for slot in self._view.slots(record.uid)
-        )
-
-    def _is_there(self, slot: SlotRecord, spec: Service) -> bool:
-        """Tell whether a master is ready, or is not waited for any more.
-
-        That is one that has done its work, as a job is to have, or that has ended for
-        good, and leaves the others to go on.
-        """
-        is_job = spec.restart is Restart.NEVER
-        for c in self._view.in_slot(slot.uid, slot.slot):
-            if is_named(slot, c):
-                has_done = c.state is State.EXITED and c.exit_code == 0
-                is_over = has_ended(c) and not is_job and not ends_all(spec)
-                return has_done or is_over or (c.is_ready and not is_job)
-        return slot.done
+        return is_idle and begins and bool(awaited(self._view, life.service))
 
     # Who ends
 

@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 import attrs
 
+from veo_shell.core.mates import awaited
 from veo_shell.core.membership import AWAY, GONE
 from veo_shell.core.model import (
     STOP_TIMEOUT_S,
@@ -267,6 +268,8 @@ def begins(situation: Situation, slot: SlotRecord, service: Service) -> str:
     said = f" ({named.state.value} {named.reason}".rstrip() if named else ""
     if named is not None and named.is_up and named.health is Health.STARTING:
         said += ", its health check has not succeeded yet"
+    if named is None and (master := awaited(situation.view, service)):
+        said = f" (once {master} is ready, a master of its group"
     return f"{_label(slot, service)} begins on {slot.node}{said}{')' if said else ''}"
 
 
