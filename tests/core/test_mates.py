@@ -316,6 +316,48 @@ def test_an_instance_on_trial_ends_nobody(policy: GroupPolicy) -> None:
         assert both_run(world)()
 
 
+@pytest.mark.parametrize(
+    ("restart", "then"),
+    [
+        (Restart.ALWAYS, {"db": State.RUNNING, "app": State.RUNNING}),
+        (Restart.ON_FAILURE, {"db": State.RUNNING, "app": State.RUNNING}),
+        (Restart.NEVER, {"db": State.EXITED, "app": State.FAILED}),
+    ],
+)
+def test_one_that_ended_while_its_node_was_away_ends_its_group_then(
+    restart: Restart, then: dict[str, State]
+) -> None:
+    slave = attrs.evolve(DB, group_role=GroupRole.SLAVE, restart=restart)
+    master = attrs.evolve(APP, group_role=GroupRole.MASTER)
+    world = shop(slave, master, group_policy=ONE)
+    uno = world["uno@uno"]
+    world.run_until(both_run(world))
+    uno.kill()
+    name = of(world, "db").name
+    held = uno.engine.containers[name]
+    uno.engine.containers[name] = attrs.evolve(held, running=False, exit_code=3)
+    uno.journal.clear()
+    uno.boot(alone=True)
+    world.run(20)
+    assert states(world) == then
+    why = f"stopping: {name} of its group ended: exit code 3"
+    assert sum(entry.text.endswith(why) for entry in uno.journal) == 1
+
+
+def test_where_all_have_ended_while_their_node_was_away_none_ends_again() -> None:
+    world = shop(group_policy=ONE)
+    uno = world["uno@uno"]
+    uno.kill()
+    uno.engine.containers = {
+        name: attrs.evolve(held, running=False, exit_code=137)
+        for name, held in uno.engine.containers.items()
+    }
+    uno.journal.clear()
+    uno.boot(alone=True)
+    world.run_until(both_run(world))
+    assert told(uno, "stopping") == []
+
+
 def test_a_master_that_is_over_leaves_the_others_to_go_on() -> None:
     world = shop(attrs.evolve(DB, restart_count=1), APP)
     uno = world["uno@uno"]

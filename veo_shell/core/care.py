@@ -407,12 +407,17 @@ class Care:
         One of an unknown service (this node lost its table) is a stranger until a
         peer tells what it is.
         """
+        adopted = []
         for name, observed in sorted(self.strangers.items()):
             identity = observed.identity
             if (record := self._view.service(identity.uid)) is not None:
                 del self.strangers[name]
                 service = record.spec_of(identity.spec_id) or _spec_of(observed)
                 self._take(name, observed, service, now)
+                adopted.append(name)
+        for name in adopted:
+            for other, fall in self._mates.falls_with_adopted(name):
+                self._live(other, fall, now)
 
     def _take(
         self, name: str, observed: Observed, service: Service, now: float

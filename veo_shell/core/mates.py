@@ -138,15 +138,23 @@ class Mates:
             return
         if self._is_on_trial(after.container):
             return
-        state, reason = after.container.state, after.container.reason
+        fall = _fall(after.container)
         for other in self.fall_with(name):
-            why = f"{name} of its group ended: {reason}"
-            fall = MateEnded(reason=why, for_good=state is not State.BACKOFF)
             if self._lives[other].container.state in UNANSWERED:
                 earlier = self._falling.get(other, fall)
                 self._falling[other] = fall if fall.for_good else earlier
             else:
                 yield other, fall
+
+    def falls_with_adopted(self, name: str) -> Iterator[tuple[str, MateEnded]]:
+        """Yield which others still run though one ended while this node was away."""
+        container = self._lives[name].container
+        has_failed = container.state in OVER and bool(container.exit_code)
+        if not has_failed or self._is_on_trial(container):
+            return
+        for other in self.fall_with(name):
+            if self._lives[other].container.is_up:
+                yield other, _fall(container)
 
     def _is_on_trial(self, container: Container) -> bool:
         """Tell whether one fills its slot not yet, or no more: others do for it."""
@@ -154,6 +162,11 @@ class Mates:
         if slot is None or slot.handover or slot.updating:
             return True
         return not is_named(slot, container)
+
+
+def _fall(ended: Container) -> MateEnded:
+    why = f"{ended.name} of its group ended: {ended.reason}"
+    return MateEnded(reason=why, for_good=ended.state is not State.BACKOFF)
 
 
 def _has_ended(before: Life, after: Life, event: LifeEvent) -> bool:
