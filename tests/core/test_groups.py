@@ -198,6 +198,17 @@ def test_where_one_more_does_not_fit_at_home_the_whole_group_moves() -> None:
     assert (over.uid, over.handover, over.ends) == (DB, False, (runs(DB, DOS).name,))
 
 
+def test_a_group_is_not_taken_along_from_a_job_that_runs() -> None:
+    desk = Desk(member(DB, restart=Restart.NEVER, memory_bytes=60), at(DB, DOS))
+    desk.run(runs(DB, DOS))
+    desk.publish(TRES, resources=_with_memory(200))
+    desk.write(member(APP, memory_bytes=60))
+    assert places(desk.decide(3)) >= {(APP, None)}
+    assert desk.view.slot(DB, 0).node == DOS  # type: ignore[union-attr]
+    desk.run(runs(DB, DOS, state=State.EXITED, exit_code=0))
+    assert (APP, TRES) in places(desk.decide(3))
+
+
 def test_it_is_not_moved_where_it_is_not_clear_that_home_has_no_room() -> None:
     desk = Desk(member(DB), at(DB, DOS), runs(DB, DOS))
     desk.lose(DOS, Status.PAUSED)

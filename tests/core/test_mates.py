@@ -21,6 +21,8 @@ from veo_shell.core.model import (
     Restart,
     Service,
     State,
+    UpdateState,
+    UpdateStatus,
 )
 from veo_shell.core.view import View
 
@@ -356,6 +358,25 @@ def test_where_all_have_ended_while_their_node_was_away_none_ends_again() -> Non
     uno.boot(alone=True)
     world.run_until(both_run(world))
     assert told(uno, "stopping") == []
+
+
+def test_an_instance_on_trial_that_ends_with_its_group_has_not_failed() -> None:
+    world = shop(group_policy=MASTER)
+    uno = world["uno@uno"]
+    spec = uno.machine.view.spec("app")
+    assert spec is not None
+    new = attrs.evolve(spec, image="better")
+    uno.ask(ev.UpdateAsked(operation="up", uid="app", service=new))
+
+    def images() -> list[str]:
+        return [c.image for c in uno.machine.view.instances("app") if c.is_ready]
+
+    world.run_until(lambda: images() == ["better"])
+    uno.exit(of(world, "db"), 3)
+    world.run(30)
+    assert images() == ["better"]
+    update = uno.machine.view.service("app").update  # type: ignore[union-attr]
+    assert update == UpdateStatus(state=UpdateState.COMPLETED)
 
 
 def test_a_master_that_is_over_leaves_the_others_to_go_on() -> None:

@@ -19,7 +19,6 @@ from veo_shell.core.model import (
 from veo_shell.core.situation import Situation, is_named
 from veo_shell.core.view import View
 
-FALLS = "of its group ended"
 KILLING = (GroupPolicy.MASTER_KILLS_ALL, GroupPolicy.ONE_KILLS_ALL)
 
 

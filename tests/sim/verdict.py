@@ -10,6 +10,7 @@ from tests.sim.groups import apart
 from tests.sim.host import Host
 from tests.sim.process import Process
 from tests.sim.world import World
+from veo_shell.core.life import FELL
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Container,
@@ -273,7 +274,7 @@ def _is_done(view: View, slot: SlotRecord, service: Service) -> bool:
 def _has_ended(container: Container, service: Service) -> bool:
     if container.state is State.FAILED:
         is_killed = service.on_unhealthy is OnUnhealthy.KILL
-        fell = groups.FALLS in container.reason
+        fell = FELL in container.reason
         return is_killed or fell or service.restart_count > 0
     if container.state is not State.EXITED:
         return False

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.sim.groups import FALLS, is_held_up
+from tests.sim.groups import is_held_up
 from tests.sim.ledger import rank
 from tests.sim.violation import Violation
 from veo_shell.core import events as ev
+from veo_shell.core.life import FELL
 from veo_shell.core.model import (
     Container,
     Health,
@@ -87,7 +88,7 @@ class SlotWatch:
         runs = was_ready and box is not None and box.running
         if not runs or container.state is not State.STOPPING:
             return
-        if container.reason == "restarted by an operator" or FALLS in container.reason:
+        if container.reason == "restarted by an operator" or FELL in container.reason:
             return
         if self._must_end(process, container):
             return

@@ -19,6 +19,7 @@ from veo_shell.core.model import (
     Candidate,
     GroupPolicy,
     GroupRole,
+    Restart,
     Service,
     ServiceRecord,
     SlotRecord,
@@ -134,7 +135,7 @@ class Groups:
         home = self.home(group, now)
         ranked = rank(service, uid, states)
         at_home = next((c for c in ranked if c.node == home), None)
-        if at_home and (at_home.fits or not self._situation.is_reached(at_home.node)):
+        if at_home and (at_home.fits or self._stays(group, at_home.node)):
             what = f"its group {group} runs on {home}"
             return _refused(ranked, {c.node: what for c in ranked if c.node != home})
         is_more = states is now
@@ -144,6 +145,15 @@ class Groups:
         if at_home:
             refused[at_home.node] = at_home.reason
         return _refused(rank(_together(shares), uid, cleared), refused)
+
+    def _stays(self, group: str, home: str) -> bool:
+        """Tell whether a group cannot go from its home just now: a job runs there."""
+        return not self._situation.is_reached(home) or any(
+            slot.node == home
+            and spec.restart is Restart.NEVER
+            and not self._is_over(slot)
+            for slot, spec in self._slots(group)
+        )
 
     def _slots(self, group: str) -> Iterator[tuple[SlotRecord, Service]]:
         """Yield the slots of a group, but those filled as before it was in that."""

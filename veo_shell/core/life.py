@@ -37,6 +37,7 @@ ENGINE_GRACE_S = 5.0
 """One that may take longer to stop is waited for, and so long on top."""
 
 
+FELL = "of its group ended"
 TURN = "it is started once the masters of its group are ready"
 
 

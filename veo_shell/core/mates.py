@@ -12,7 +12,15 @@ from typing import Any
 
 from veo_shell.core.events import EngineFailed, TimerDue
 from veo_shell.core.groups import ends_all
-from veo_shell.core.life import EngineEnded, Found, Halt, Life, LifeEvent, MateEnded
+from veo_shell.core.life import (
+    FELL,
+    EngineEnded,
+    Found,
+    Halt,
+    Life,
+    LifeEvent,
+    MateEnded,
+)
 from veo_shell.core.model import (
     Container,
     GroupPolicy,
@@ -165,7 +173,7 @@ class Mates:
 
 
 def _fall(ended: Container) -> MateEnded:
-    why = f"{ended.name} of its group ended: {ended.reason}"
+    why = f"{ended.name} {FELL}: {ended.reason}"
     return MateEnded(reason=why, for_good=ended.state is not State.BACKOFF)
 
 

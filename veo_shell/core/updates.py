@@ -18,6 +18,7 @@ from collections.abc import Set
 import attrs
 
 from veo_shell.core.due import Due
+from veo_shell.core.life import FELL
 from veo_shell.core.model import (
     Container,
     OnUpdateFailure,
@@ -485,8 +486,8 @@ def _has_done(container: Container) -> bool:
 
 def _why_failed(trial: Trial, named: Container | None) -> str:
     """Return why a new instance has failed, "" if it has not."""
-    if named is None:
-        return ""
+    if named is None or (named.state is State.BACKOFF and FELL in named.reason):
+        return ""  # not there yet, or stopped for another of its group
     if named.state in BROKEN:
         return named.reason or f"it is {named.state.value}"
     return "it ended, and was started again" if named.restarts else ""
