@@ -18,7 +18,15 @@ from tests.core.desk import (
     web,
 )
 from tests.core.samples import DOS, NODES, TRES, UNO, WEB, container, service, slot
-from veo_shell.core.model import Container, OnPartition, Port, Service, State
+from veo_shell.core.model import (
+    Container,
+    Mount,
+    MountKind,
+    OnPartition,
+    Port,
+    Service,
+    State,
+)
 
 HTTP = (Port(name="http", container_port=80, host_port=80),)
 FIXED = attrs.evolve(WEB, ports=HTTP)
@@ -94,6 +102,22 @@ def test_one_whose_port_another_has_got_is_placed_anew(
     (moved,) = desk.decide(2)
     assert (moved.slot, moved.generation) == (1, 2)
     assert moved.node in {UNO, TRES}
+
+
+@pytest.mark.parametrize("group", [None, "shop"])
+def test_neither_a_volume_nor_its_group_keep_it_where_it_cannot_begin(
+    group: str | None,
+) -> None:
+    data = Mount(kind=MountKind.VOLUME, source="data", target="/data")
+    spec = attrs.evolve(FIXED, mounts=(data,), group=group)
+    failed = runs(DOS, 1, state=State.BACKOFF, reason="port is already allocated")
+    desk = Desk(web(spec, replicas=2), at(DOS), at(DOS, 1), runs(DOS), failed)
+    me = desk.situation.coordinator(U1)
+    desk = Desk(web(spec, replicas=2), at(DOS), at(DOS, 1), runs(DOS), failed, me=me)
+    desk.publish(DOS, volumes=("data",))
+    (moved,) = desk.decide(2)
+    assert (moved.slot, moved.node in {UNO, TRES}) == (1, group is None)
+    assert (moved.node is None) is (group is not None)
 
 
 @pytest.mark.parametrize(

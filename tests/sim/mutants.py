@@ -234,8 +234,8 @@ MUTANTS = (
     Mutant(
         "what another one keeps from its port waits for it",
         "situation",
-        "        if self.is_kept_out(slot, service):",
-        "        if False:",
+        "service.mode is not Mode.GLOBAL and self.is_kept_out(slot, service):",
+        "False:",
     ),
     Mutant(
         "a port of a host is taken by nobody",

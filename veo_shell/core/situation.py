@@ -167,7 +167,12 @@ class Situation:
         return f"its volume {volume} is there" if volume else ""
 
     def must_move(self, slot: SlotRecord, service: Service) -> bool:
-        """Tell whether a placed slot needs another node: a group as a whole."""
+        """Tell whether a placed slot needs another node: a group as a whole.
+
+        What never ran for another one that has its port leaves nothing behind.
+        """
+        if service.mode is not Mode.GLOBAL and self.is_kept_out(slot, service):
+            return self.is_movable(slot, service)
         if not self._is_to_move(slot, service) or self.why_bound(slot, service):
             return False
         return all(
@@ -183,8 +188,6 @@ class Situation:
             return False
         head = self.view.head(slot.node)
         if head is None or self.verdicts.status(slot.node) is Status.LEFT:
-            return True
-        if self.is_kept_out(slot, service):
             return True
         if service.on_partition is OnPartition.KEEP:
             return False
