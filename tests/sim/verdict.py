@@ -116,16 +116,18 @@ def _service_unrest(
     if not _may_decide(service, decider):
         mine = [box.name for box in boxes.values() if _is_of(box, record.uid)]
         return f"{mine} run without a majority" if mine else ""
-    if record.update is not None and record.update.is_going_on:
-        return f"it is {record.update.state.value}"
     wanted = [slot for slot in view.slots(record.uid) if slot.wanted]
+    held = {s.slot for s in wanted if _waits_for_its_node(by_name, decider, s, service)}
+    if record.update is not None and record.update.is_going_on and not held:
+        return f"it is {record.update.state.value}"
     fit = {c.node for c in decider.machine.candidates(service, record.uid) if c.fits}
     if reason := _number_unrest(decider, record, service, wanted, fit):
         return reason
     if service.mode is Mode.GLOBAL:
         fit = set()  # none of it is to be elsewhere
     for slot in wanted:
-        if (slot.handover or slot.updating) and not is_halted(record):
+        is_waiting = slot.slot in held or is_halted(record)
+        if (slot.handover or slot.updating) and not is_waiting:
             return f"slot {slot.slot} is being handed over, or on trial"
         is_behind = decider.machine.reconciler.updates.is_behind(slot, record)
         if is_behind and slot.node in by_name and not is_halted(record):
@@ -133,6 +135,14 @@ def _service_unrest(
         if reason := _place_unrest(by_name, decider, slot, service, fit, boxes):
             return f"slot {slot.slot}: {reason}"
     return ""
+
+
+def _waits_for_its_node(
+    by_name: dict[str, Process], decider: Process, slot: SlotRecord, service: Service
+) -> bool:
+    """Tell whether a slot has its data on a node that is away: so does its update."""
+    is_away = slot.node is not None and slot.node not in by_name
+    return is_away and bool(decider.machine.situation.data_at(slot, service))
 
 
 def _place_unrest(
