@@ -11,6 +11,7 @@ from veo_shell.core.model import (
     GroupPolicy,
     GroupRole,
     OnPartition,
+    Restart,
     Service,
     SlotRecord,
     State,
@@ -44,15 +45,20 @@ def is_held_up(view: View, service: Service) -> bool:
             continue
         for slot in view.slots(record.uid):
             named = [c for c in view.in_slot(slot.uid, slot.slot) if is_named(slot, c)]
-            has_done = slot.done if not named else _has_done(*named)
-            is_ready = has_done or any(c.is_ready for c in named)
-            if slot.wanted and slot.node is not None and not is_ready:
+            is_there = slot.done if not named else _is_there(named[0], record.service)
+            if slot.wanted and slot.node is not None and not is_there:
                 return True
     return False
 
 
-def _has_done(container: Container) -> bool:
-    return container.state is State.EXITED and container.exit_code == 0
+def _is_there(master: Container, spec: Service) -> bool:
+    """Tell whether a master is not waited for: ready, done, or out of the way."""
+    if master.state is State.EXITED and master.exit_code == 0:
+        return True
+    if spec.restart is Restart.NEVER:
+        return False  # a job is to end
+    is_over = master.state in (State.EXITED, State.FAILED)
+    return master.is_ready or (is_over and spec.group_policy not in KILLING)
 
 
 def is_kept(situation: Situation, slot: SlotRecord, service: Service) -> bool:

@@ -117,7 +117,12 @@ def _service_unrest(
         mine = [box.name for box in boxes.values() if _is_of(box, record.uid)]
         return f"{mine} run without a majority" if mine else ""
     wanted = [slot for slot in view.slots(record.uid) if slot.wanted]
-    held = {s.slot for s in wanted if _waits_for_its_node(by_name, decider, s, service)}
+    held = {
+        slot.slot
+        for slot in wanted
+        if _waits_for_its_node(by_name, decider, slot, service)
+        or groups.is_held_up(view, service)
+    }
     if record.update is not None and record.update.is_going_on and not held:
         return f"it is {record.update.state.value}"
     fit = {c.node for c in decider.machine.candidates(service, record.uid) if c.fits}
