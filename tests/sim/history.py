@@ -29,7 +29,7 @@ NAMES = (
     "doce@doce",
 )
 SETTLE_S = 60.0
-SIDES_S = 45.0
+SIDES_S = 75.0
 CALM_S, QUIET_S = 5.0, 12.0
 LOOK_S = 0.5
 HELD_S = 1.5
