@@ -26,7 +26,7 @@ from veo_shell.core.progress import begins
 from veo_shell.errors import EngineError, NoSuitableNode, StartFailed
 
 DOCS = (Path(__file__).parents[1] / "docs" / "groups.md").read_text()
-ASKED = re.compile(r"^\(uno@uno\)(\d+)> (?:[\w, ]+ = )?(.*)$", re.MULTILINE)
+ASKED = re.compile(r"^\(uno@uno \d/\d\)(\d+)> (?:[\w, ]+ = )?(.*)$", re.MULTILINE)
 POLICY = GroupPolicy.MASTER_KILLS_ALL
 DB = attrs.evolve(
     WEB,

@@ -197,7 +197,7 @@ async def test_a_restart_asks_it_to_end_and_starts_the_same_container(
 
 
 DOCS = (Path(__file__).parents[1] / "docs" / "health.md").read_text()
-ASKED = re.compile(r"^\(uno@uno\)\d+> (.*)$", re.MULTILINE)
+ASKED = re.compile(r"^\(uno@uno \d/\d\)\d+> (.*)$", re.MULTILINE)
 
 
 async def asked(cluster: FakeCluster, step: int, **names: Any) -> Any:

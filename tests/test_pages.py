@@ -1,8 +1,8 @@
 """The pages of the docs that are walkthroughs, run as they stand there on real nodes.
 
 A block of YAML is written to `cluster.yml`. A line that begins with `$` is run by a
-shell beside the first node, one with `(uno@uno)1>` in its console; each has to say what
-follows, where `…` stands for anything.
+shell beside the first node, one with `(uno@uno 2/2)1>` in its console; each has to say
+what follows, where `…` stands for anything.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tests.local_node import ROOT, LocalNode, environment, eventually, nodes_in
 
 BLOCK = re.compile(r"^```(yaml)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STEP = re.compile(
-    r"^(?P<prompt>\$|\(uno@uno\)\d+>) (?P<typed>.*)\n"
-    r"(?P<said>(?:(?!\$ |\(uno@uno\)\d+> ).*\n)*)",
+    r"^(?P<prompt>\$|\(uno@uno \d/\d\)\d+>) (?P<typed>.*)\n"
+    r"(?P<said>(?:(?!\$ |\(uno@uno \d/\d\)\d+> ).*\n)*)",
     re.MULTILINE,
 )
 # Page -> the nodes that it is about, and with what each is started.

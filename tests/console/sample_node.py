@@ -18,15 +18,25 @@ from veo_shell.core.model import (
     Health,
     Identity,
     JournalEntry,
+    NodeInfo,
     Port,
     Service,
     State,
+    Status,
 )
 from veo_shell.core.verbs import read, write
 from veo_shell.edge.control import ControlServer
 from veo_shell.errors import NoSuitableNode, UnknownService, UsageError
 
 QUIET_AFTER = 8
+NOTHING: dict[str, Any] = {
+    "address": "127.0.0.1",
+    "role": "",
+    "containers": 0,
+    "cpus": 1.0,
+    "memory_bytes": 1,
+    "disk_bytes": 1,
+}
 SERVICE = Service(name="nginx", image="nginx:latest", network_mode="host")
 
 
@@ -175,6 +185,26 @@ class Journal:
         return self.why("nginx")[:last]
 
 
+class NodeMonitor:
+    def __init__(self) -> None:
+        self._dos = Status.ALIVE
+
+    @read
+    def nodes(self) -> list[NodeInfo]:
+        """List the nodes."""
+        gone = NodeInfo(node="tres@tres", status=Status.LEFT, **NOTHING)
+        return [
+            NodeInfo(node="uno@uno", status=Status.ALIVE, **NOTHING),
+            NodeInfo(node="dos@dos", status=self._dos, **NOTHING),
+            gone,
+        ]
+
+    @write
+    def turn(self, status: str) -> None:
+        """Have dos@dos be that."""
+        self._dos = Status(status)
+
+
 class Settings:
     @read
     def get_applications(self) -> list[Service]:
@@ -188,6 +218,7 @@ async def main(run_dir: Path) -> None:
         {
             "container_sup": ContainerSup(),
             "settings": Settings(),
+            "node_monitor": NodeMonitor(),
             "journal": Journal(),
             "event_log": EventLog(),
         },

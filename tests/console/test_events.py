@@ -175,13 +175,13 @@ def test_in_the_console_they_are_shown_as_they_come(
     node: SampleNode, attach: Attach
 ) -> None:
     terminal = attach()
-    terminal.read_until("(uno@uno)1>")
+    terminal.read_until("(uno@uno 2/2)1>")
     terminal.type(f"{FOLLOW}\r")
     terminal.read_until(f"{NAME}: {QUIET_AFTER}")
     terminal.type("\x03")
-    terminal.read_until("(uno@uno)2>")
+    terminal.read_until("(uno@uno 2/2)2>")
     terminal.type(f"events = {FOLLOW}\r")
-    terminal.read_until("(uno@uno)3>")
+    terminal.read_until("(uno@uno 2/2)3>")
     terminal.type("next(events).id\r")
     terminal.read_until("uno@uno/b/3")
 

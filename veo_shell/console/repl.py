@@ -13,6 +13,7 @@ from ptpython.repl import PythonRepl
 
 from veo_shell.console import failure, render
 from veo_shell.console.client import Client
+from veo_shell.console.glance import Glance
 from veo_shell.console.namespace import build
 from veo_shell.errors import VeoError
 
@@ -22,30 +23,39 @@ HISTORY = "~/.veo/history"
 def interact(client: Client, node: str) -> None:
     """Read, run and print until Ctrl-D, `exit` or SystemExit."""
     names = build(client)
-    repl = Repl(get_globals=lambda: names)
+    glance = Glance(client.another())
+    repl = Repl(glance, get_globals=lambda: names)
     if file := history_file():
         # Not ptpython's ThreadedHistory: an Up typed before it is loaded is lost.
         repl.history = repl.default_buffer.history = FileHistory(file)
-    repl.all_prompt_styles["veo"] = NumberedPrompt(repl, node)
+    repl.all_prompt_styles["veo"] = NumberedPrompt(repl, node, glance)
     repl.prompt_style = "veo"
     repl.confirm_exit = False
     repl.show_status_bar = False
     repl.show_signature = True
     repl.enable_dictionary_completion = True
     repl.insert_blank_line_after_output = False
-    repl.run()
+    try:
+        repl.run()
+    finally:
+        glance.close()
 
 
 class NumberedPrompt(PromptStyle):
-    """`(uno@uno)1> `, as in an Erlang shell: the node, and the number of the input."""
+    """`(uno@uno 2/2)1> `: the node, who lives of the nodes, the number of the input.
 
-    def __init__(self, repl: PythonRepl, node: str) -> None:
+    As in an Erlang shell; red where not all nodes live, or this one does not say.
+    """
+
+    def __init__(self, repl: PythonRepl, node: str, glance: Glance) -> None:
         self._repl = repl
         self._node = node
+        self._glance = glance
 
     def in_prompt(self) -> Any:
-        number = self._repl.current_statement_index
-        return [("class:prompt", f"({self._node}){number}> ")]
+        style = "class:prompt" if self._glance.is_well else "class:prompt fg:ansired"
+        head = f"{self._node} {self._glance.text}".rstrip()
+        return [(style, f"({head}){self._repl.current_statement_index}> ")]
 
     def in2_prompt(self, width: int) -> Any:
         return [("class:prompt.dots", " " * width)]
@@ -56,6 +66,15 @@ class NumberedPrompt(PromptStyle):
 
 class Repl(PythonRepl):
     """Prints records as tables, and VEO's own errors without a stack."""
+
+    def __init__(self, glance: Glance, **options: Any) -> None:
+        super().__init__(**options)
+        self._glance = glance
+        glance.changed = self.app.invalidate
+
+    def read(self) -> str:
+        self._glance.look()
+        return super().read()
 
     def _show_result(self, result: object) -> None:
         shown = render.is_live(result) or render.is_log(result)
