@@ -125,7 +125,7 @@ RINGS = (
         ),
         others=("attrs", "uvloop"),
     ),
-    Ring(files=("cli.py", "cli_streams.py", "__main__.py"), veo=("veo_shell",)),
+    Ring(files=("cli.py", "cli_*.py", "__main__.py"), veo=("veo_shell",)),
 )
 
 

@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from veo_shell import __version__
+from veo_shell.console.exits import (
+    FAILED,
+    FINE,
+    INTERRUPTED,
+    READER_GONE,
+    USAGE,
+    status_of,
+)
 from veo_shell.errors import NodeUnreachable, UsageError, VeoError
 
-FINE, FAILED, USAGE, NO_NODE = 0, 1, 2, 3
-INTERRUPTED, READER_GONE = 130, 141
-"""The statuses a shell shows for a program that SIGINT or SIGPIPE ended."""
-
-STATUSES = "exit status: 0, 1 on a failure, 2 on wrong usage, 3 when no node answers"
+STATUSES = (
+    "exit status: 0, 1 on a failure, 2 on wrong usage, 3 when no node answers, 5 when "
+    "the node refuses what is asked"
+)
 OFF = ("0", "false", "no", "off")
 ON = ("1", "true", "yes", "on")
 
@@ -115,21 +122,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part the command line behind the code or the file that `veo attach` is to run.
+    """Part the command line where what is not `veo`'s own begins.
 
-    What follows is its own, as in Python; argparse would look for our options there.
-    So is what `veo exec` runs, which follows `--`.
+    That is behind `--` for `veo exec`, behind the code or the file for `veo attach`.
     """
     if argv[:1] == ["exec"] and "--" in argv:
         at = [*argv].index("--")
         return [*argv[:at]], [*argv[at + 1 :]]
-    at = 1 if argv[:1] == ["attach"] else len(argv)
-    while at < len(argv):
-        word = argv[at]
-        if word.startswith(("-c", "--script")):
-            end = at + (2 if word in ("-c", "--script") else 1)
-            return [*argv[:end]], [*argv[end:]]
-        at += 2 if word == "--run-dir" else 1
+    if argv[:1] == ["attach"]:
+        from veo_shell.cli_attach import split
+
+        return split(argv)
     return [*argv], []
 
 
@@ -150,9 +153,7 @@ def _complain(error: VeoError) -> int:
 
     for line in str(error).splitlines():
         sys.stderr.write(f"veo: {printable(line)}\n")
-    if isinstance(error, NodeUnreachable):
-        return NO_NODE
-    return USAGE if isinstance(error, UsageError) else FAILED
+    return status_of(error)
 
 
 def _fill_in_streams() -> None:
@@ -366,22 +367,11 @@ def _add_events(commands: Commands) -> None:
 
 
 def _add_attach(commands: Commands) -> None:
-    parser = _add(
-        commands,
-        "attach",
-        "open the console of a node",
-        "What follows CODE or FILE is its sys.argv. Without either, code that is piped "
-        "to stdin is run.",
-    )
-    parser.set_defaults(run=_attach)
+    from veo_shell.cli_attach import HELP, add_attach
+
+    parser = _add(commands, "attach", "open the console of a node", HELP)
     _add_run_dir(parser)
-    parser.add_argument(
-        "--echo", action="store_true", help="show each input before its result"
-    )
-    code_or_file = parser.add_mutually_exclusive_group()
-    add = code_or_file.add_argument
-    add("-c", metavar="CODE", dest="code", help="run code and leave")
-    add("--script", metavar="FILE", help="run a file and leave")
+    add_attach(parser, _run_dir)
 
 
 def _add_check(commands: Commands) -> None:
@@ -524,40 +514,6 @@ def _events(arguments: argparse.Namespace) -> int:
         follow=arguments.follow,
         as_json=arguments.json,
     )
-
-
-def _attach(arguments: argparse.Namespace) -> int:
-    from veo_shell.console import attach, script
-
-    run_dir, echo = _run_dir(arguments), arguments.echo
-    argv = _session_argv(arguments.args)
-    if arguments.code is not None:
-        return script.run_text(run_dir, arguments.code, "<-c>", ["-c", *argv], echo)
-    if arguments.script is not None:
-        path = arguments.script
-        return script.run_file(run_dir, path, [path, *argv], echo)
-    if not sys.stdin.isatty():
-        return script.run_stdin(run_dir, echo)
-    return attach.main(run_dir)
-
-
-def _session_argv(words: list[str]) -> list[str]:
-    """Return the arguments of code or of a file, less a `--` before them.
-
-    An option of ours that stands there is more likely meant for us than for the
-    script, and the code would run on the wrong node.
-    """
-    if words[:1] == ["--"]:
-        return words[1:]
-    for word in words:
-        if word == "--":
-            break
-        if word.partition("=")[0] in ("--run-dir", "--echo"):
-            raise UsageError(
-                f"{word} stands behind the code or the file: put it before, or put -- "
-                "between if it is the script's"
-            )
-    return words
 
 
 def _check(arguments: argparse.Namespace) -> int:

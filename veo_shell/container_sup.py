@@ -42,6 +42,7 @@ from veo_shell.core.what_if import if_lost
 from veo_shell.core.wire import packed_bytes
 from veo_shell.core.written import ONE_COPY, written
 from veo_shell.errors import (
+    Refused,
     ServiceError,
     StartFailed,
     UsageError,
@@ -293,7 +294,7 @@ class ContainerSup:
         instances = self._node.instances
         found = instances.of(what, variant)
         if not found:
-            raise ServiceError("nothing of it runs: there is nothing to restart")
+            raise Refused("nothing of it runs: there is nothing to restart")
         left = await instances.restart(found)
         names = ", ".join(container.name for container in found)
         view = self._node.machine.view

@@ -15,7 +15,13 @@ from veo_shell.core.events import Leaving
 from veo_shell.core.membership import AWAY, GONE
 from veo_shell.core.model import Status
 from veo_shell.core.progress import Draining, draining, why_not_leave
-from veo_shell.errors import PeerUnreachable, ServiceError, UsageError, VeoError
+from veo_shell.errors import (
+    PeerUnreachable,
+    Refused,
+    ServiceError,
+    UsageError,
+    VeoError,
+)
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
@@ -144,7 +150,7 @@ class Departure:
         staying = stay.intersection(situation.verdicts.coordinators())
         reason = why_not_leave(situation, situation.me, staying)
         if reason and not self._node.machine.is_leaving:
-            raise ServiceError(reason)
+            raise Refused(reason)
 
     async def _stays(self, node: str) -> bool:
         """Ask a node whether it stays; one of an earlier version cannot tell."""

@@ -84,11 +84,19 @@ class ServiceError(VeoError):
     """The service cannot be handled."""
 
 
+class Refused(ServiceError):
+    """The node refuses it as things are; nothing was done."""
+
+
+class NotConfirmed(Refused):
+    """It takes something away, and was not confirmed; nothing was done."""
+
+
 class UnknownService(ServiceError):
     """No service of that name is in the cluster."""
 
 
-class AmbiguousService(ServiceError):
+class AmbiguousService(Refused):
     """Several services have that name: choose one with variant=.
 
     `candidates`: of each its uid, its variant in the file, image and replicas.
@@ -125,7 +133,7 @@ class UnknownContainer(ServiceError):
     """No such container is in the cluster."""
 
 
-class AmbiguousContainer(UnknownContainer):
+class AmbiguousContainer(UnknownContainer, Refused):
     """Several containers could be meant. `containers`: their names."""
 
     containers: list[str]
@@ -139,11 +147,11 @@ class UnknownNode(ServiceError):
     """No such node is in the cluster."""
 
 
-class AmbiguousNode(UnknownNode):
+class AmbiguousNode(UnknownNode, Refused):
     """Several nodes have that short name."""
 
 
-class PlacementError(ServiceError):
+class PlacementError(Refused):
     """The service cannot be placed."""
 
 

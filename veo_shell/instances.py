@@ -17,6 +17,7 @@ from veo_shell.errors import (
     EngineError,
     PeerError,
     PeerUnreachable,
+    Refused,
     ServiceError,
     UnknownContainer,
 )
@@ -95,7 +96,7 @@ class Instances:
     async def _ask(self, container: Container, verb: str, *args: str) -> Any:
         head = self._node.machine.view.head(container.node)
         if head is not None and head.protocol < FIRST_PROTOCOL:
-            raise ServiceError(
+            raise Refused(
                 f"{container.node} runs an older VEO, which has no {verb}: upgrade it"
             )
         question = container.node, f"coordinator.{verb}", *args

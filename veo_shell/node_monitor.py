@@ -35,7 +35,13 @@ from veo_shell.core.protocols import Host
 from veo_shell.core.verbs import read, write
 from veo_shell.core.wire import Me
 from veo_shell.core.written import written
-from veo_shell.errors import AmbiguousNode, ServiceError, UnknownNode, UsageError
+from veo_shell.errors import (
+    AmbiguousNode,
+    Refused,
+    ServiceError,
+    UnknownNode,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
@@ -196,7 +202,7 @@ class NodeMonitor:
         if not force:
             reason = reason or why_not_remove(situation, name)
         if reason:
-            raise ServiceError(reason)
+            raise Refused(reason)
         if situation.verdicts.status(name) not in GONE | AWAY:
             # In a task of its own: no console that goes away ends it half-way.
             [(_, state)] = await asyncio.gather(self._node.departure.drain(name))
@@ -265,7 +271,7 @@ class NodeMonitor:
         """
         machine = self._node.machine
         if left := data_left(machine.situation, machine.me):
-            raise ServiceError(
+            raise Refused(
                 f"{'; '.join(left)}: elsewhere that would begin anew without: remove "
                 f"the service, or remove_node({machine.me!r}, force=True)"
             )

@@ -22,7 +22,7 @@ from veo_shell.core.scalars import shown
 from veo_shell.errors import (
     AmbiguousContainer,
     EngineError,
-    ServiceError,
+    Refused,
     StreamLost,
     UnknownContainer,
     UnknownService,
@@ -80,7 +80,7 @@ class Streams:
         """Have another node do it."""
         head = self._node.machine.view.head(node)
         if head is not None and head.protocol < FIRST_PROTOCOL:
-            raise ServiceError(
+            raise Refused(
                 f"{node} runs an older VEO, which has neither logs nor exec: upgrade it"
             )
         return await self._node.peers.call(node, f"streams.{verb}", node, *args)
@@ -269,7 +269,7 @@ class Streams:
                 f"{self.me} has no container {shown(container[:12])} any more"
             )
         if len(self._open) >= MOST:
-            raise ServiceError(
+            raise Refused(
                 f"{self.me}: {MOST} logs and commands are open there: end some of them"
             )
 

@@ -173,7 +173,7 @@ def test_the_console_takes_a_file_of_the_operators(cluster: Cluster) -> None:
 
 def test_nothing_is_done_unasked(cluster: Cluster) -> None:
     status, out, err = cluster.apply(WEB)
-    assert (status, out[-1]) == (1, "1 to add")
+    assert (status, out[-1]) == (5, "1 to add")
     assert err == [
         "veo: nothing was done: there is nobody to ask; --yes applies it unasked"
     ]
@@ -220,7 +220,7 @@ def test_a_person_is_asked(terminal: Callable[..., Terminal]) -> None:
     assert b"\x1b[32m+ web: nginx:1\x1b[0m" in screen.raw
     screen.type("\r")
     screen.read_until("veo: nothing was done")
-    assert screen.wait() == 1
+    assert screen.wait() == 5
     screen = terminal(WEB)
     screen.read_until("apply this? [y/N] ")
     screen.type("y\r")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +28,10 @@ HEAVY = (
 )
 
 
-def text(code: str, echo: bool = False) -> str:
-    return f"run_text(run_dir, {code!r}, '<command>', ['-c', 'an argument'], {echo})"
+def text(code: str, **how: Any) -> str:
+    said = ", ".join(f"{name}={value!r}" for name, value in how.items())
+    argv = ["-c", "an argument"]
+    return f"run_text(run_dir, {code!r}, '<command>', {argv}, How({said}))"
 
 
 def test_prints_the_value_of_each_expression(
@@ -103,6 +107,79 @@ def test_echo_shows_each_input_before_its_result(
     ]
 
 
+def documents(said: str) -> list[Any]:
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def test_json_prints_a_document_for_each_expression(
+    node: SampleNode, session: Session
+) -> None:
+    code = (
+        "x = 1\ncontainer_sup.count()\nNone\n"
+        "container_sup.cloud_containers()\n"
+        "[c.name for c in _], {'a': {1, 2}}\nhelp\n2**70\n{(1, 2): 'é' + chr(0xd800)}"
+    )
+    done = session(text(code, as_json=True))
+    assert (done.returncode, done.stderr) == (0, "")
+    count, none, containers, names, a_help, large, odd = documents(done.stdout)
+    assert (count, none, large) == (42, None, 2**70)
+    assert [c["state"] for c in containers] == ["running", "backoff"]
+    assert containers[0]["ports"][0]["host_port"] == 49153
+    assert names == [[c["name"] for c in containers], {"a": [1, 2]}]
+    assert "container_sup" in a_help
+    assert odd == "{(1, 2): 'é\\ud800'}"
+
+
+def test_json_of_events_comes_as_they_do(node: SampleNode, tmp_path: Path) -> None:
+    code = "container_sup.events(follow=True, limit=1)"
+    with running(text(code, as_json=True), tmp_path) as process:
+        assert process.stdout
+        first = json.loads(process.stdout.readline())
+        assert (first["kind"], first["service"]) == ("ready", "nginx")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "container_sup.wait()",
+        "while True: pass",
+        "try:\n    container_sup.wait()\nexcept KeyboardInterrupt: pass\n'not run'",
+        "import time\nwhile True:\n    try: time.sleep(9)\n    except BaseException: "
+        "break\n'not run'",
+    ],
+)
+def test_a_session_ends_when_its_time_is_over(
+    node: SampleNode, session: Session, code: str
+) -> None:
+    done = session(text(code, timeout_s=0.3))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == "timed out: not done in 0.3 s (--timeout)\n"
+
+
+def test_the_call_is_cancelled_when_its_time_is_over(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "deploy.py").write_text("\ncontainer_sup.wait()\n")
+    done = session("run_file(run_dir, 'deploy.py', how=How(timeout_s=0.3))")
+    assert (node.says(), node.says()) == ("waiting", "cancelled")
+    assert done.stderr == "deploy.py:2: timed out: not done in 0.3 s (--timeout)\n"
+
+
+def test_code_on_stdin_that_never_ends_is_timed_out(
+    node: SampleNode, tmp_path: Path
+) -> None:
+    call = "run_stdin(run_dir, How(timeout_s=0.3))"
+    with running(call, tmp_path, stdin=subprocess.PIPE) as process:
+        assert process.wait(30) == 4
+
+
+def test_one_that_is_in_time_is_left_alone(node: SampleNode, session: Session) -> None:
+    done = session(text("container_sup.count()", timeout_s=30.0))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", "")
+
+
 def test_output_of_programs_stays_in_order(node: SampleNode, session: Session) -> None:
     code = "1\nimport subprocess\nsubprocess.run(['echo', '2']).returncode\n3"
     assert session(text(code)).stdout.split() == ["1", "2", "0", "3"]
@@ -111,7 +188,7 @@ def test_output_of_programs_stays_in_order(node: SampleNode, session: Session) -
 def test_an_error_ends_it_with_one_line(node: SampleNode, session: Session) -> None:
     code = "t, = settings.get_applications()\ncontainer_sup.add_service(t)\n'not run'"
     done = session(text(code))
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr == (
         "NoSuitableNode: no node fits nginx\n  uno@uno: role is not master\n"
     )
@@ -264,7 +341,9 @@ def test_a_node_that_dies_during_a_call_is_noticed(
         assert process.wait(30) == 3
 
 
-def running(call: str, run_dir: Path) -> subprocess.Popen[str]:
+def running(
+    call: str, run_dir: Path, stdin: int | None = None
+) -> subprocess.Popen[str]:
     """Start a session and leave it running."""
     code = (
         "import sys; from veo_shell.console.script import *; "
@@ -272,6 +351,7 @@ def running(call: str, run_dir: Path) -> subprocess.Popen[str]:
     )
     return subprocess.Popen(
         [sys.executable, "-c", code],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

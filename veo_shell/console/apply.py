@@ -9,12 +9,13 @@ from contextlib import contextmanager
 
 import attrs
 
-from veo_shell.console import failure, files, plans, render
+from veo_shell.console import confirm, failure, files, plans, render
 from veo_shell.console.client import Client
+from veo_shell.console.exits import FAILED, FINE
 from veo_shell.core.planned import Action, Plan, Step
-from veo_shell.errors import ApplyFailed
+from veo_shell.errors import ApplyFailed, NotConfirmed
 
-FINE, FAILED, CHANGES = 0, 1, 2
+CHANGES = 2
 AT_ONCE = 10
 """So many services are added, or removed, at a time."""
 
@@ -37,8 +38,8 @@ def apply(run_dir: RunDir, file: str, *, prune: bool, yes: bool) -> int:
     with _client(run_dir) as client:
         planned = _planned(client, file, prune)
         render.show(planned)
-        if planned.changing and not (yes or _is_agreed()):
-            return FAILED
+        if planned.changing and not yes:
+            _agree()
         return _carry_out(client, planned)
 
 
@@ -49,17 +50,14 @@ def _planned(client: Client, file: str, prune: bool) -> Plan:
     return planned
 
 
-def _is_agreed() -> bool:
-    """Ask whoever is at the terminal; without one nothing is done unasked."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _complain("nothing was done: there is nobody to ask; --yes applies it unasked")
-        return False
-    sys.stdout.write("apply this? [y/N] ")
-    sys.stdout.flush()
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
-        return True
-    _complain("nothing was done")
-    return False
+def _agree() -> None:
+    """Ask whoever is at the terminal; raise `NotConfirmed` without a yes."""
+    if not confirm.can_ask():
+        raise NotConfirmed(
+            "nothing was done: there is nobody to ask; --yes applies it unasked"
+        )
+    if not confirm.ask("apply this?"):
+        raise NotConfirmed("nothing was done")
 
 
 def _carry_out(client: Client, planned: Plan) -> int:

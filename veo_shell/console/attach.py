@@ -13,6 +13,7 @@ from typing import Any
 
 from veo_shell.console import namespace, render, script
 from veo_shell.console.client import Client
+from veo_shell.console.exits import INTERRUPTED
 from veo_shell.errors import VeoError
 
 
@@ -36,7 +37,7 @@ def main(run_dir: str | os.PathLike[str]) -> int:
     except VeoError as exc:
         return script.report(exc)
     except KeyboardInterrupt:  # before there was a prompt to catch it
-        return script.INTERRUPTED
+        return INTERRUPTED
     finally:
         client.close()
     return 0

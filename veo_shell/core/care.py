@@ -41,7 +41,7 @@ from veo_shell.core.model import (
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.steps import steps
 from veo_shell.core.view import View
-from veo_shell.errors import ServiceError
+from veo_shell.errors import Refused
 
 
 class Fate(enum.Enum):
@@ -173,7 +173,7 @@ class Care:
         """
         name, life = event.name, self.lives.get(event.name)
         if life is None or not life.wanted:
-            error = ServiceError(f"{name} is no more on {self._node}: it was replaced")
+            error = Refused(f"{name} is no more on {self._node}: it was replaced")
             self._out.order(Refuse(operation=event.operation, error=error))
             return
         for one in [name, *self._mates.restart_with(name)]:

@@ -38,6 +38,7 @@ from veo_shell.core.view import View
 from veo_shell.core.wire import MAX_RECORD_BYTES, PROTOCOL, packed_bytes
 from veo_shell.errors import (
     NoSuitableNode,
+    Refused,
     ServiceError,
     UnknownNode,
     UnknownService,
@@ -112,7 +113,7 @@ class Operations:
     def _check_global(self, service: Service, *, stands: bool) -> None:
         """Refuse to add once more what runs everywhere, and what older nodes end."""
         if stands:
-            raise ServiceError(f"{_once(service)}: there is none to add")
+            raise Refused(f"{_once(service)}: there is none to add")
         self._refuse_older(
             f"{service.name} is not added", "would have one in the whole cluster"
         )
@@ -120,7 +121,7 @@ class Operations:
     def _refuse_older(self, what: str, why: str) -> None:
         """Refuse what the older nodes do not know: any of them may have to decide."""
         if older := sorted(h.node for h in self._view.nodes if h.protocol < PROTOCOL):
-            raise ServiceError(
+            raise Refused(
                 f"{what} while {', '.join(older)} run an older VEO, "
                 f"which {why}: upgrade these first"
             )
@@ -203,9 +204,9 @@ class Operations:
         if slot is None:
             return
         if not self._fills(slot, event.generation):
-            raise ServiceError(self._replaced(slot, record.service))
+            raise Refused(self._replaced(slot, record.service))
         if record.service.mode is Mode.GLOBAL:
-            raise ServiceError(
+            raise Refused(
                 f"{_once(record.service)}: it would be back. Restart it, keep it off "
                 "the node by constraints, drain the node, or remove the service"
             )
@@ -237,7 +238,7 @@ class Operations:
             self._confirm(record)
             return record.replicas
         if record.service.mode is Mode.GLOBAL:
-            raise ServiceError(
+            raise Refused(
                 f"{_once(record.service)}: `hosts`, `roles` and `constraints` say "
                 "which those are"
             )
@@ -281,7 +282,7 @@ class Operations:
             self._confirm(record)
             return record.revision
         if not record.old_specs:
-            raise ServiceError(
+            raise Refused(
                 f"{record.service.name} has had no spec before this one: "
                 "there is nothing to go back to"
             )

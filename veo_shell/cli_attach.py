@@ -1,0 +1,102 @@
+"""`veo attach`: its options, and what they come to."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from veo_shell.errors import UsageError
+
+RunDir = Callable[[argparse.Namespace], Path]
+
+HELP = (
+    "What follows CODE or FILE is its sys.argv. Without either, code that is piped to "
+    "stdin is run. Exit status: 0, 1 on an exception, 2 on wrong usage, 3 when no node "
+    "answers, 4 after --timeout, 5 when the node refuses what is asked."
+)
+SWITCHES = ("--echo", "--json")
+WITH_VALUE = ("--run-dir", "--timeout")
+
+
+def add_attach(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
+    """Give `veo attach` its options."""
+    parser.set_defaults(run=lambda arguments: _attach(arguments, run_dir(arguments)))
+    add = parser.add_argument
+    add("--echo", action="store_true", help="show each input before its result")
+    add("--json", action="store_true", help="print each value as a JSON document")
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        help="end the session after so long, with exit status 4",
+    )
+    code_or_file = parser.add_mutually_exclusive_group()
+    add = code_or_file.add_argument
+    add("-c", metavar="CODE", dest="code", help="run code and leave")
+    add("--script", metavar="FILE", help="run a file and leave")
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part `attach …` behind the code or the file that it is to run.
+
+    What follows is its own, as in Python; argparse would look for our options there.
+    """
+    at = 1
+    while at < len(argv):
+        word = argv[at]
+        if word.startswith(("-c", "--script")):
+            end = at + (2 if word in ("-c", "--script") else 1)
+            return [*argv[:end]], [*argv[end:]]
+        at += 2 if word in WITH_VALUE else 1
+    return [*argv], []
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
+
+
+def _attach(arguments: argparse.Namespace, run_dir: Path) -> int:
+    from veo_shell.console import attach, script
+
+    how = script.How(
+        echo=arguments.echo, as_json=arguments.json, timeout_s=arguments.timeout
+    )
+    argv = _session_argv(arguments.args)
+    if arguments.code is not None:
+        return script.run_text(run_dir, arguments.code, "<-c>", ["-c", *argv], how)
+    if arguments.script is not None:
+        path = arguments.script
+        return script.run_file(run_dir, path, [path, *argv], how)
+    if not sys.stdin.isatty():
+        return script.run_stdin(run_dir, how)
+    if arguments.json or arguments.timeout:
+        raise UsageError("--json and --timeout are for -c, --script and code on stdin")
+    return attach.main(run_dir)
+
+
+def _session_argv(words: list[str]) -> list[str]:
+    """Return the arguments of code or of a file, less a `--` before them.
+
+    An option of ours that stands there is more likely meant for us than for the
+    script, and the code would run on the wrong node.
+    """
+    if words[:1] == ["--"]:
+        return words[1:]
+    for word in words:
+        if word == "--":
+            break
+        if word.partition("=")[0] in SWITCHES + WITH_VALUE:
+            raise UsageError(
+                f"{word} stands behind the code or the file: put it before, or put -- "
+                "between if it is the script's"
+            )
+    return words
