@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import stat
 from pathlib import Path
 
+import pytest
+
 from tests.console.conftest import Attach, SampleNode, Serve
 
+COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|[34]8;\d)[;m]")
 RED = b"\x1b[0;31"
 
 
@@ -71,7 +75,7 @@ def test_no_color_is_respected(node: SampleNode, attach: Attach) -> None:
     terminal.read_until("(uno@uno 2/2)1>")
     terminal.type("container_sup.cloud_containers()\r")
     terminal.read_until("(uno@uno 2/2)2>")
-    assert b"\x1b[32m" not in terminal.raw
+    assert not COLOUR.search(terminal.raw)
 
 
 def test_ctrl_c_clears_the_input(node: SampleNode, attach: Attach) -> None:
@@ -209,3 +213,94 @@ def test_a_dumb_terminal_gets_a_script_session(
     terminal.read_until("\n42")
     assert terminal.wait() == 0
     assert b"(uno@uno)" not in terminal.raw
+
+
+def test_tab_offers_what_is_there_now(node: SampleNode, attach: Attach) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type("container_sup.add_service(")
+    terminal.read_until("nginx nginx:latest host")  # of the file
+    terminal.type("\t")
+    terminal.read_until("settings.get_applications()[0]")
+    terminal.type("\x15why(veo-uno-nginx-abcdef-1")
+    terminal.read_until("\n veo-uno-nginx-abcdef-1-1")  # the menu
+    terminal.type("\t)[0].text\r")
+    terminal.read_until("\n'veo-uno-nginx-abcdef-1-1: added'")
+
+
+def test_how_a_verb_is_called_is_shown(node: SampleNode, attach: Attach) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type("container_sup.add_service(")
+    terminal.read_until("service: Service")
+    terminal.read_until("Start one instance of a service somewhere.")
+
+
+def test_what_was_answered_is_kept(node: SampleNode, attach: Attach) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type("6 * 7\r")
+    terminal.read_until("(uno@uno 2/2)2>")
+    terminal.type("x = 1\r")
+    terminal.read_until("(uno@uno 2/2)3>")
+    terminal.type("_ + _1 + Out[1]\r")
+    terminal.read_until("\n126")
+
+
+def test_lines_that_are_pasted_are_one_input(node: SampleNode, attach: Attach) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    pasted = "def f(x):\n    y = x\n\n    return y * 2\n\nf(21)"
+    terminal.type(f"\x1b[200~{pasted}\x1b[201~")
+    terminal.read_until("f(21)")
+    terminal.type("\x1b\r")  # Alt-Enter
+    terminal.read_until("(uno@uno 2/2)2>")
+    terminal.type("f(21)\r")
+    terminal.read_until("\n42")
+
+
+@pytest.mark.parametrize("key", ["\x10", "\x1bp", "\x1b[1;5A"])  # Ctrl-P Alt-P Ctrl-Up
+def test_keys_for_what_was_typed_before(
+    node: SampleNode, attach: Attach, key: str
+) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type("'typed' + 'before'\r")
+    terminal.read_until("(uno@uno 2/2)2>")
+    terminal.type(key)
+    terminal.read_until("'typed' + 'before'")
+    terminal.type("\r")
+    terminal.read_until("\n'typedbefore'")
+
+
+def config(home: Path, text: str) -> None:
+    file = home / ".config" / "ptpython" / "config.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+
+
+def test_ptpythons_own_configuration_counts(
+    node: SampleNode, attach: Attach, tmp_path: Path
+) -> None:
+    config(
+        tmp_path,
+        "def configure(repl):\n"
+        "    repl.vi_mode = True\n"
+        "    repl.prompt_style = 'classic'\n",
+    )
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")  # which node it is has to be seen
+    terminal.type("11 + 30\x1b0ia")  # vi's: to the beginning, insert
+    terminal.read_until("a11 + 30")
+
+
+def test_a_configuration_that_fails_is_one_line(
+    node: SampleNode, attach: Attach, tmp_path: Path
+) -> None:
+    config(tmp_path, "def configure(repl):\n    repl.nothing()\n")
+    terminal = attach()
+    shown = terminal.read_until("(uno@uno 2/2)1>")
+    said = [line for line in shown.splitlines() if "config.py" in line]
+    assert len(said) == 1
+    assert "ptpython/config.py: AttributeError: 'Repl' object has no" in said[0]
+    assert "Traceback" not in shown

@@ -1,4 +1,4 @@
-"""The cluster as a prompt tells it, asked for in a thread of its own.
+"""The cluster as a prompt and completion tell it, asked for in a thread of its own.
 
 So a node that is busy, or gone, delays neither a prompt nor a key.
 """
@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from veo_shell.errors import NodeUnreachable, UsageError, VeoError
+from veo_shell.errors import NodeUnreachable, VeoError
 
 if TYPE_CHECKING:
     from veo_shell.console.client import Client
-    from veo_shell.core.model import NodeInfo
+    from veo_shell.core.model import Container, NodeInfo, Service
 
 EVERY_S = 5.0
 WAIT_S = 0.15
 """How long a prompt waits for what it is about to tell."""
 LEAVE_S = 0.3
+FRESH_S = 2.0
+NAMES_S = 0.5
+"""How long completion waits for the names that there are now."""
 
 
 @attrs.frozen
@@ -33,6 +37,26 @@ class Health:
 
     def __str__(self) -> str:
         return f"{self.alive}/{self.members}"
+
+
+@attrs.frozen
+class Names:
+    """What can be named: verbs, and what is in the cluster and in the node's file."""
+
+    verbs: Mapping[str, Mapping[str, Sequence[str]]] = {}
+    nodes: Sequence[NodeInfo] = ()
+    services: Sequence[Service] = ()
+    containers: Sequence[Container] = ()
+    file: Sequence[Service] = ()
+
+
+NAMED = {
+    "verbs": "veo.describe",
+    "services": "container_sup.services",
+    "containers": "container_sup.cloud_containers",
+    "file": "settings.get_applications",
+}
+"""What `Names` has besides the nodes, and which verb tells it."""
 
 
 def health_of(nodes: list[NodeInfo]) -> Health:
@@ -52,6 +76,9 @@ class Glance:
         self._client = client
         self._health: Health | None = None
         self._is_silent = False
+        self._names = Names()
+        self._names_at_s = float("-inf")
+        self._names_are_wanted = True
         self._turn = threading.Condition()
         self._wanted = self._told = 0
         self._is_over = False
@@ -65,6 +92,21 @@ class Glance:
             self._turn.notify_all()
             if not self._turn.wait_for(lambda: self._told >= self._wanted, within_s):
                 self._is_silent = True
+
+    @property
+    def verbs(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """Return `{word: {verb: [access, signature, docstring]}}`, as last heard."""
+        return self._names.verbs
+
+    def names(self, within_s: float = NAMES_S) -> Names:
+        """Return what can be named now; what was last heard if that takes longer."""
+        with self._turn:
+            if time.monotonic() - self._names_at_s > FRESH_S:
+                self._names_are_wanted = True
+                self._wanted = self._told + 1
+                self._turn.notify_all()
+            self._turn.wait_for(lambda: not self._names_are_wanted, within_s)
+            return self._names
 
     @property
     def text(self) -> str:
@@ -105,14 +147,27 @@ class Glance:
 
     def _ask(self) -> None:
         number = self._wanted
+        nodes: list[NodeInfo] | None = None
         try:
-            self._health = health_of(self._client.read("node_monitor.nodes"))
+            nodes = self._client.read("node_monitor.nodes")
             is_silent = False
-        except UsageError:  # a node that has no such verb
-            is_silent = False
-        except VeoError as exc:
+        except VeoError as exc:  # one that has no such verb answers as well
             is_silent = isinstance(exc, NodeUnreachable)
         with self._turn:
+            self._health = health_of(nodes) if nodes else self._health
             self._is_silent = is_silent
             self._told = max(self._told, number)
+            self._turn.notify_all()
+        if self._names_are_wanted and not is_silent:
+            self._ask_names(nodes or [])
+
+    def _ask_names(self, nodes: list[NodeInfo]) -> None:
+        found: dict[str, Any] = {}
+        for what, verb in NAMED.items():
+            with contextlib.suppress(VeoError):
+                found[what] = self._client.read(verb)
+        with self._turn:
+            self._names = attrs.evolve(self._names, nodes=nodes, **found)
+            self._names_at_s = time.monotonic()
+            self._names_are_wanted = False
             self._turn.notify_all()

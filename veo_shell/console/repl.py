@@ -2,43 +2,84 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory
+from ptpython.completer import PythonCompleter
 from ptpython.prompt_style import PromptStyle
 from ptpython.repl import PythonRepl
+from ptpython.signatures import Signature, get_signatures_using_jedi
 
 from veo_shell.console import failure, render
 from veo_shell.console.client import Client
+from veo_shell.console.complete import VeoCompleter
 from veo_shell.console.glance import Glance
 from veo_shell.console.namespace import build
 from veo_shell.errors import VeoError
 
 HISTORY = "~/.veo/history"
+STYLE = "veo"
 
 
 def interact(client: Client, node: str) -> None:
     """Read, run and print until Ctrl-D, `exit` or SystemExit."""
     names = build(client)
     glance = Glance(client.another())
-    repl = Repl(glance, get_globals=lambda: names)
+    repl = Repl(names, glance)
     if file := history_file():
         # Not ptpython's ThreadedHistory: an Up typed before it is loaded is lost.
         repl.history = repl.default_buffer.history = FileHistory(file)
-    repl.all_prompt_styles["veo"] = NumberedPrompt(repl, node, glance)
-    repl.prompt_style = "veo"
+    repl.all_prompt_styles[STYLE] = NumberedPrompt(repl, node, glance)
     repl.confirm_exit = False
     repl.show_status_bar = False
-    repl.show_signature = True
-    repl.enable_dictionary_completion = True
+    repl.show_signature = repl.show_docstring = True
     repl.insert_blank_line_after_output = False
+    bind_history(repl)
+    usual = {*repl.all_prompt_styles}
+    configure(repl)
+    if repl.prompt_style in usual:
+        repl.prompt_style = STYLE  # an operator has to see which node it is
     try:
         repl.run()
     finally:
         glance.close()
+
+
+def bind_history(repl: PythonRepl) -> None:
+    """Give Ctrl-P a twin: in `docker exec -it` Docker keeps that key to itself."""
+    for keys in (("c-up",), ("escape", "p")):
+        repl.add_key_binding(*keys)(lambda event: event.current_buffer.auto_up())
+    for keys in (("c-down",), ("escape", "n")):
+        repl.add_key_binding(*keys)(lambda event: event.current_buffer.auto_down())
+
+
+def configure(repl: PythonRepl) -> None:
+    """Have the user's own `config.py` of ptpython change what it wants."""
+    file = config_file()
+    try:
+        names: dict[str, Any] = {}
+        exec(compile(file.read_bytes(), str(file), "exec"), names)  # noqa: S102 (theirs)
+        if "configure" in names:
+            names["configure"](repl)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except Exception as exc:
+        line = f"{file}: {type(exc).__name__}: {exc}"
+        sys.stderr.write(f"{failure.printed(line).splitlines()[0]}\n")
+
+
+def config_file() -> Path:
+    """Return where ptpython looks for it too."""
+    environment = os.environ
+    base = environment.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 (a user without a home is no error)
+    folder = environment.get("PTPYTHON_CONFIG_HOME") or f"{base}/ptpython"
+    return Path(folder) / "config.py"
 
 
 class NumberedPrompt(PromptStyle):
@@ -67,14 +108,55 @@ class NumberedPrompt(PromptStyle):
 class Repl(PythonRepl):
     """Prints records as tables, and VEO's own errors without a stack."""
 
-    def __init__(self, glance: Glance, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, names: dict[str, Any], glance: Glance) -> None:
+        def get() -> dict[str, Any]:
+            return names
+
         self._glance = glance
+        self._outputs = names["Out"] = {}
+        python = PythonCompleter(get, get, lambda: False)  # that would run what it sees
+        self._veo_completer = VeoCompleter(get, glance, python)
+        super().__init__(get_globals=get, _completer=self._veo_completer)
         glance.changed = self.app.invalidate
 
     def read(self) -> str:
         self._glance.look()
         return super().read()
+
+    def _store_eval_result(self, result: object) -> None:
+        super()._store_eval_result(result)
+        if result is not None:
+            self._outputs[self.current_statement_index] = result
+
+    def _on_input_timeout(self, buff: Buffer) -> None:
+        if self.app.is_running:
+            self.app.create_background_task(self._tell_signatures(buff))
+
+    async def _tell_signatures(self, buffer: Buffer) -> None:
+        """Show how what is being called is called, as soon as that is found out."""
+        if self._get_signatures_thread_running:
+            return
+        self._get_signatures_thread_running = True
+        loop, document = asyncio.get_running_loop(), None
+        try:
+            while document is None or buffer.text != document.text:
+                document = buffer.document
+                found = await loop.run_in_executor(None, self._signatures, document)
+        finally:
+            self._get_signatures_thread_running = False
+        if found or self.signatures:
+            self.signatures = found
+            about = found[0].docstring if found else ""
+            self.docstring_buffer.reset(Document(about, cursor_position=0))
+            self.app.invalidate()
+
+    def _signatures(self, document: Document) -> list[Signature]:
+        found = self._veo_completer.signatures(document.text_before_cursor)
+        if found is not None:
+            return found
+        return get_signatures_using_jedi(
+            document, self.get_locals(), self.get_globals()
+        )
 
     def _show_result(self, result: object) -> None:
         shown = render.is_live(result) or render.is_log(result)

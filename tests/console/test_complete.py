@@ -1,0 +1,210 @@
+"""What is offered where, with a node whose cluster is made up here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+
+from tests.console.sample_node import NOTHING, SERVICE, container
+from veo_shell.console import namespace
+from veo_shell.console.client import Client
+from veo_shell.console.complete import VeoCompleter
+from veo_shell.console.glance import Names
+from veo_shell.container_sup import ContainerSup
+from veo_shell.core.dispatch import described
+from veo_shell.core.model import NodeInfo, Status
+from veo_shell.core.verbs import verbs_of
+from veo_shell.dns_registry import DnsRegistry
+from veo_shell.journal import Journal
+from veo_shell.node_monitor import NodeMonitor
+
+WORDS: dict[str, Any] = {
+    "container_sup": ContainerSup,
+    "node_monitor": NodeMonitor,
+    "dns_registry": DnsRegistry,
+    "journal": Journal,
+}
+NAMES = Names(
+    verbs={
+        word: {verb: described(kind.__new__(kind), verb) for verb in verbs_of(kind)}
+        for word, kind in WORDS.items()
+    },
+    nodes=[NodeInfo(node="uno@uno", status=Status.ALIVE, **NOTHING)],
+    services=[SERVICE],
+    containers=[container(0), container(1)],
+    file=[SERVICE],
+)
+
+
+class Told:
+    """Stands in for a glance at a cluster."""
+
+    verbs = NAMES.verbs
+
+    def names(self) -> Names:
+        return NAMES
+
+
+class Silence(Completer):
+    """Knows nothing else."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterator[Completion]:
+        self.asked.append(document.text)
+        yield Completion("<somebody else>")
+
+
+class Careful:
+    """Does something when it is looked at."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked for")
+
+
+Offered = Callable[..., list[str]]
+
+
+@pytest.fixture
+def session(tmp_path: Any) -> Iterator[dict[str, Any]]:
+    client = Client(tmp_path / "nowhere")  # nothing can be run
+    yield namespace.build(client)
+    client.close()
+
+
+@pytest.fixture
+def completer(session: dict[str, Any]) -> VeoCompleter:
+    glance: Any = Told()
+    return VeoCompleter(lambda: session, glance, Silence())
+
+
+@pytest.fixture
+def offered(completer: VeoCompleter) -> Offered:
+    """Return what is offered at the end of a text, or before what is `after` it."""
+
+    def tell(text: str, after: str = "", *, tab: bool = True) -> list[str]:
+        document = Document(text + after, len(text))
+        event = CompleteEvent(completion_requested=tab)
+        return [c.text for c in completer.get_completions(document, event)]
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("container_s", ["container_sup", "container_storage"]),
+        ("container_sup.cou", ["count"]),
+        ("container_sup.ev", ["events"]),  # of this end
+        ("container_sup.cloud_containers()[0].oom", ["oom_killed"]),
+        ("container_sup.cloud_containers().cop", ["copy"]),
+        ("container_sup.add_service(x).cop", ["copies"]),
+        ("settings.get_applications()[0].ima", ["image"]),
+        ("settings.get_applications()[0:2].ind", ["index"]),
+        ("why('nginx')[0].cau", ["cause"]),
+        ("container_sup.if_lost('dos').moves[0].sou", ["source"]),
+        ("x = [c.node for c in container_sup.cloud_containers()]; len", ["len"]),
+        ("whil", ["while"]),
+        ("model.Contai", ["Container"]),
+        ("held.oom", ["oom_killed"]),
+        ("all_of_it[1].oom", ["oom_killed"]),
+        ("all_of_it[9].oom", ["oom_killed"]),
+        ("held.port", ["ports"]),
+        ("keyed['al", ["alpha'"]),
+    ],
+)
+def test_names(
+    offered: Offered, session: dict[str, Any], text: str, expected: list[str]
+) -> None:
+    session["held"] = container(0)
+    session["all_of_it"] = [container(0), container(1)]
+    session["keyed"] = {"alpha": 1, "beta": 2, 3: 4}
+    assert set(expected) <= set(offered(text))
+
+
+def test_what_is_private_is_offered_when_it_is_asked_for(offered: Offered) -> None:
+    assert "__name__" not in offered("")
+    assert "__name__" in offered("__n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('container_sup.scale("', ["nginx"]),
+        ('container_sup.scale(name="ng', ["nginx"]),
+        ("container_sup.scale(ng", ["nginx"]),
+        ('why("uno', ["uno@uno"]),
+        ('why("veo-', [container(0).name, container(1).name]),
+        ("container_sup.stop(", [container(0).name, container(1).name]),
+        ("node_monitor.drain(u", ["uno@uno"]),
+        ('container_sup.pull("nginx:latest", ["', []),
+        ("container_sup.pull(", ["nginx:latest"]),
+        ('container_sup.events(kind="heal', ["healed"]),
+        ('dns_registry.lookup("nginx", "SR', ["SRV"]),
+    ],
+)
+def test_arguments(offered: Offered, text: str, expected: list[str]) -> None:
+    quote = '"' if text.rpartition("(")[2].count('"') % 2 else ""
+    wanted = [f"{name}{quote}" if quote else f'"{name}"' for name in expected]
+    found = offered(text)
+    assert [name for name in found if name in wanted] == wanted
+    assert wanted or found == ["<somebody else>"]  # what a path may be
+
+
+def test_a_text_that_is_closed_is_not_closed_twice(offered: Offered) -> None:
+    assert offered('container_sup.scale("ng', '", 3)') == ["nginx"]
+
+
+def test_a_service_is_one_of_the_file(offered: Offered) -> None:
+    asked = "settings.get_applications()[0]"
+    assert offered("container_sup.add_service(", tab=False) == [
+        asked, "service=", "queue="
+    ]  # fmt: skip
+    assert asked in offered("node_monitor.where(ngi")
+    assert asked in offered("container_sup.update_service('nginx', spec=")
+
+
+def test_keywords(offered: Offered) -> None:
+    assert "queue=" in offered("container_sup.add_service(t, q")
+    assert "queue=" not in offered("container_sup.add_service(t, queue=True, q")
+    assert "variant=" in offered("container_sup.scale('nginx', replicas=3, v")
+    assert "service=" not in offered("container_sup.add_service(1 + ser")
+
+
+def test_nothing_is_offered_where_nothing_can_be_said(offered: Offered) -> None:
+    assert offered("# container_s") == []
+    assert offered("", tab=False) == []
+    assert offered("container_sup.count() ", tab=False) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import js", "x; from js", "!ls", "careful.", "careful.x().y", "'x'.", "f('/"],
+)
+def test_the_rest_is_for_somebody_else(
+    offered: Offered, session: dict[str, Any], text: str
+) -> None:
+    session["careful"] = Careful()
+    assert offered(text) == ["<somebody else>"]
+
+
+def test_how_a_verb_is_called(completer: VeoCompleter) -> None:
+    assert completer.signatures("1 + 2") == []
+    assert completer.signatures("len(") is None
+    (told,) = completer.signatures("container_sup.scale('nginx', ") or []
+    assert (told.name, told.index) == ("scale", 1)
+    assert [p.name for p in told.parameters] == ["name", "replicas", "variant"]
+    assert told.docstring
+    (told,) = completer.signatures("container_sup.add_service(queue=") or []
+    assert told.index == 1
+    (told,) = completer.signatures("why(") or []
+    assert told.parameters[0].description.startswith("about: ")
+    (told,) = completer.signatures("settings.get_application(") or []
+    assert [p.default for p in told.parameters] == [None, "None"]

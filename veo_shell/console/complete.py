@@ -1,0 +1,256 @@
+"""Completion: of the session's names, of verbs, and of what is in the cluster now.
+
+Nothing is run for it, and nobody waited for on the thread that takes the keys. What is
+not VEO's own is left to ptpython's completer.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+import attrs
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from ptpython.signatures import Parameter, Signature
+
+from veo_shell.console.glance import Glance, Names
+from veo_shell.console.meaning import Called, Made, Meanings, Value, class_called
+from veo_shell.console.typed import CALL, Argument, Chain, Typed, read
+from veo_shell.core.kinds import KINDS
+from veo_shell.core.verbs import is_record
+
+IMPORT = re.compile(r"(?:^|[\n;:])\s*(?:from|import)\s[^\n;]*\Z")
+FILE_SERVICE = "settings.get_applications()"
+TYPES = ("A", "AAAA", "SRV", "TXT", "NS", "SOA", "PTR")
+
+
+class VeoCompleter(Completer):
+    """Offers what can be typed; `otherwise` what is none of our business."""
+
+    def __init__(
+        self,
+        names: Callable[[], Mapping[str, Any]],
+        glance: Glance,
+        otherwise: Completer,
+    ) -> None:
+        self._names = names
+        self._glance = glance
+        self._meanings = Meanings(names, lambda: glance.verbs)
+        self._otherwise = otherwise
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterable[Completion]:
+        text = document.text_before_cursor
+        typed = read(text)
+        found = None
+        if not (text.lstrip().startswith("!") or IMPORT.search(text)):
+            is_asked = complete_event.completion_requested
+            found = self._found(typed, document.text_after_cursor, is_asked=is_asked)
+        if found is None:
+            return self._otherwise.get_completions(document, complete_event)
+        return found
+
+    def _found(
+        self, typed: Typed, after: str, *, is_asked: bool
+    ) -> list[Completion] | None:
+        """Return what there is to offer; None for what somebody else may know."""
+        if typed.is_comment:
+            return []
+        if typed.is_odd:
+            return None
+        if typed.quote:
+            closed = "" if after.startswith(typed.quote) else typed.quote
+            offered = self._values(typed.argument) if typed.argument else {}
+            texts = {name: meta for name, meta in offered.items() if name[:1] == '"'}
+            made = {name[1:-1] + closed: meta for name, meta in texts.items()}
+            return list(_completions(typed.prefix, made, closed)) or None
+        if typed.of:
+            thing = self._meanings.of(typed.of)
+            if thing is None:
+                return None
+            return list(_completions(typed.prefix, self._meanings.attributes(thing)))
+        if not (typed.prefix or typed.argument or is_asked):
+            return []
+        return self._bare(typed, is_asked=is_asked)
+
+    def _bare(self, typed: Typed, *, is_asked: bool) -> list[Completion]:
+        argument = typed.argument
+        found: list[Completion] = []
+        if argument and argument.begun is not None:
+            found += _quoted(argument.begun, self._values(argument))
+            if not argument.keyword:
+                found += _quoted(argument.begun, self._keywords(argument))
+        if typed.prefix or is_asked:
+            found += _completions(typed.prefix, self._words())
+        return found
+
+    def _words(self) -> dict[str, str]:
+        own = {name: _about(value) for name, value in self._names().items()}
+        pythons = dict.fromkeys([*dir(builtins), *keyword.kwlist], "")
+        return {**own, **pythons, **own}
+
+    def _keywords(self, argument: Argument) -> dict[str, str]:
+        """Return the parameters that can be named, less those that are."""
+        if argument.bracket != CALL[0]:
+            return {}
+        if kind := self._filtered(argument.of):
+            fields = attrs.fields(kind)
+            return {f"{field.name}=": "" for field in fields} | {"on=": ""}
+        called = self._meanings.called(argument.of)
+        if called is None:
+            return {}
+        named = [
+            p
+            for p in called.signature.parameters.values()
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        ]
+        left = named[argument.place :] if not argument.given else named
+        return {
+            f"{p.name}=": str(p).partition(":")[2].strip()
+            for p in left
+            if p.name not in argument.given
+        }
+
+    def _values(self, argument: Argument) -> dict[str, str]:
+        """Return what can stand for an argument, or a key, as it is written."""
+        if argument.bracket != CALL[0]:
+            return self._keys(argument.of)
+        if kind := self._filtered(argument.of):
+            return self._of_field(kind, argument.keyword)
+        called = self._meanings.called(argument.of)
+        named = called and _parameter(called, argument)
+        return self._of_parameter(*named) if named else {}
+
+    def _filtered(self, of: Chain) -> type | None:
+        """Return of what records a list is that `where` is called of."""
+        if not of.steps or of.steps[-1] != ("", "where"):
+            return None
+        match self._meanings.of(Chain(of.root, of.steps[:-1])):
+            case Made(kind, is_list=True):
+                return kind
+            case Value([first, *_]) if is_record(first):
+                return type(first)
+        return None
+
+    def _of_field(self, kind: type, name: str) -> dict[str, str]:
+        if name in (fields := attrs.fields_dict(kind)):
+            choices = class_called(str(fields[name].type))
+            if choices and issubclass(choices, Enum):
+                return {f'"{choice.value}"': "" for choice in choices}
+        spelled = {"service": "str | Service", "node": "node"}.get(name, "")
+        return self._of_parameter(name, spelled)
+
+    def _of_parameter(self, name: str, spelled: str) -> dict[str, str]:
+        names = self._glance.names()
+        if by_name := BY_PARAMETER.get(name):
+            return {f'"{each}"': "" for each in sorted(set(by_name(names)))}
+        if spelled == "Service":
+            return _file_services(names)
+        found: dict[str, str] = {}
+        if "Service" in spelled or (name == "name" and spelled == "str"):
+            found |= {f'"{each.name}"': each.image for each in names.services}
+        if "Container" in spelled:
+            found |= {f'"{c.name}"': c.state.value for c in names.containers if c.name}
+        if "NodeInfo" in spelled:
+            found |= {f'"{row.node}"': row.status.value for row in names.nodes}
+        return found
+
+    def _keys(self, of: Chain) -> dict[str, str]:
+        match self._meanings.of(of):
+            case Value(dict() as held):
+                return {f'"{key}"': "" for key in held if isinstance(key, str)}
+        return {}
+
+    def signatures(self, text: str) -> list[Signature] | None:
+        """Return how what is called there is called; None where that is not known."""
+        argument = read(text).argument
+        if argument is None or argument.bracket != CALL[0]:
+            return []
+        called = self._meanings.called(argument.of)
+        if called is None:
+            return None
+        given = list(called.signature.parameters)
+        named = argument.keyword in given
+        index = given.index(argument.keyword) if named else argument.place
+        return [
+            Signature(
+                called.name,
+                called.doc.strip().partition("\n\n")[0],
+                [_shown(p) for p in called.signature.parameters.values()],
+                index=index,
+                bracket_start=(0, 0),
+            )
+        ]
+
+
+BY_PARAMETER: dict[str, Callable[[Names], Iterable[str]]] = {
+    "node": lambda names: [row.node for row in names.nodes],
+    "nodes": lambda names: [row.node for row in names.nodes],
+    "role": lambda names: filter(None, (row.role for row in names.nodes)),
+    "image": lambda names: [each.image for each in (*names.services, *names.file)],
+    "group": lambda names: filter(None, (each.group for each in names.services)),
+    "variant": lambda names: filter(None, (each.variant for each in names.services)),
+    "kind": lambda _: KINDS,
+    "type": lambda _: TYPES,
+}
+"""Parameters whose name says what they take."""
+
+
+def _parameter(called: Called, argument: Argument) -> tuple[str, str] | None:
+    """Return the name of a parameter, and what it takes as that is spelled."""
+    parameters = called.signature.parameters
+    if argument.keyword:
+        found = parameters.get(argument.keyword)
+    else:
+        places = [p for p in parameters.values() if p.kind <= p.VAR_POSITIONAL]
+        found = places[argument.place] if argument.place < len(places) else None
+    return (found.name, str(found.annotation)) if found else None
+
+
+def _file_services(names: Names) -> dict[str, str]:
+    return {
+        f"{FILE_SERVICE}[{number}]": " ".join(
+            filter(None, (each.name, each.variant, each.image, each.network_mode))
+        )
+        for number, each in enumerate(names.file)
+    }
+
+
+def _shown(p: Any) -> Parameter:
+    annotation = None if p.annotation is p.empty else str(p.annotation)
+    default = None if p.default is p.empty else repr(p.default)
+    return Parameter(p.name, annotation, default, p.kind)
+
+
+def _about(value: Any) -> str:
+    return "()" if callable(value) and not isinstance(value, type) else ""
+
+
+def _completions(
+    prefix: str, offered: Mapping[str, str], closed: str = ""
+) -> Iterator[Completion]:
+    for name, said in offered.items():
+        if name.startswith(prefix) and (name[0] != "_" or prefix[:1] == "_"):
+            shown = name.removesuffix(closed) if closed else name
+            call = "()" if said.startswith("()") else ""
+            yield Completion(
+                name,
+                -len(prefix),
+                display=shown + call,
+                display_meta=said.removeprefix("()"),
+            )
+
+
+def _quoted(prefix: str, offered: Mapping[str, str]) -> Iterator[Completion]:
+    """Offer names, which are typed without their quotation marks, and the like."""
+    for name, said in offered.items():
+        bare = name.strip('"')
+        if bare.startswith(prefix) or (prefix and said.startswith(prefix)):
+            shown = said if FILE_SERVICE in name else bare
+            yield Completion(name, -len(prefix), display=shown, display_meta=said)
