@@ -69,7 +69,7 @@ class Demo:
     def type(self, name: str, code: str) -> None:
         """Type code at a node's console; what it gives is printed below it."""
         run_dir = str(self.folder / name / "run")
-        self.run("veo", "attach", "--run-dir", run_dir, "--echo", "-c", code)
+        self.run("veo", "attach", "--yes", "--run-dir", run_dir, "--echo", "-c", code)
 
     def containers(self, name: str) -> list[dict[str, Any]]:
         """Return the cluster's containers as a node sees them."""

@@ -167,8 +167,9 @@ class LocalNode:
                 process.kill()
 
     def attach(self, *argv: str, stdin: str = "") -> Said:
-        """Run `veo attach` of this node."""
-        return self.veo("attach", "--run-dir", str(self.run_dir), *argv, stdin=stdin)
+        """Run `veo attach` of this node, sure of what is asked for."""
+        options = ["--yes", "--run-dir", str(self.run_dir)]
+        return self.veo("attach", *options, *argv, stdin=stdin)
 
     def answers(self) -> bool:
         """Tell whether its console answers."""

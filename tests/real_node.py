@@ -152,7 +152,7 @@ class RealNode:
         self, code: str, timeout_s: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run code in the node's console."""
-        command = veo("attach", "--run-dir", str(self.run_dir), "-c", code)
+        command = veo("attach", "--yes", "--run-dir", str(self.run_dir), "-c", code)
         return self.rig.run(self.host, *command, timeout_s=timeout_s, check=False)
 
     def console(self, code: str) -> str:

@@ -255,8 +255,8 @@ async def test_refusals_of_the_core_are_raised(tmp_path: Path) -> None:
 
 TYPED = {*WORDS, *SHORTCUTS.values()} - {"settings"}
 """What the console asks of a node by name. It reads files itself, as for `settings`."""
-HIDDEN = {"latest", "named", "of_kind", "sought"}
-"""What nodes ask each other of their journals: no operator's verbs."""
+HIDDEN = {"here", "latest", "named", "of_kind", "sought"}
+"""What nodes ask each other of their journals and sessions: no operator's verbs."""
 
 
 def examples(node: Node) -> list[str]:
@@ -283,6 +283,7 @@ async def test_every_verbs_example_can_be_typed(tmp_path: Path) -> None:
             "t": nginx,
             "why": uno.journal.why,
             "history": uno.journal.history,
+            "who": uno.sessions.who,
         }
         await uno.container_sup.add_service(nginx)
         for line in examples(uno):

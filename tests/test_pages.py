@@ -97,7 +97,7 @@ def test_the_page_is_true(page: str, nodes: list[LocalNode]) -> None:
             (uno.folder / "cluster.yml").write_text(body)
             continue
         for prompt, typed, expected in STEP.findall(body):
-            in_console = f"veo attach -c {shlex.quote(typed)} 2>&1"
+            in_console = f"veo attach --yes -c {shlex.quote(typed)} 2>&1"
             said = run(uno, typed if prompt == "$" else in_console)
             assert is_said(expected, said), f"{typed}\n{said}"
             steps += 1

@@ -20,6 +20,7 @@ from veo_shell.console.exits import (
     USAGE,
     status_of,
 )
+from veo_shell.console.identity import REASON
 from veo_shell.errors import NodeUnreachable, UsageError, VeoError
 
 STATUSES = (
@@ -108,7 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         own, rest = _split(sys.argv[1:] if argv is None else argv)
         parser = _parser(_PlanParser if own[:1] == ["plan"] else _Parser)
-        arguments = parser.parse_args(own, argparse.Namespace(args=rest))
+        arguments = parser.parse_args(own, argparse.Namespace(args=rest, reason=None))
+        if arguments.reason is not None:
+            os.environ[REASON] = arguments.reason
         status = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -265,6 +268,14 @@ def _add_run_dir(parser: _Parser) -> None:
     )
 
 
+def _add_reason(parser: _Parser) -> None:
+    parser.add_argument(
+        "--reason",
+        metavar="TEXT",
+        help=f"why, for the journal: a ticket, say ({REASON})",
+    )
+
+
 def _add_start(commands: Commands) -> None:
     parser = _add(
         commands,
@@ -331,6 +342,7 @@ def _add_stop(commands: Commands) -> None:
     )
     parser.set_defaults(run=_stop)
     _add_run_dir(parser)
+    _add_reason(parser)
     parser.add_argument(
         "--leave",
         action="store_true",
@@ -371,6 +383,7 @@ def _add_attach(commands: Commands) -> None:
 
     parser = _add(commands, "attach", "open the console of a node", HELP)
     _add_run_dir(parser)
+    _add_reason(parser)
     add_attach(parser, _run_dir)
 
 
@@ -405,6 +418,7 @@ def _add_apply(commands: Commands) -> None:
     parser.set_defaults(run=_apply)
     _add_file_and_prune(parser)
     parser.add_argument("--yes", action="store_true", help="do it without asking")
+    _add_reason(parser)
 
 
 def _add_file_and_prune(parser: _Parser) -> None:
@@ -430,6 +444,7 @@ def _add_streams(commands: Commands) -> None:
         "The exit status is the command's. Without -t, Ctrl-C ends `veo exec` alone.",
     )
     _add_run_dir(execute)
+    _add_reason(execute)
     add_exec(execute, _run_dir)
 
 

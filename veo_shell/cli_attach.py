@@ -17,8 +17,8 @@ HELP = (
     "stdin is run. Exit status: 0, 1 on an exception, 2 on wrong usage, 3 when no node "
     "answers, 4 after --timeout, 5 when the node refuses what is asked."
 )
-SWITCHES = ("--echo", "--json")
-WITH_VALUE = ("--run-dir", "--timeout")
+SWITCHES = ("--echo", "--json", "--read-only", "--yes")
+WITH_VALUE = ("--run-dir", "--timeout", "--reason")
 
 
 def add_attach(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
@@ -32,6 +32,16 @@ def add_attach(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
         metavar="SECONDS",
         type=_seconds,
         help="end the session after so long, with exit status 4",
+    )
+    add(
+        "--read-only",
+        action="store_true",
+        help="have the node refuse whatever changes something",
+    )
+    add(
+        "--yes",
+        action="store_true",
+        help="confirm what takes something away; a terminal is asked without it",
     )
     code_or_file = parser.add_mutually_exclusive_group()
     add = code_or_file.add_argument
@@ -66,9 +76,14 @@ def _seconds(text: str) -> float:
 
 def _attach(arguments: argparse.Namespace, run_dir: Path) -> int:
     from veo_shell.console import attach, script
+    from veo_shell.console.identity import identity
 
     how = script.How(
-        echo=arguments.echo, as_json=arguments.json, timeout_s=arguments.timeout
+        echo=arguments.echo,
+        as_json=arguments.json,
+        timeout_s=arguments.timeout,
+        is_sure=arguments.yes,
+        session=identity(read_only=arguments.read_only),
     )
     argv = _session_argv(arguments.args)
     if arguments.code is not None:
@@ -80,7 +95,7 @@ def _attach(arguments: argparse.Namespace, run_dir: Path) -> int:
         return script.run_stdin(run_dir, how)
     if arguments.json or arguments.timeout:
         raise UsageError("--json and --timeout are for -c, --script and code on stdin")
-    return attach.main(run_dir)
+    return attach.main(run_dir, how)
 
 
 def _session_argv(words: list[str]) -> list[str]:

@@ -37,7 +37,7 @@ from veo_shell.core.protocols import Inspector
 from veo_shell.core.scalars import REPLICAS_MOST
 from veo_shell.core.situation import has_ended, is_named
 from veo_shell.core.variants import called, meant
-from veo_shell.core.verbs import read, write
+from veo_shell.core.verbs import destroy, read, write
 from veo_shell.core.what_if import if_lost
 from veo_shell.core.wire import packed_bytes
 from veo_shell.core.written import ONE_COPY, written
@@ -151,7 +151,7 @@ class ContainerSup:
                 raise ServiceError(f"{what}. But {exc}") from exc
         raise StartFailed(what)
 
-    @write
+    @destroy
     async def remove_service(self, name: str | Service, variant: str = "") -> Written:
         """Remove the service of a name, or the one given; tell what it ran.
 

@@ -189,7 +189,12 @@ def _assemble(
     )
     about = {"node": config.name, "cluster": config.cluster}
     return node, ControlServer(
-        options.run_dir / "control.sock", node.words, about, node.abandon
+        options.run_dir / "control.sock",
+        node.words,
+        about,
+        node.abandon,
+        node.sessions.attendance,
+        node.sessions.begin,
     )
 
 

@@ -88,6 +88,10 @@ class Refused(ServiceError):
     """The node refuses it as things are; nothing was done."""
 
 
+class ReadOnly(Refused):
+    """The session is read-only; nothing was done."""
+
+
 class NotConfirmed(Refused):
     """It takes something away, and was not confirmed; nothing was done."""
 

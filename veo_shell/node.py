@@ -17,13 +17,14 @@ from weakref import WeakSet
 
 import attrs
 
+from veo_shell import acting
 from veo_shell.applying import Applying
 from veo_shell.container_monitor import ContainerMonitor
 from veo_shell.container_storage import ContainerStorage
 from veo_shell.container_sup import ContainerSup
 from veo_shell.coordinator import Coordinator
 from veo_shell.core import commands as cmd
-from veo_shell.core.events import Event
+from veo_shell.core.events import Caused, Event
 from veo_shell.core.machine import Machine
 from veo_shell.core.model import NodeDocument, NodeRecord, Record, ServiceRecord
 from veo_shell.core.patience import slow_s
@@ -53,6 +54,7 @@ from veo_shell.journals import Journals
 from veo_shell.node_monitor import NodeMonitor
 from veo_shell.own_settings import OwnSettings
 from veo_shell.peers import Peers
+from veo_shell.sessions import Sessions
 from veo_shell.streams import Streams
 from veo_shell.updating import Updating
 
@@ -144,6 +146,7 @@ class Node:
         self.images = Images(self, stock)
         self.container_sup = ContainerSup(self, engine)
         self.streams = Streams(self, streams)
+        self.sessions = Sessions(self)
         self.words: Mapping[str, object] = {
             "settings": self.settings,
             "container_sup": self.container_sup,
@@ -154,6 +157,7 @@ class Node:
             "journal": self.journal,
             "streams": self.streams,
             "event_log": self.event_log,
+            "sessions": self.sessions,
         }
         self.peer_words = {
             **self.words,
@@ -284,6 +288,8 @@ class Node:
         """
         future: asyncio.Future[cmd.Answer | cmd.Refuse]
         future = asyncio.get_running_loop().create_future()
+        if isinstance(event, Caused) and (cause := acting.CAUSE.get()):
+            event = attrs.evolve(event, cause=cause)
         waiting = self._asked.setdefault(operation, [])
         waiting.append(future)
         try:

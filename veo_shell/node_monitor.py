@@ -32,7 +32,7 @@ from veo_shell.core.progress import (
     why_not_remove,
 )
 from veo_shell.core.protocols import Host
-from veo_shell.core.verbs import read, write
+from veo_shell.core.verbs import destroy, read, write
 from veo_shell.core.wire import Me
 from veo_shell.core.written import written
 from veo_shell.errors import (
@@ -183,7 +183,7 @@ class NodeMonitor:
         copies = await self._node.deciders.of_node(name, "drain", False)
         return written(f"{name} takes work again", copies)
 
-    @write
+    @destroy
     async def remove_node(self, node: str, force: bool = False) -> Written:
         """Remove a node from the cluster: a dead one is forgotten, a live one drained.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from veo_shell import acting
 from veo_shell.core.commands import (
     AskCopy,
     AskDifference,
@@ -30,6 +31,7 @@ from veo_shell.core.events import (
 )
 from veo_shell.core.model import JournalEntry, Knock, Status
 from veo_shell.core.protocols import Mesh
+from veo_shell.core.sessions import NOBODY
 from veo_shell.core.verbs import pack, pack_error, unpack, unpack_error
 from veo_shell.core.wire import (
     OLDEST,
@@ -65,6 +67,8 @@ REQUEST_S = 1.0
 CALL_S = 3.0
 WHO_S = 0.5
 KNOCK_S = 0.5
+FOR_SESSIONS = frozenset({"streams.call", "streams.exec"})
+"""Verbs by which another node is told whose session it works for."""
 
 
 class Peers:
@@ -161,7 +165,13 @@ class Peers:
         operation = str(args[0]) if args else ""
         target = node if through else ""
         message = Call(
-            operation=operation, verb=verb, args=packed, kwargs={}, target=target
+            operation=operation,
+            verb=verb,
+            args=packed,
+            kwargs={},
+            target=target,
+            cause=acting.CAUSE.get(),
+            session=acting.SESSION.get() if verb in FOR_SESSIONS else None,
         )
         try:
             reply = await self.request(head.address, head.mesh_port, message, CALL_S)
@@ -232,6 +242,8 @@ class Peers:
     async def _performed(self, call: Call) -> Message:
         if call.target not in ("", self._node.machine.me):
             return await self._pass_on(call)
+        acting.CAUSE.set(call.cause)
+        acting.SESSION.set(call.session or NOBODY)
         words = self._node.peer_words
         value = await dispatch(words, call.verb, call.args, call.kwargs)
         return Reply(value=value)

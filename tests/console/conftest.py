@@ -16,7 +16,10 @@ from tests.console.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
 
-ATTACH = "import sys; from veo_shell.console.attach import main; sys.exit(main({!r}))"
+ATTACH = (
+    "import sys; from veo_shell.console.attach import main; "
+    "from veo_shell.console.script import How; sys.exit(main({!r}, How({})))"
+)
 
 
 @attrs.frozen
@@ -108,13 +111,13 @@ def attach(tmp_path: Path) -> Iterator[Attach]:
     """Attach on a pseudo-terminal, to the node of `tmp_path`."""
     with ExitStack() as stack:
 
-        def start(**variables: str) -> Terminal:
+        def start(how: str = "", **variables: str) -> Terminal:
             env = environment(
                 tmp_path,
                 # The tests' terminal does not answer where the cursor is.
                 **{"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **variables},
             )
-            code = ATTACH.format(str(tmp_path))
+            code = ATTACH.format(str(tmp_path), how)
             terminal = Terminal([sys.executable, "-c", code], env, (24, 100))
             stack.callback(terminal.close)
             return terminal

@@ -26,7 +26,14 @@ async def main(run_dir: Path) -> None:
     async with fake_cluster(run_dir / "data", engines=engines) as cluster:
         node = cluster["uno"]
         about = {"node": "uno@uno", "cluster": "veo"}
-        server = ControlServer(run_dir / "control.sock", node.words, about)
+        server = ControlServer(
+            run_dir / "control.sock",
+            node.words,
+            about,
+            node.abandon,
+            node.sessions.attendance,
+            node.sessions.begin,
+        )
         await server.start()
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -24,7 +24,7 @@ from veo_shell.core.model import (
     State,
     Status,
 )
-from veo_shell.core.verbs import read, write
+from veo_shell.core.verbs import destroy, read, write
 from veo_shell.edge.control import ControlServer
 from veo_shell.errors import NoSuitableNode, UnknownService, UsageError
 
@@ -99,6 +99,11 @@ class ContainerSup:
         raise NoSuitableNode(
             service=service.name, refusals=[("uno@uno", "role is not master")]
         )
+
+    @destroy
+    def remove_service(self, name: str) -> str:
+        """Remove a service."""
+        return f"{name} removed"
 
     @read
     def inspect(self, container: Container | str) -> dict[str, Any]:

@@ -199,6 +199,40 @@ def test_a_node_that_restarts_is_reached_again(
     terminal.read_until("\n84")
 
 
+REMOVE = "container_sup.remove_service('nginx')\r"
+
+
+def test_what_takes_something_away_is_asked_about_once(
+    node: SampleNode, attach: Attach
+) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type(REMOVE)
+    terminal.read_until("container_sup.remove_service takes something away: go on?")
+    terminal.type("\r")
+    terminal.read_until("NotConfirmed: nothing was done")
+    terminal.read_until("(uno@uno 2/2)2>")
+    terminal.type(REMOVE)
+    terminal.read_until("[y/N] ")
+    terminal.type("y\r")
+    terminal.read_until("'nginx removed'")
+
+
+def test_who_is_sure_is_not_asked(node: SampleNode, attach: Attach) -> None:
+    terminal = attach("is_sure=True")
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type(REMOVE)
+    assert "[y/N]" not in terminal.read_until("\n'nginx removed'")
+
+
+def test_a_read_only_session_says_so(node: SampleNode, attach: Attach) -> None:
+    terminal = attach("session={'id': 'a1', 'read_only': True}")
+    terminal.read_until("This session is read-only: it can change nothing.")
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type(REMOVE)
+    terminal.read_until("ReadOnly: container_sup.remove_service changes something")
+
+
 def test_no_node_answers(attach: Attach) -> None:
     terminal = attach()
     terminal.read_until("NodeUnreachable: no node answers at")

@@ -125,7 +125,7 @@ def test_a_long_call_outlives_many_pings(client: Client, tmp_path: Path) -> None
     pongs = [["number", "pong", True]] * 10
     node = Scripted(tmp_path, [late, *pongs, ["number", "ok", ["", 42]]])
     assert client.call("container_sup.wait") == 42
-    assert node.received[0][1:] == ["container_sup.wait", [], {}]
+    assert node.received[0][1:] == ["container_sup.wait", [], {}, client.session]
     assert node.received[1:] == [["ping", node.received[0][0]]] * 11
     node.close()
 

@@ -180,6 +180,49 @@ def test_one_that_is_in_time_is_left_alone(node: SampleNode, session: Session) -
     assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", "")
 
 
+REMOVE = "container_sup.remove_service('nginx')"
+
+
+def test_what_takes_something_away_is_to_be_confirmed(
+    node: SampleNode, session: Session
+) -> None:
+    done = session(text(REMOVE))
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr == (
+        "NotConfirmed: container_sup.remove_service takes something away, and nobody "
+        "is there to be asked: nothing was done; --yes confirms it\n"
+    )
+    assert session(text(REMOVE, is_sure=True)).stdout == "'nginx removed'\n"
+
+
+@pytest.mark.parametrize("args", ["prune=True", "'f', True", "model.Plan(steps=[a])"])
+def test_applying_what_may_remove_is_to_be_confirmed(
+    node: SampleNode, session: Session, args: str
+) -> None:
+    code = (
+        "from types import SimpleNamespace as N\n"
+        "a = N(action=N(value='remove'))\nmodel = N(Plan=N)\n"
+        "from veo_shell.console import confirm\n"
+        "c = N(is_sure=False, session={'read_only': False})\n"
+        "v = 'container_sup.apply'\n"
+        "check = lambda *a, **k: confirm.check(c, v, 'write', a, k)\n"
+        f"check(), check(None, False)\ncheck({args})"
+    )
+    done = session(text(code))
+    assert (done.returncode, done.stdout) == (5, "(None, None)\n")
+
+
+def test_a_read_only_session_is_refused_by_the_node(
+    node: SampleNode, session: Session
+) -> None:
+    done = session(text(REMOVE, session={"id": "a1", "read_only": True}))
+    assert done.returncode == 5
+    assert done.stderr == (
+        "ReadOnly: container_sup.remove_service changes something, and this session "
+        "is read-only (--read-only)\n"
+    )
+
+
 def test_output_of_programs_stays_in_order(node: SampleNode, session: Session) -> None:
     code = "1\nimport subprocess\nsubprocess.run(['echo', '2']).returncode\n3"
     assert session(text(code)).stdout.split() == ["1", "2", "0", "3"]

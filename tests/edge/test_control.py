@@ -18,6 +18,7 @@ import zmq.asyncio
 
 from veo_shell import __version__
 from veo_shell.core.model import Candidate, Container, Service
+from veo_shell.core.sessions import Attendance, Session
 from veo_shell.core.verbs import pack, read, unpack, verbs_of, write
 from veo_shell.edge import control
 from veo_shell.edge.control import ControlServer
@@ -236,6 +237,70 @@ async def test_a_client_that_waits_is_only_told_that_it_may(
     await line.send([1, "word.wait", [], {}])
     assert [await line.receive() for _ in range(3)] == [[0, "working"]] * 3
     assert not word.cancelled.is_set()
+
+
+ANNA = {"id": "a1", "user": "anna"}
+
+
+async def test_a_read_only_session_is_held_to_it_on_every_line(
+    line: Line, path: Path, word: Word
+) -> None:
+    reader = {**ANNA, "read_only": True}
+    refused = await line.ask([1, "word.remove", [["", "web"]], {}, reader])
+    assert refused[:3] == [1, "error", "ReadOnly"]
+    assert await line.ask([2, "word.count", [], {}, reader]) == [2, "ok", ["", 42]]
+    another = Line(path)
+    for told, error in ((ANNA, "ReadOnly"), ({"id": "b"}, "UnknownService")):
+        answer = await another.ask([1, "word.remove", [["", "web"]], {}, told])
+        assert answer[:3] == [1, "error", error]
+    another.close()
+
+
+async def test_what_changes_something_is_told_before_it_is_done(
+    path: Path, word: Word
+) -> None:
+    noted: list[Any] = []
+
+    async def note(session: Session, verb: str, *_: object) -> None:
+        noted.append((session.user, verb))
+
+    attendance = Attendance()
+    server = ControlServer(path, {"word": word}, attendance=attendance, note=note)
+    await server.start()
+    line = Line(path)
+    await line.ask([1, "word.count", [], {}, ANNA])
+    await line.ask([2, "word.nope", [], {}, ANNA])
+    await line.ask([3, "word.remove", [["", "web"]], {}, ANNA])
+    assert noted == [("anna", "word.remove")]
+    assert [session.user for session in attendance.sessions()] == ["anna"]
+    await line.send(["leave"])
+    await line.ask([4, "word.count", [], {}])
+    assert attendance.sessions() == []
+    line.close()
+    await server.stop()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_session_whose_client_went_away_is_forgotten(
+    path: Path, word: Word
+) -> None:
+    left = asyncio.Event()
+
+    class Watched(Attendance):
+        def leave(self, line: bytes) -> None:
+            super().leave(line)
+            left.set()
+
+    attendance = Watched()
+    server = ControlServer(path, {"word": word}, attendance=attendance)
+    await server.start()
+    line = Line(path)
+    await line.ask([1, "word.count", [], {}, ANNA])
+    assert await line.receive() == [0, "working"]
+    line.close()
+    await asyncio.wait_for(left.wait(), 30)
+    assert attendance.sessions() == []
+    await server.stop()
 
 
 @pytest.mark.usefixtures("impatient")

@@ -17,19 +17,22 @@ from veo_shell.console.exits import INTERRUPTED
 from veo_shell.errors import VeoError
 
 
-def main(run_dir: str | os.PathLike[str]) -> int:
+def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int:
     """Attach to the node of a run directory; return the exit status.
 
     Without a terminal on both sides, run what comes on stdin as a script.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or render.is_dumb():
-        return script.run_stdin(run_dir)
+        return script.run_stdin(run_dir, how)
     # A shell lets what it starts with & ignore it; a console without is a trap.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    client = Client(run_dir)
+    client = Client(run_dir, session=how.session)
+    client.is_sure = how.is_sure
     try:
         about = client.read("veo.about")
         sys.stdout.write(banner(about))
+        if client.session["read_only"]:
+            sys.stdout.write("This session is read-only: it can change nothing.\n")
         sys.stdout.flush()
         from veo_shell.console.repl import interact  # ptpython, after the banner
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from veo_shell.console.identity import identity
 from veo_shell.core.verbs import pack, unpack, unpack_error
 from veo_shell.errors import NodeUnreachable, UsageError
 
@@ -26,14 +27,20 @@ LINGER_MS = 200
 class Client:
     """Calls the verbs of the node whose run directory this is.
 
-    Usable from several threads; one call at a time. A node that was restarted is
-    reached again by the next call.
+    `session` says who calls, and what for; `is_sure`: nobody is to be asked before
+    something is taken away. Usable from several threads; one call at a time. A node
+    that was restarted is reached again by the next call.
     """
 
     def __init__(
-        self, run_dir: str | os.PathLike[str], ping_every_ms: int = PING_EVERY_MS
+        self,
+        run_dir: str | os.PathLike[str],
+        ping_every_ms: int = PING_EVERY_MS,
+        session: dict[str, Any] | None = None,
     ) -> None:
         self._run_dir = run_dir
+        self.session = identity() if session is None else session
+        self.is_sure = False
         self.path = f"{os.fspath(run_dir)}/control.sock"
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
@@ -43,7 +50,7 @@ class Client:
 
     def another(self) -> Client:
         """Return a line of its own to the same node, for another thread."""
-        return Client(self._run_dir, self._ping_every_ms)
+        return Client(self._run_dir, self._ping_every_ms, self.session)
 
     def call(self, verb: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call `word.verb` and return its value, or raise its error.
@@ -63,7 +70,7 @@ class Client:
             self._number += 1
             connection = self._connected()
             try:
-                _send(connection, [self._number, verb, *body])
+                _send(connection, [self._number, verb, *body, self.session])
                 reply = self._reply(connection, doubt)
             except KeyboardInterrupt:
                 _send(connection, ["cancel", self._number])
@@ -74,6 +81,8 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; the node is left as it is."""
+        if self._socket is not None:
+            _send(self._socket, ["leave"])
         self._disconnect(LINGER_MS)
         self._context.term()
 

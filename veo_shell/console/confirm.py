@@ -6,6 +6,42 @@ Light to import: see `client`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from veo_shell.errors import NotConfirmed
+
+if TYPE_CHECKING:
+    from veo_shell.console.client import Client
+
+APPLY = "container_sup.apply"
+
+
+def check(
+    client: Client,
+    verb: str,
+    access: str,
+    args: Sequence[Any],
+    named: Mapping[str, Any],
+) -> None:
+    """Raise `NotConfirmed` unless somebody confirms what takes something away."""
+    if client.is_sure or client.session["read_only"]:  # the node refuses it then
+        return
+    if access != "destroy" and not (verb == APPLY and _removes(*args, **named)):
+        return
+    if not can_ask():
+        raise NotConfirmed(
+            f"{verb} takes something away, and nobody is there to be asked: nothing "
+            "was done; --yes confirms it"
+        )
+    if not ask(f"{verb} takes something away: go on?"):
+        raise NotConfirmed("nothing was done")
+
+
+def _removes(file: Any = None, prune: Any = False, *_: Any, **__: Any) -> bool:
+    """Tell whether applying this may remove services."""
+    steps = getattr(file, "steps", ())
+    return bool(prune) or any(step.action.value == "remove" for step in steps)
 
 
 def can_ask() -> bool:

@@ -11,7 +11,9 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from veo_shell.console import confirm
 from veo_shell.console.files import taken
+from veo_shell.console.session import Reason
 from veo_shell.errors import NodeUnreachable, UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ WORDS = {
 }
 
 
-SHORTCUTS = {"why": "journal", "history": "journal"}
+SHORTCUTS = {"why": "journal", "history": "journal", "who": "sessions"}
 """Verbs that are called without a word before them, and the word that has them."""
 
 
@@ -63,6 +65,7 @@ def build(client: Client) -> dict[str, Any]:
         "__builtins__": builtins,
         **words,
         **{name: Shortcut(listing, word, name) for name, word in SHORTCUTS.items()},
+        "reason": Reason(client),
         "errors": importlib.import_module("veo_shell.errors"),
         "model": Local("model", "veo_shell.core.model"),
         "help": Help(words),
@@ -94,6 +97,7 @@ class Verb:
         self.access, self.signature, self.__doc__ = described
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        confirm.check(self._client, self.name, self.access, args, kwargs)
         call = self._client.read if self.access == "read" else self._client.call
         args, kwargs = taken(self.name, args, kwargs)
         return call(self.name, *args, **kwargs)
@@ -395,7 +399,7 @@ class Help:
             case (Verb() as verb,):
                 yield f"{verb.name}{verb.signature}"
                 yield from (f"  {line}" for line in (verb.__doc__ or "").splitlines())
-                if verb.access == "write":
+                if verb.access != "read":
                     yield "  (changes the cluster)"
             case _:
                 import pydoc
@@ -413,6 +417,8 @@ def shortcuts_lines() -> list[str]:
     return [
         "  why(x)             what led to what a service, a container or a node is",
         "  history()          what was decided and seen in the cluster, the last 50",
+        "  who()              who is attached to the nodes, and from where",
+        "  reason('INC-42')   what the journal is to tell of why, from now on",
     ]
 
 

@@ -33,11 +33,14 @@ class How(NamedTuple):
 
     `echo`: print each statement behind its prompt before it is run. `as_json`: print
     values as JSON, None too, a document each. `timeout_s`: for so long it may run.
+    `is_sure`: what takes something away is confirmed. `session` is who it is.
     """
 
     echo: bool = False
     as_json: bool = False
     timeout_s: float | None = None
+    is_sure: bool = False
+    session: dict[str, Any] | None = None
 
 
 USUAL = How()
@@ -70,7 +73,8 @@ def run_text(
     how: How = USUAL,
 ) -> int:
     """Run code, or what comes on stdin, as a session; return its exit status."""
-    client = Client(run_dir)
+    client = Client(run_dir, session=how.session)
+    client.is_sure = how.is_sure
     deadline = Deadline(how.timeout_s)
     try:
         with deadline:

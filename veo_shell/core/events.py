@@ -257,7 +257,28 @@ class RestartAsked:
 
 
 @attrs.frozen(kw_only=True)
-class AddAsked:
+class Called:
+    """An operator calls a verb that changes something; `text` tells who, and why.
+
+    Of `service`, `container` and `about` (a node) the one that it is about, if known.
+    """
+
+    operation: str
+    text: str
+    service: str = ""
+    container: str = ""
+    about: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Caused:
+    """What an operator asks for; `cause` is the journal's id of the call."""
+
+    cause: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class AddAsked(Caused):
     """An operator adds a service; `uid` is the one it gets if it is new."""
 
     operation: str
@@ -267,7 +288,7 @@ class AddAsked:
 
 
 @attrs.frozen(kw_only=True)
-class RemoveAsked:
+class RemoveAsked(Caused):
     """An operator removes a service for good."""
 
     operation: str
@@ -275,7 +296,7 @@ class RemoveAsked:
 
 
 @attrs.frozen(kw_only=True)
-class StopAsked:
+class StopAsked(Caused):
     """An operator gives up one slot of a service; the last one ends the service."""
 
     operation: str
@@ -285,7 +306,7 @@ class StopAsked:
 
 
 @attrs.frozen(kw_only=True)
-class RoleAssigned:
+class RoleAssigned(Caused):
     """An operator gives a node a role."""
 
     operation: str
@@ -294,7 +315,7 @@ class RoleAssigned:
 
 
 @attrs.frozen(kw_only=True)
-class ScaleAsked:
+class ScaleAsked(Caused):
     """An operator sets how many instances of a service run."""
 
     operation: str
@@ -303,7 +324,7 @@ class ScaleAsked:
 
 
 @attrs.frozen(kw_only=True)
-class UpdateAsked:
+class UpdateAsked(Caused):
     """An operator gives a service another spec; its instances are replaced by turns."""
 
     operation: str
@@ -312,7 +333,7 @@ class UpdateAsked:
 
 
 @attrs.frozen(kw_only=True)
-class RollbackAsked:
+class RollbackAsked(Caused):
     """An operator gives a service back the spec that it had before."""
 
     operation: str
@@ -320,7 +341,7 @@ class RollbackAsked:
 
 
 @attrs.frozen(kw_only=True)
-class MoveAsked:
+class MoveAsked(Caused):
     """An operator moves one slot to a node: there first, then away from here."""
 
     operation: str
@@ -330,7 +351,7 @@ class MoveAsked:
 
 
 @attrs.frozen(kw_only=True)
-class DrainAsked:
+class DrainAsked(Caused):
     """An operator has a node's work move away, or (False) takes that back."""
 
     operation: str
@@ -339,7 +360,7 @@ class DrainAsked:
 
 
 @attrs.frozen(kw_only=True)
-class RemoveNodeAsked:
+class RemoveNodeAsked(Caused):
     """An operator removes a node from the cluster."""
 
     operation: str
@@ -368,6 +389,7 @@ Event = (
     | Recognized
     | Tried
     | Leaving
+    | Called
     | RestartAsked
     | AddAsked
     | RemoveAsked

@@ -39,6 +39,7 @@ INSTANCES = {
     "given_up": "an instance is one too many, and ends",
 }
 SERVICES = {
+    "asked": "an operator asked for what changes something: who, from where, and why",
     "added": "an operator added a service, or one more instance of it",
     "refused": "a service was to be added and fits nowhere",
     "recalled": "no node knew it any more: it is known again, from its containers",

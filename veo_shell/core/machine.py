@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from veo_shell.core import events as ev
+from veo_shell.core.calls import Calls
 from veo_shell.core.care import Care
 from veo_shell.core.commands import Command, End, Publish, Refuse, Save
 from veo_shell.core.copies import Copies
@@ -109,6 +110,7 @@ class Machine:
             ev.ContainerCreated: care.on_named,
             ev.StartAnswered: care.on_named,
             ev.StopAnswered: care.on_named,
+            ev.Called: Calls(self._out).on_called,
             ev.RestartAsked: care.on_restart_asked,
             ev.EngineFailed: care.on_named,
             ev.ContainerDiscarded: care.on_named,

@@ -67,12 +67,13 @@ class Operations:
         self._copies = copies
         self._out = out
         self._written: dict[str, Record] = {}
+        self._cause = ""
 
     def on_asked(self, event: Operation, now: float) -> None:
         """Perform an operation, once, and answer it."""
         if self._copies.repeat(event.operation):
             return
-        self._written = {}
+        self._written, self._cause = {}, event.cause
         try:
             self._copies.check_disk()
             value = OPERATIONS[type(event)](self, event)
@@ -377,7 +378,7 @@ class Operations:
             return old.revision
         if self._view.head(node) is None:
             raise UnknownNode(f"no node is called {node}")
-        cause = self._out.note(kind, text, about=node)
+        cause = self._out.note(kind, text, about=node, cause=self._cause)
         if isinstance(event, ev.DrainAsked):
             changes["drained_by"] = cause if event.drained else ""
         return self._write(self._changed(old, event.operation, **changes, cause=cause))
@@ -396,7 +397,12 @@ class Operations:
         self, kind: str, text: str, service: Service, uid: str, slot: int = -1
     ) -> str:
         return self._out.note(
-            kind, f"{service.name}: {text}", service=service.name, uid=uid, slot=slot
+            kind,
+            f"{service.name}: {text}",
+            service=service.name,
+            uid=uid,
+            slot=slot,
+            cause=self._cause,
         )
 
     def _write(self, record: ServiceRecord | SlotRecord | NodeRecord) -> int:

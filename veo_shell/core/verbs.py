@@ -1,9 +1,9 @@
 """Verbs: what may be called from a console, another node or HTTP, and how it travels.
 
 Arguments and results travel as `[tag, data]`. The tag "Container" names a record class
-of `core/model.py` or `core/planned.py`, "[Container]" a list of such records; "[]" and
-"{}" are a list and a mapping whose members are packed themselves (records among other
-things); "" is plain.
+of `core/model.py`, `planned.py` or `sessions.py`, "[Container]" a list of such records;
+"[]" and "{}" are a list and a mapping whose members are packed themselves (records
+among other things); "" is plain.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ def read(function: F) -> F:
 def write(function: F) -> F:
     """Mark a method as a verb that changes the cluster."""
     function.verb = "write"  # type: ignore[attr-defined]
+    return function
+
+
+def destroy(function: F) -> F:
+    """Mark a method as a verb that takes something away: a person is asked first."""
+    function.verb = "destroy"  # type: ignore[attr-defined]
     return function
 
 
@@ -121,9 +127,9 @@ def _record_class(name: str) -> type:
 
     found = getattr(model, name, None)
     if found is None:
-        from veo_shell.core import planned
+        from veo_shell.core import planned, sessions
 
-        found = getattr(planned, name, None)
+        found = getattr(planned, name, None) or getattr(sessions, name, None)
     if not hasattr(found, "__attrs_attrs__"):
         raise UsageError(f"no record is called {name!r}")
     assert isinstance(found, type)

@@ -24,6 +24,7 @@ from veo_shell.core.model import (
     ServiceRecord,
     SlotRecord,
 )
+from veo_shell.core.sessions import Session
 from veo_shell.errors import PeerError
 
 PROTOCOL = 2
@@ -226,7 +227,8 @@ class Call:
     """Asked of a peer: perform this verb. A repeated `operation` is not repeated.
 
     Arguments are packed by `core/verbs.py`. `target`: pass it on to that node, which
-    the asker cannot reach itself; "" for the one asked.
+    the asker cannot reach itself; "" for the one asked. `cause`: the journal's id of
+    what an operator asked for, and `session`: who that is.
     """
 
     operation: str
@@ -234,6 +236,8 @@ class Call:
     args: list[Any]
     kwargs: dict[str, Any]
     target: str = ""
+    cause: str = ""
+    session: Session | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,10 +1,11 @@
 """The control socket: the node's verbs, for consoles on the same machine.
 
-A request is `[id, "word.verb", [packed …], {name: packed}]` in msgpack and is answered
-with `[id, "ok", packed]` or `[id, "error", class, message, fields]`. `["cancel", id]`
-gives a request up, unanswered. `["ping", id]` is answered at once with
-`[id, "pong", working]`: whether the request of that id is still being worked on.
-`[0, "working"]` comes now and then meanwhile, to learn whether the client is there.
+A request is `[id, "word.verb", [packed …], {name: packed}, session]` in msgpack, where
+`session` is the fields of a `Session`, or left out. It is answered with `[id, "ok",
+packed]` or `[id, "error", class, message, fields]`. `["cancel", id]` gives a request
+up, unanswered. `["ping", id]` is answered at once with `[id, "pong", working]`: whether
+the request of that id is still being worked on. `[0, "working"]` comes now and then, to
+learn whether the client is there; one that goes says `["leave"]`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import zmq.asyncio
 
 from veo_shell import __version__
 from veo_shell.core.dispatch import Words, access, described, dispatch
+from veo_shell.core.sessions import READ, Attendance, Session, check
 from veo_shell.core.verbs import pack_error, read, verbs_of
 from veo_shell.errors import NodeUnreachable, StartError, VeoError, VerbFailed
 
@@ -37,6 +39,12 @@ LOOK_S = 5.0
 
 Key = tuple[bytes, int]
 Task = asyncio.Task[None]
+Note = Callable[[Session, str, Sequence[Any], Mapping[str, Any]], Awaitable[None]]
+"""What is told, in the task of a call, of each that changes something, before it."""
+
+
+async def _note_nothing(*_: object) -> None:
+    pass
 
 
 class Veo:
@@ -64,8 +72,10 @@ class ControlServer:
     """Serves the verbs of `words` on a socket that only this user can open.
 
     `about` (`node`, `cluster` …) is what `veo.about` answers. The word `veo` is the
-    server's own. A call whose client went away is cancelled if it is a read; one that
-    writes is given to `abandon`, to end where that leaves nothing half done.
+    server's own. `attendance` holds the sessions that are attached; `note` is told of
+    each call that changes something. A call whose client went away is cancelled if it
+    is a read; one that writes is given to `abandon`, to end where that leaves nothing
+    half done.
     """
 
     def __init__(
@@ -74,11 +84,15 @@ class ControlServer:
         words: Words,
         about: Mapping[str, Any] | None = None,
         abandon: Callable[[Task], object] = lambda task: None,
+        attendance: Attendance | None = None,
+        note: Note = _note_nothing,
     ) -> None:
         assert "veo" not in words, "the word `veo` is the control server's own"
         self._path = path
         self._words = {**words, "veo": Veo(words, about or {})}
         self._abandon = abandon
+        self._attendance = attendance or Attendance()
+        self._note = note
         self._running: dict[Key, tuple[Task, str]] = {}
         self._given_up: set[Key] = set()
         self._serving: asyncio.Future[Any] | None = None
@@ -140,16 +154,21 @@ class ControlServer:
                 if running := self._running.get((client, number)):
                     self._given_up.add((client, number))
                     running[0].cancel()
-            case [int(number), str(verb), [*args], {**kwargs}]:
-                self._begin((client, number), verb, args, kwargs)
+            case [int(number), str(verb), [*args], {**kwargs}, *told]:
+                session = self._attendance.enter(client, told[0] if told else None)
+                self._begin((client, number), session, verb, args, kwargs)
+            case ["leave"]:
+                self._attendance.leave(client)
             case _:
                 logger.warning("the control socket dropped what is no request")
 
-    def _begin(self, key: Key, verb: str, args: list[Any], kwargs: Any) -> None:
+    def _begin(
+        self, key: Key, session: Session, verb: str, args: list[Any], kwargs: Any
+    ) -> None:
         if key in self._running:
             logger.warning("the control socket dropped a second request of one id")
             return
-        work = self._answer(key, verb, args, kwargs)
+        work = self._answer(key, session, verb, args, kwargs)
         task = asyncio.get_running_loop().create_task(work)
         self._running[key] = task, verb
         # Not inside the task: one that is cancelled before its first step never runs.
@@ -159,9 +178,15 @@ class ControlServer:
         del self._running[key]
         self._given_up.discard(key)
 
-    async def _answer(self, key: Key, verb: str, args: list[Any], kwargs: Any) -> None:
+    async def _answer(
+        self, key: Key, session: Session, verb: str, args: list[Any], kwargs: Any
+    ) -> None:
         client, number = key
+        kind = access(self._words, verb)
         try:
+            check(session, verb, kind)
+            if kind not in ("", READ):
+                await self._note(session, verb, args, kwargs)
             packed = await dispatch(self._words, verb, args, kwargs)
             await self._send(client, _encoded([number, "ok", packed], verb))
         except VeoError as exc:
@@ -177,15 +202,17 @@ class ControlServer:
     async def _look_for_clients(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            for client in {client for client, _ in self._running}:
+            running = {client for client, _ in self._running}
+            for client in running.union(self._attendance.lines()):
                 if not await self._reply(client, [0, "working"]):
+                    self._attendance.leave(client)
                     self._give_up_on(client)
 
     def _give_up_on(self, client: bytes) -> None:
         for (other, _), (task, verb) in list(self._running.items()):
             if other != client:
                 continue
-            if access(self._words, verb) == "read":
+            if access(self._words, verb) == READ:
                 task.cancel()
             else:
                 self._abandon(task)

@@ -1,0 +1,112 @@
+"""Sessions: who is attached, what it may call, and how that is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.core.cores import WEB, add, ready
+from tests.sim.cluster import World
+from veo_shell.core import events as ev
+from veo_shell.core.commands import Note
+from veo_shell.core.model import JournalEntry
+from veo_shell.core.planned import Plan
+from veo_shell.core.sessions import NOBODY, Attendance, Session, check, described
+from veo_shell.core.verbs import pack
+from veo_shell.errors import ReadOnly, Refused
+
+ANNA = {"id": "a1", "user": "anna", "origin": "uno pts/3", "at_s": 2.0}
+
+
+def test_a_session_is_there_until_its_last_line_goes() -> None:
+    attendance = Attendance()
+    anna = attendance.enter(b"1", ANNA)
+    assert anna == Session(id="a1", user="anna", origin="uno pts/3", at_s=2.0)
+    attendance.enter(b"2", ANNA)
+    ben = attendance.enter(b"3", {"id": "b1", "at_s": 1.0})
+    assert attendance.sessions() == [ben, anna]
+    assert attendance.lines() == [b"1", b"2", b"3"]
+    attendance.leave(b"1")
+    assert anna in attendance.sessions()
+    attendance.leave(b"2")
+    attendance.leave(b"2")
+    assert attendance.sessions() == [ben]
+
+
+@pytest.mark.parametrize("told", [None, 1, {}, {"id": 5}, {"id": ""}])
+def test_who_does_not_say_who_it_is_is_nobody(told: Any) -> None:
+    attendance = Attendance()
+    assert attendance.enter(b"1", told) == NOBODY
+    assert attendance.sessions() == []
+
+
+def test_a_session_that_was_read_only_stays_so() -> None:
+    attendance = Attendance()
+    attendance.enter(b"1", {**ANNA, "read_only": True})
+    assert attendance.enter(b"2", ANNA).read_only
+    assert not attendance.enter(b"3", {"id": "b1"}).read_only
+
+
+@pytest.mark.parametrize("access", ["write", "destroy"])
+def test_a_read_only_session_is_refused_what_changes_something(access: str) -> None:
+    reader = Session(id="a1", read_only=True)
+    with pytest.raises(ReadOnly, match=r"^container_sup\.scale changes") as caught:
+        check(reader, "container_sup.scale", access)
+    assert isinstance(caught.value, Refused)
+    check(reader, "container_sup.count", "read")
+    check(reader, "no.such", "")
+    check(Session(id="a1"), "container_sup.scale", access)
+
+
+def test_who_it_is_is_told_in_a_line() -> None:
+    assert Session(id="a1", user="anna", origin="uno").who == (
+        "anna at uno (session a1)"
+    )
+    assert NOBODY.who == "somebody at an unknown place (session ?)"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("web", 3), "'web', 3"),
+        ((WEB,), "web"),
+        ((Plan(steps=()),), "Plan"),
+        (([WEB, WEB],), "[web, web]"),
+        ((list(range(9)),), "[0, 1, 2, 3, 4, 5, 6, 7, …]"),
+        (("x" * 200,), f"'{'x' * 119}…"),
+    ],
+)
+def test_a_call_is_told_in_a_line(args: tuple[Any, ...], said: str) -> None:
+    assert described("w.v", [pack(arg) for arg in args], {}) == f"w.v({said})"
+
+
+def test_what_cannot_be_read_of_a_call_is_left_to_the_call() -> None:
+    assert described("w.v", [["Nope", {}]], {"n": pack(1)}) == "w.v('?', n=1)"
+
+
+def test_what_is_decided_follows_from_the_call() -> None:
+    world = World("uno@uno")
+    uno = world["uno@uno"]
+    noted: list[JournalEntry] = []
+    handle = uno.machine.handle
+
+    def watched(event: ev.Event, now: float) -> list[Any]:
+        commands = handle(event, now)
+        noted.extend(c.entry for c in commands if isinstance(c, Note))
+        return commands
+
+    uno.machine.handle = watched  # type: ignore[method-assign]
+    entry = uno.ask(ev.Called(operation="c", text="scale by anna", service="web"))
+    (asked,) = noted
+    assert (asked.id, asked.kind, asked.text) == (entry, "asked", "scale by anna")
+    add(uno)
+    world.run_until(lambda: ready(world, 1))
+    noted.clear()
+    uno.ask(ev.ScaleAsked(operation="s", uid="u1", replicas=2, cause=entry))
+    scaled = next(entry for entry in noted if entry.kind == "scaled")
+    placed = next(entry for entry in noted if entry.kind == "placed")
+    assert (scaled.cause, placed.cause) == (entry, scaled.id)
+    noted.clear()
+    uno.ask(ev.DrainAsked(operation="d", node="uno@uno", drained=True, cause=entry))
+    assert next(e for e in noted if e.kind == "drained").cause == entry

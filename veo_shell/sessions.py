@@ -1,0 +1,113 @@
+"""The sessions of operators: who is attached, and what each of them asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from veo_shell import acting
+from veo_shell.core.events import Called
+from veo_shell.core.model import Service, Status
+from veo_shell.core.sessions import Attendance, Session, described
+from veo_shell.core.verbs import read, unpack
+from veo_shell.errors import PeerUnreachable, UnknownNode, VeoError
+
+if TYPE_CHECKING:
+    from veo_shell.node import Node
+
+logger = logging.getLogger(__name__)
+
+PEER_S = 1.0
+PARTS = frozenset({"streams.write", "streams.resize", "streams.end_input"})
+"""Writes that belong to a command in a container, which was noted as it began."""
+
+
+class Sessions:
+    """The sessions of all nodes, and what those of this one change."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.attendance = Attendance()
+
+    @read
+    async def who(self) -> list[Session]:
+        """Return who is attached to the nodes of the cluster, and since when.
+
+        Of nodes that answer; one that has left is listed for a few seconds.
+
+        >>> who()
+        """
+        living = [p for p in self._node.machine.members if p.status is Status.ALIVE]
+        told = await asyncio.gather(*(self._at(peer.node) for peer in living))
+        return self.here() + [session for some in told for session in some]
+
+    @read
+    def here(self) -> list[Session]:
+        """Return who is attached to this node."""
+        name = self._node.config.name
+        return [attrs.evolve(s, node=name) for s in self.attendance.sessions()]
+
+    async def begin(
+        self,
+        session: Session,
+        verb: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        """Note what a session asks for; what comes of it in this task follows from it.
+
+        A node that cannot note it does it all the same.
+        """
+        acting.SESSION.set(session)
+        if verb in PARTS:
+            return
+        operation = uuid.uuid4().hex
+        why = f": {session.reason}" if session.reason else ""
+        event = Called(
+            operation=operation,
+            text=f"{described(verb, args, kwargs)} by {session.who}{why}",
+            **self._about(verb, args),
+        )
+        try:
+            answer = await self._node.ask(event, operation)
+        except VeoError as exc:
+            logger.warning("%s is not noted: %s", verb, exc)
+        else:
+            acting.CAUSE.set(answer.value)
+
+    def _about(self, verb: str, args: Sequence[Any]) -> dict[str, str]:
+        """Return which service, container or node a call is about, if one is known."""
+        try:
+            what = unpack(args[0]) if args else ""
+            if verb.startswith("streams."):  # of the node that is named first
+                return self._named(unpack(args[2]))
+            if verb.startswith("node_monitor."):
+                return {"about": self._node.node_monitor.named(what)}
+        except (IndexError, TypeError, UnknownNode, VeoError):
+            return {}
+        if isinstance(what, Service):
+            return {"service": what.name}
+        return self._named(getattr(what, "name", what))
+
+    def _named(self, name: object) -> dict[str, str]:
+        view = self._node.machine.view
+        for container in view.containers():
+            if name and name in (container.name, container.id):
+                return {"container": container.name}
+        if isinstance(name, str) and any(r.service for r in view.named(name)):
+            return {"service": name}
+        return {}
+
+    async def _at(self, node: str) -> list[Session]:
+        try:
+            async with asyncio.timeout(PEER_S):
+                told: list[Session] = await self._node.peers.call(node, "sessions.here")
+                return told
+        except (PeerUnreachable, TimeoutError, VeoError) as exc:
+            logger.debug("the sessions of %s: %s", node, exc)
+            return []
