@@ -17,6 +17,7 @@ import attrs
 
 from bench import (
     cable,
+    console,
     crowd,
     daemon,
     death,
@@ -47,6 +48,11 @@ SUBJECTS = {
         text="one machine, two nodes, beside plain Docker",
         bench=local.bench,
         rounds=15,
+    ),
+    "console": Subject(
+        text="a person at the console of a node with 1,000 containers",
+        bench=console.bench,
+        rounds=5,
     ),
     "cable": Subject(
         text="a host's cable pulled, beside Docker Swarm",

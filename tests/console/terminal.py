@@ -55,6 +55,17 @@ class Terminal:
         self._read_to += len(read)
         return read
 
+    def drain(self) -> None:
+        """Take what has been written up to now."""
+        while select.select([self.master], [], [], 0)[0] and self._receive(0):
+            pass
+
+    def read_until_raw(self, what: bytes) -> None:
+        """Read on until these bytes come, be it between control codes."""
+        begin, deadline = len(self.raw), time.monotonic() + PATIENCE_S
+        while what not in self.raw[begin:]:
+            assert self._receive(deadline), f"never saw {what!r}"
+
     def wait(self) -> int:
         """Read on until the program ends; return its exit status."""
         deadline = time.monotonic() + PATIENCE_S

@@ -6,18 +6,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import (
+    CompleteEvent,
+    Completer,
+    Completion,
+    ThreadedCompleter,
+)
 from prompt_toolkit.document import Document
 
 from tests.console.sample_node import NOTHING, SERVICE, container
 from veo_shell.console import namespace
 from veo_shell.console.client import Client
-from veo_shell.console.complete import VeoCompleter
+from veo_shell.console.complete import PromptCompleter, VeoCompleter
 from veo_shell.console.glance import Names
 from veo_shell.container_sup import ContainerSup
 from veo_shell.core.dispatch import described
 from veo_shell.core.model import NodeInfo, Status
-from veo_shell.core.verbs import verbs_of
+from veo_shell.core.verbs import pack, verbs_of
 from veo_shell.dns_registry import DnsRegistry
 from veo_shell.journal import Journal
 from veo_shell.node_monitor import NodeMonitor
@@ -28,15 +33,21 @@ WORDS: dict[str, Any] = {
     "dns_registry": DnsRegistry,
     "journal": Journal,
 }
+
+
+def plain(records: Any) -> Any:
+    return pack(records)[1]
+
+
 NAMES = Names(
     verbs={
         word: {verb: described(kind.__new__(kind), verb) for verb in verbs_of(kind)}
         for word, kind in WORDS.items()
     },
-    nodes=[NodeInfo(node="uno@uno", status=Status.ALIVE, **NOTHING)],
-    services=[SERVICE],
-    containers=[container(0), container(1)],
-    file=[SERVICE],
+    nodes=plain([NodeInfo(node="uno@uno", status=Status.ALIVE, **NOTHING)]),
+    services=plain([SERVICE]),
+    containers=plain([container(0), container(1)]),
+    file=plain([SERVICE]),
 )
 
 
@@ -44,8 +55,12 @@ class Told:
     """Stands in for a glance at a cluster."""
 
     verbs = NAMES.verbs
+    known = NAMES
+    is_fresh = True
+    asked = 0
 
     def names(self) -> Names:
+        self.asked += 1
         return NAMES
 
 
@@ -208,3 +223,35 @@ def test_how_a_verb_is_called(completer: VeoCompleter) -> None:
     assert told.parameters[0].description.startswith("about: ")
     (told,) = completer.signatures("settings.get_application(") or []
     assert [p.default for p in told.parameters] == [None, "None"]
+
+
+async def test_at_the_prompt_nothing_is_waited_for_but_old_names(
+    session: dict[str, Any],
+) -> None:
+    glance: Any = Told()
+    veo = VeoCompleter(lambda: session, glance, Silence())
+    prompt = PromptCompleter(veo, veo, ThreadedCompleter(Silence()))
+
+    async def offered(text: str) -> list[str]:
+        found = prompt.get_completions_async(Document(text), CompleteEvent())
+        return [completion.text async for completion in found]
+
+    assert await offered("container_sup.cou") == ["count"]
+    assert await offered("import js") == ["<somebody else>"]
+    glance.is_fresh = False
+    assert await offered("container_sup.cou") == ["count"]
+    assert glance.asked == 0
+    assert await offered("node_monitor.drain(u") == ['"uno@uno"']
+    assert glance.asked == 1
+    found = prompt.get_completions(Document("whil"), CompleteEvent())
+    assert [completion.text for completion in found] == ["while"]
+
+
+def test_more_than_anybody_reads_is_not_offered(session: dict[str, Any]) -> None:
+    glance: Any = Told()
+    many = plain([container(number) for number in range(1000)])
+    glance.known = NAMES._replace(containers=many)
+    veo = VeoCompleter(lambda: session, glance, Silence())
+    found = veo.found(Document('container_sup.stop("veo-'), CompleteEvent())
+    assert found is not None
+    assert len(found) == 100

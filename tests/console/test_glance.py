@@ -63,3 +63,16 @@ def test_what_changes_is_told(glance: Glance) -> None:
     eventually(lambda: told == ["2/2"])
     glance.look(5)
     assert told == ["2/2"]
+
+
+def test_names_are_asked_for_when_they_are_old(
+    glance: Glance, node: SampleNode
+) -> None:
+    names = glance.names(5)
+    assert glance.is_fresh
+    assert [row["node"] for row in names.nodes] == ["uno@uno", "dos@dos", "tres@tres"]
+    assert [row["name"] for row in names.file] == ["nginx"]
+    assert [row["state"] for row in names.containers] == ["running", "backoff"]
+    assert "count" in glance.verbs["container_sup"]
+    assert names.services == ()  # that node does not tell
+    assert glance.names(5) is names is glance.known

@@ -34,10 +34,10 @@ def test_what_is_before_it_may_be_no_chain(text: str) -> None:
     ("text", "prefix", "place", "keyword", "begun"),
     [
         ("f(", "", 0, "", ""),
-        ("f(a, b", "b", 1, "", ""),
+        ("f(a, b", "b", 1, "", "b"),
         ("f(a, b=", "", 1, "b", ""),
         ("f(a, b == ", "", 1, "", None),
-        ("f(g(1), [2, 3], b=c", "c", 2, "b", ""),
+        ("f(g(1), [2, 3], b=c", "c", 2, "b", "c"),
         ("f(1 + x", "x", 0, "", None),
         ("f(veo-uno-1", "", 0, "", "veo-uno-1"),
         ("x[", "", 0, "", ""),

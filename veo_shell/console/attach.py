@@ -6,6 +6,8 @@ and whatever a session computes cannot delay the node.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import signal
 import sys
@@ -26,6 +28,8 @@ def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int
         return script.run_stdin(run_dir, how)
     # A shell lets what it starts with & ignore it; a console without is a trap.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    from veo_shell.console.glance import Glance
+
     client = Client(run_dir, session=how.session)
     client.is_sure = how.is_sure
     try:
@@ -34,9 +38,11 @@ def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int
         if client.session["read_only"]:
             sys.stdout.write("This session is read-only: it can change nothing.\n")
         sys.stdout.flush()
-        from veo_shell.console.repl import interact  # ptpython, after the banner
+        with contextlib.closing(Glance(client.another())) as glance:
+            gc.disable()  # until the prompt: it takes a tenth of what is imported
+            from veo_shell.console.repl import interact  # ptpython, after the banner
 
-        interact(client, about.get("node", "veo"))
+            interact(client, about.get("node", "veo"), glance)
     except VeoError as exc:
         return script.report(exc)
     except KeyboardInterrupt:  # before there was a prompt to catch it

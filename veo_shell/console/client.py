@@ -63,8 +63,18 @@ class Client:
         """Call a verb that changes nothing, whatever becomes of the node."""
         return self._call("", verb, args, kwargs)
 
+    def plain(self, verb: str, /, *args: Any) -> Any:
+        """Call a verb that changes nothing; return a record as a mapping of its fields.
+
+        So classes need not be loaded, nor 1,000 records be made, for a glance at them.
+        """
+        return self._asked("", verb, args, {})[1]
+
     def _call(self, doubt: str, verb: str, args: Any, kwargs: Any) -> Any:
-        """Call a verb; `doubt` is what to say of it when the node is lost."""
+        return unpack(self._asked(doubt, verb, args, kwargs))
+
+    def _asked(self, doubt: str, verb: str, args: Any, kwargs: Any) -> Any:
+        """Return the packed answer; `doubt` is what to say when the node is lost."""
         body = _packed(verb, args, kwargs)
         with self._lock:
             self._number += 1
@@ -77,7 +87,7 @@ class Client:
                 raise
         if reply[0] == "error":
             raise unpack_error(reply[1:])
-        return unpack(reply[1])
+        return reply[1]
 
     def close(self) -> None:
         """Close the connection; the node is left as it is."""

@@ -6,27 +6,74 @@ not VEO's own is left to ptpython's completer.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import keyword
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from enum import Enum
+from itertools import islice
 from typing import Any
 
-import attrs
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from ptpython.signatures import Parameter, Signature
 
-from veo_shell.console.glance import Glance, Names
-from veo_shell.console.meaning import Called, Made, Meanings, Value, class_called
+from veo_shell.console.glance import Glance, Names, Row
+from veo_shell.console.meaning import (
+    Called,
+    Made,
+    Meanings,
+    Value,
+    class_called,
+    fields_of,
+)
 from veo_shell.console.typed import CALL, Argument, Chain, Typed, read
 from veo_shell.core.kinds import KINDS
 from veo_shell.core.verbs import is_record
 
 IMPORT = re.compile(r"(?:^|[\n;:])\s*(?:from|import)\s[^\n;]*\Z")
 FILE_SERVICE = "settings.get_applications()"
+MOST = 100
+"""Who wants to see more types a letter more."""
+TELLING = ("name", "variant", "image", "network_mode")
 TYPES = ("A", "AAAA", "SRV", "TXT", "NS", "SOA", "PTR")
+
+
+class PromptCompleter(Completer):
+    """Asks `veo` at once, on the thread that takes the keys: that costs it least.
+
+    The names that it offers may have to be asked for anew, and what others know may
+    take them long: both are waited for elsewhere. `whole` is `veo` with all that
+    ptpython does to what it offers, `threaded` the same in a thread.
+    """
+
+    def __init__(
+        self, veo: VeoCompleter, whole: Completer, threaded: Completer
+    ) -> None:
+        self._veo = veo
+        self._whole = whole
+        self._threaded = threaded
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterable[Completion]:
+        return self._whole.get_completions(document, complete_event)
+
+    async def get_completions_async(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> AsyncGenerator[Completion, None]:
+        if read(document.text_before_cursor).argument and not self._veo.is_fresh:
+            await asyncio.get_running_loop().run_in_executor(None, self._veo.refresh)
+        if self._veo.found(document, complete_event) is None:
+            others = self._threaded.get_completions_async(document, complete_event)
+            async with aclosing(others):
+                async for completion in others:
+                    yield completion
+            return
+        for completion in self._whole.get_completions(document, complete_event):
+            yield completion
 
 
 class VeoCompleter(Completer):
@@ -42,24 +89,50 @@ class VeoCompleter(Completer):
         self._glance = glance
         self._meanings = Meanings(names, lambda: glance.verbs)
         self._otherwise = otherwise
+        self._asked: CompleteEvent | None = None
+        self._last: list[Completion] | None = None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether the names are known that there are now."""
+        return self._glance.is_fresh
+
+    def refresh(self) -> None:
+        """Wait for the names that there are now, or a little while."""
+        self._glance.names()
+
+    def warm(self) -> None:
+        """Load what the first keys would have to wait for."""
+        class_called("")
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterable[Completion]:
-        text = document.text_before_cursor
-        typed = read(text)
-        found = None
-        if not (text.lstrip().startswith("!") or IMPORT.search(text)):
-            is_asked = complete_event.completion_requested
-            found = self._found(typed, document.text_after_cursor, is_asked=is_asked)
+        found = self.found(document, complete_event)
         if found is None:
             return self._otherwise.get_completions(document, complete_event)
         return found
 
+    def found(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> list[Completion] | None:
+        """Return what there is to offer; None for what somebody else may know."""
+        text = document.text_before_cursor
+        if text.lstrip().startswith("!") or IMPORT.search(text):
+            return None
+        if complete_event is not self._asked:  # it is asked twice for each key
+            after, is_asked = (
+                document.text_after_cursor,
+                complete_event.completion_requested,
+            )
+            found = self._found(read(text), after, is_asked=is_asked)
+            self._last = None if found is None else found[:MOST]
+            self._asked = complete_event
+        return self._last
+
     def _found(
         self, typed: Typed, after: str, *, is_asked: bool
     ) -> list[Completion] | None:
-        """Return what there is to offer; None for what somebody else may know."""
         if typed.is_comment:
             return []
         if typed.is_odd:
@@ -69,12 +142,12 @@ class VeoCompleter(Completer):
             offered = self._values(typed.argument) if typed.argument else {}
             texts = {name: meta for name, meta in offered.items() if name[:1] == '"'}
             made = {name[1:-1] + closed: meta for name, meta in texts.items()}
-            return list(_completions(typed.prefix, made, closed)) or None
+            return _few(_completions(typed.prefix, made, closed)) or None
         if typed.of:
             thing = self._meanings.of(typed.of)
             if thing is None:
                 return None
-            return list(_completions(typed.prefix, self._meanings.attributes(thing)))
+            return _few(_completions(typed.prefix, self._meanings.attributes(thing)))
         if not (typed.prefix or typed.argument or is_asked):
             return []
         return self._bare(typed, is_asked=is_asked)
@@ -83,7 +156,7 @@ class VeoCompleter(Completer):
         argument = typed.argument
         found: list[Completion] = []
         if argument and argument.begun is not None:
-            found += _quoted(argument.begun, self._values(argument))
+            found += _few(_quoted(argument.begun, self._values(argument)))
             if not argument.keyword:
                 found += _quoted(argument.begun, self._keywords(argument))
         if typed.prefix or is_asked:
@@ -100,8 +173,7 @@ class VeoCompleter(Completer):
         if argument.bracket != CALL[0]:
             return {}
         if kind := self._filtered(argument.of):
-            fields = attrs.fields(kind)
-            return {f"{field.name}=": "" for field in fields} | {"on=": ""}
+            return {f"{name}=": "" for name in fields_of(kind)}
         called = self._meanings.called(argument.of)
         if called is None:
             return {}
@@ -139,26 +211,26 @@ class VeoCompleter(Completer):
         return None
 
     def _of_field(self, kind: type, name: str) -> dict[str, str]:
-        if name in (fields := attrs.fields_dict(kind)):
-            choices = class_called(str(fields[name].type))
+        if name in (fields := fields_of(kind)):
+            choices = class_called(fields[name])
             if choices and issubclass(choices, Enum):
                 return {f'"{choice.value}"': "" for choice in choices}
         spelled = {"service": "str | Service", "node": "node"}.get(name, "")
         return self._of_parameter(name, spelled)
 
     def _of_parameter(self, name: str, spelled: str) -> dict[str, str]:
-        names = self._glance.names()
+        names = self._glance.known
         if by_name := BY_PARAMETER.get(name):
             return {f'"{each}"': "" for each in sorted(set(by_name(names)))}
         if spelled == "Service":
             return _file_services(names)
         found: dict[str, str] = {}
         if "Service" in spelled or (name == "name" and spelled == "str"):
-            found |= {f'"{each.name}"': each.image for each in names.services}
+            found |= {f'"{each["name"]}"': each["image"] for each in names.services}
         if "Container" in spelled:
-            found |= {f'"{c.name}"': c.state.value for c in names.containers if c.name}
+            found |= {f'"{c["name"]}"': c["state"] for c in names.containers}
         if "NodeInfo" in spelled:
-            found |= {f'"{row.node}"': row.status.value for row in names.nodes}
+            found |= {f'"{row["node"]}"': row["status"] for row in names.nodes}
         return found
 
     def _keys(self, of: Chain) -> dict[str, str]:
@@ -190,16 +262,20 @@ class VeoCompleter(Completer):
 
 
 BY_PARAMETER: dict[str, Callable[[Names], Iterable[str]]] = {
-    "node": lambda names: [row.node for row in names.nodes],
-    "nodes": lambda names: [row.node for row in names.nodes],
-    "role": lambda names: filter(None, (row.role for row in names.nodes)),
-    "image": lambda names: [each.image for each in (*names.services, *names.file)],
-    "group": lambda names: filter(None, (each.group for each in names.services)),
-    "variant": lambda names: filter(None, (each.variant for each in names.services)),
+    "node": lambda names: _each("node", names.nodes),
+    "nodes": lambda names: _each("node", names.nodes),
+    "role": lambda names: _each("role", names.nodes),
+    "image": lambda names: _each("image", (*names.services, *names.file)),
+    "group": lambda names: _each("group", names.services),
+    "variant": lambda names: _each("variant", names.services),
     "kind": lambda _: KINDS,
     "type": lambda _: TYPES,
 }
 """Parameters whose name says what they take."""
+
+
+def _each(field: str, rows: Iterable[Row]) -> Iterator[str]:
+    return (row[field] for row in rows if row[field])
 
 
 def _parameter(called: Called, argument: Argument) -> tuple[str, str] | None:
@@ -216,7 +292,7 @@ def _parameter(called: Called, argument: Argument) -> tuple[str, str] | None:
 def _file_services(names: Names) -> dict[str, str]:
     return {
         f"{FILE_SERVICE}[{number}]": " ".join(
-            filter(None, (each.name, each.variant, each.image, each.network_mode))
+            each[field] for field in TELLING if each[field]
         )
         for number, each in enumerate(names.file)
     }
@@ -230,6 +306,10 @@ def _shown(p: Any) -> Parameter:
 
 def _about(value: Any) -> str:
     return "()" if callable(value) and not isinstance(value, type) else ""
+
+
+def _few(completions: Iterable[Completion]) -> list[Completion]:
+    return list(islice(completions, MOST))
 
 
 def _completions(
@@ -250,7 +330,6 @@ def _completions(
 def _quoted(prefix: str, offered: Mapping[str, str]) -> Iterator[Completion]:
     """Offer names, which are typed without their quotation marks, and the like."""
     for name, said in offered.items():
-        bare = name.strip('"')
-        if bare.startswith(prefix) or (prefix and said.startswith(prefix)):
-            shown = said if FILE_SERVICE in name else bare
+        shown = said if FILE_SERVICE in name else name.strip('"')
+        if shown.startswith(prefix):
             yield Completion(name, -len(prefix), display=shown, display_meta=said)

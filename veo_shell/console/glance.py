@@ -9,15 +9,14 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from veo_shell.errors import NodeUnreachable, VeoError
 
 if TYPE_CHECKING:
     from veo_shell.console.client import Client
-    from veo_shell.core.model import Container, NodeInfo, Service
+
+Row = Mapping[str, Any]
 
 EVERY_S = 5.0
 WAIT_S = 0.15
@@ -28,8 +27,7 @@ NAMES_S = 0.5
 """How long completion waits for the names that there are now."""
 
 
-@attrs.frozen
-class Health:
+class Health(NamedTuple):
     """How many nodes live, of how many that are members."""
 
     alive: int
@@ -39,15 +37,17 @@ class Health:
         return f"{self.alive}/{self.members}"
 
 
-@attrs.frozen
-class Names:
-    """What can be named: verbs, and what is in the cluster and in the node's file."""
+class Names(NamedTuple):
+    """What can be named: verbs, and what is in the cluster and in the node's file.
+
+    The records are mappings of their fields, see `Client.plain`.
+    """
 
     verbs: Mapping[str, Mapping[str, Sequence[str]]] = {}
-    nodes: Sequence[NodeInfo] = ()
-    services: Sequence[Service] = ()
-    containers: Sequence[Container] = ()
-    file: Sequence[Service] = ()
+    nodes: Sequence[Row] = ()
+    services: Sequence[Row] = ()
+    containers: Sequence[Row] = ()
+    file: Sequence[Row] = ()
 
 
 NAMED = {
@@ -59,9 +59,9 @@ NAMED = {
 """What `Names` has besides the nodes, and which verb tells it."""
 
 
-def health_of(nodes: list[NodeInfo]) -> Health:
+def health_of(nodes: Sequence[Row]) -> Health:
     """Count nodes; what has left for good is missed by nobody."""
-    statuses = [row.status.value for row in nodes if row.status.value != "left"]
+    statuses = [row["status"] for row in nodes if row["status"] != "left"]
     return Health(statuses.count("alive"), len(statuses))
 
 
@@ -80,7 +80,7 @@ class Glance:
         self._names_at_s = float("-inf")
         self._names_are_wanted = True
         self._turn = threading.Condition()
-        self._wanted = self._told = 0
+        self._wanted, self._told = 1, 0
         self._is_over = False
         self._thread = threading.Thread(target=self._run, name="glance", daemon=True)
         self._thread.start()
@@ -88,10 +88,21 @@ class Glance:
     def look(self, within_s: float = WAIT_S) -> None:
         """Ask anew; return when that is answered, or later than it should be."""
         with self._turn:
-            self._wanted = self._told + 1
-            self._turn.notify_all()
+            if self._told:  # else the first question is still under way
+                self._wanted = self._told + 1
+                self._turn.notify_all()
             if not self._turn.wait_for(lambda: self._told >= self._wanted, within_s):
                 self._is_silent = True
+
+    @property
+    def known(self) -> Names:
+        """Return what can be named, as last heard."""
+        return self._names
+
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether that was a moment ago."""
+        return time.monotonic() - self._names_at_s < FRESH_S
 
     @property
     def verbs(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
@@ -101,7 +112,7 @@ class Glance:
     def names(self, within_s: float = NAMES_S) -> Names:
         """Return what can be named now; what was last heard if that takes longer."""
         with self._turn:
-            if time.monotonic() - self._names_at_s > FRESH_S:
+            if not self.is_fresh:
                 self._names_are_wanted = True
                 self._wanted = self._told + 1
                 self._turn.notify_all()
@@ -147,9 +158,9 @@ class Glance:
 
     def _ask(self) -> None:
         number = self._wanted
-        nodes: list[NodeInfo] | None = None
+        nodes: Sequence[Row] = ()
         try:
-            nodes = self._client.read("node_monitor.nodes")
+            nodes = self._client.plain("node_monitor.nodes")
             is_silent = False
         except VeoError as exc:  # one that has no such verb answers as well
             is_silent = isinstance(exc, NodeUnreachable)
@@ -159,15 +170,15 @@ class Glance:
             self._told = max(self._told, number)
             self._turn.notify_all()
         if self._names_are_wanted and not is_silent:
-            self._ask_names(nodes or [])
+            self._ask_names(nodes)
 
-    def _ask_names(self, nodes: list[NodeInfo]) -> None:
+    def _ask_names(self, nodes: Sequence[Row]) -> None:
         found: dict[str, Any] = {}
         for what, verb in NAMED.items():
             with contextlib.suppress(VeoError):
-                found[what] = self._client.read(verb)
+                found[what] = self._client.plain(verb)
         with self._turn:
-            self._names = attrs.evolve(self._names, nodes=nodes, **found)
+            self._names = self._names._replace(nodes=nodes, **found)
             self._names_at_s = time.monotonic()
             self._names_are_wanted = False
             self._turn.notify_all()

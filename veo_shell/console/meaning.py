@@ -9,14 +9,11 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from veo_shell.console.namespace import Facade, Local, Shortcut, Verb, first_line
 from veo_shell.console.signature import parse_signature
 from veo_shell.console.typed import CALL, INDEX, Chain
-from veo_shell.core import model, planned
 from veo_shell.core.verbs import is_record
 
 MANY = re.compile(r"(?:list|[Ss]equence|tuple)\[(\w+)")
@@ -24,23 +21,20 @@ ONE = re.compile(r"\w+")
 Verbs = Mapping[str, Mapping[str, Sequence[str]]]
 
 
-@attrs.frozen
-class Value:
+class Value(NamedTuple):
     """An object that is there."""
 
     value: Any
 
 
-@attrs.frozen
-class Made:
+class Made(NamedTuple):
     """What a call would return, or a field holds: of that class, or a list of such."""
 
     kind: type
     is_list: bool = False
 
 
-@attrs.frozen
-class Called:
+class Called(NamedTuple):
     """What can be called: how, and what for."""
 
     name: str
@@ -111,7 +105,7 @@ class Meanings:
             case Value(Local()):
                 return None
             case Value(value):
-                if is_record(value) and name in attrs.fields_dict(type(value)):
+                if is_record(value) and name in fields_of(type(value)):
                     return Value(getattr(value, name))
                 return _member(type(value), name)
             case Made(kind, is_list):
@@ -151,9 +145,17 @@ def made(annotation: Any) -> Made | None:
 
 
 def class_called(name: str) -> type | None:
-    """Return the record class of a name."""
+    """Return the record class of a name, or an enumeration of the model."""
+    from veo_shell.core import model, planned  # not before the first prompt
+
     kind = getattr(model, name, None) or getattr(planned, name, None)
     return kind if isinstance(kind, type) else None
+
+
+def fields_of(kind: type) -> dict[str, str]:
+    """Return the fields of a record class, and how their types are spelled."""
+    fields = getattr(kind, "__attrs_attrs__", ())
+    return {field.name: str(field.type) for field in fields}
 
 
 def _is_own(thing: Thing | None) -> bool:
@@ -185,8 +187,8 @@ def _item(thing: Thing | None, index: str) -> Thing | None:
 
 def _member(kind: type, name: str) -> Thing | None:
     """Return what an object of a class has under a name, without asking one."""
-    if hasattr(kind, "__attrs_attrs__") and name in attrs.fields_dict(kind):
-        return made(attrs.fields_dict(kind)[name].type)
+    if name in (fields := fields_of(kind)):
+        return made(fields[name])
     found = inspect.getattr_static(kind, name, None)
     if isinstance(found, property) and found.fget:
         return made(found.fget.__annotations__.get("return"))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import os
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import Completer, DynamicCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory
 from ptpython.completer import PythonCompleter
@@ -18,20 +24,19 @@ from ptpython.signatures import Signature, get_signatures_using_jedi
 
 from veo_shell.console import failure, render
 from veo_shell.console.client import Client
-from veo_shell.console.complete import VeoCompleter
+from veo_shell.console.complete import PromptCompleter, VeoCompleter
 from veo_shell.console.glance import Glance
 from veo_shell.console.namespace import build
+from veo_shell.console.quick import LateLexer, quickly
 from veo_shell.errors import VeoError
 
 HISTORY = "~/.veo/history"
 STYLE = "veo"
 
 
-def interact(client: Client, node: str) -> None:
+def interact(client: Client, node: str, glance: Glance) -> None:
     """Read, run and print until Ctrl-D, `exit` or SystemExit."""
-    names = build(client)
-    glance = Glance(client.another())
-    repl = Repl(names, glance)
+    repl = Repl(build(client), glance)
     if file := history_file():
         # Not ptpython's ThreadedHistory: an Up typed before it is loaded is lost.
         repl.history = repl.default_buffer.history = FileHistory(file)
@@ -45,10 +50,8 @@ def interact(client: Client, node: str) -> None:
     configure(repl)
     if repl.prompt_style in usual:
         repl.prompt_style = STYLE  # an operator has to see which node it is
-    try:
-        repl.run()
-    finally:
-        glance.close()
+    gc.enable()
+    repl.run()
 
 
 def bind_history(repl: PythonRepl) -> None:
@@ -114,14 +117,32 @@ class Repl(PythonRepl):
 
         self._glance = glance
         self._outputs = names["Out"] = {}
-        python = PythonCompleter(get, get, lambda: False)  # that would run what it sees
-        self._veo_completer = VeoCompleter(get, glance, python)
-        super().__init__(get_globals=get, _completer=self._veo_completer)
+        self._veo_completer = VeoCompleter(get, glance, _otherwise(get))
+        with quickly():
+            super().__init__(get_globals=get, _completer=self._veo_completer)
+        self._late_lexer = cast("LateLexer", self._lexer)
+        threaded = self.default_buffer.completer
+        self.default_buffer.completer = PromptCompleter(
+            self._veo_completer, self._completer, threaded
+        )
         glance.changed = self.app.invalidate
+        self._is_cold = True
+        self.app.after_render += self._begin_warming
 
     def read(self) -> str:
         self._glance.look()
         return super().read()
+
+    def _begin_warming(self, app: Application[str]) -> None:
+        if self._is_cold:
+            self._is_cold = False
+            threading.Thread(target=self._warm, daemon=True).start()
+
+    def _warm(self) -> None:
+        """Load what the first keys would have to wait for; in a thread."""
+        self._late_lexer.warm()
+        self._veo_completer.warm()
+        self.app.invalidate()
 
     def _store_eval_result(self, result: object) -> None:
         super()._store_eval_result(result)
@@ -134,29 +155,28 @@ class Repl(PythonRepl):
 
     async def _tell_signatures(self, buffer: Buffer) -> None:
         """Show how what is being called is called, as soon as that is found out."""
-        if self._get_signatures_thread_running:
-            return
-        self._get_signatures_thread_running = True
-        loop, document = asyncio.get_running_loop(), None
-        try:
-            while document is None or buffer.text != document.text:
-                document = buffer.document
-                found = await loop.run_in_executor(None, self._signatures, document)
-        finally:
-            self._get_signatures_thread_running = False
-        if found or self.signatures:
+        found = self._veo_completer.signatures(buffer.document.text_before_cursor)
+        if found is None and not self._get_signatures_thread_running:
+            self._get_signatures_thread_running = True
+            try:
+                found = await self._others_signatures(buffer)
+            finally:
+                self._get_signatures_thread_running = False
+        if found is not None and (found or self.signatures):
             self.signatures = found
             about = found[0].docstring if found else ""
             self.docstring_buffer.reset(Document(about, cursor_position=0))
             self.app.invalidate()
 
-    def _signatures(self, document: Document) -> list[Signature]:
-        found = self._veo_completer.signatures(document.text_before_cursor)
-        if found is not None:
-            return found
-        return get_signatures_using_jedi(
-            document, self.get_locals(), self.get_globals()
-        )
+    async def _others_signatures(self, buffer: Buffer) -> list[Signature]:
+        loop, names = asyncio.get_running_loop(), self.get_globals()
+        while True:
+            document = buffer.document
+            found: list[Signature] = await loop.run_in_executor(
+                None, get_signatures_using_jedi, document, names, names
+            )
+            if buffer.text == document.text:
+                return found
 
     def _show_result(self, result: object) -> None:
         shown = render.is_live(result) or render.is_log(result)
@@ -177,6 +197,16 @@ class Repl(PythonRepl):
     def _handle_keyboard_interrupt(self, e: KeyboardInterrupt) -> None:
         self.current_statement_index += 1
         sys.stdout.write("\rKeyboardInterrupt\n")
+
+
+def _otherwise(get: Callable[[], dict[str, Any]]) -> DynamicCompleter:
+    """Return ptpython's own completer, made when it is first needed."""
+
+    @functools.cache
+    def made() -> Completer:
+        return PythonCompleter(get, get, lambda: False)  # that would run what it sees
+
+    return DynamicCompleter(made)
 
 
 class _Spread:

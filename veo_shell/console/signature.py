@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from inspect import Parameter, Signature
 from typing import Any
 
 
+@functools.cache
 def parse_signature(text: str) -> Signature:
     """Return the signature that a text like `(name, *, queue=False)` spells.
 

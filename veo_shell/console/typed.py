@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-
-import attrs
+from typing import NamedTuple
 
 OPENING = {"(": ")", "[": "]", "{": "}"}
 CLOSING = {")", "]", "}"}
@@ -22,8 +21,7 @@ GIVEN = re.compile(r"[(,]\s*([^\W\d]\w*)\s*=(?!=)")
 CALL, INDEX = "()", "[]"
 
 
-@attrs.frozen
-class Chain:
+class Chain(NamedTuple):
     """`a.b[0].c()`: a name, and what is asked of it in turn.
 
     Each step is the name of an attribute, `CALL`, or `INDEX` with what is between.
@@ -33,8 +31,7 @@ class Chain:
     steps: tuple[tuple[str, str], ...] = ()
 
 
-@attrs.frozen
-class Argument:
+class Argument(NamedTuple):
     """Where in which brackets: `keyword` of the argument, else its `place`.
 
     `begun` is what is there of it, None if that is more than a name: of a container,
@@ -49,8 +46,7 @@ class Argument:
     begun: str | None
 
 
-@attrs.frozen
-class Typed:
+class Typed(NamedTuple):
     """What is to be completed.
 
     `prefix` is what is there of it; `quote` that of the text it is in, "" outside of
@@ -65,12 +61,12 @@ class Typed:
     is_odd: bool = False
 
 
-@attrs.define
 class _Bracket:
-    kind: str
-    at: int
-    place: int = 0
-    begins_at: int = 0
+    def __init__(self, kind: str, at: int) -> None:
+        self.kind = kind
+        self.at = at
+        self.place = 0
+        self.begins_at = at + 1
 
 
 class Scan:
@@ -114,7 +110,7 @@ class Scan:
                 self.quote, self.string_at = quote, at
                 return at + len(quote)
         if char in OPENING:
-            self.open.append(_Bracket(char, at, begins_at=at + 1))
+            self.open.append(_Bracket(char, at))
         elif char in CLOSING and self.open:
             self.opened_at[at] = self.open.pop().at
         elif char == "," and self.open:
@@ -187,4 +183,4 @@ def read(text: str) -> Typed:
     is_number = bool(text[:begin]) and text[begin - 1].isdigit() and bool(prefix)
     if is_number:
         return Typed(prefix, is_odd=True)
-    return Typed(prefix, argument=scan.argument(begin))
+    return Typed(prefix, argument=scan.argument(len(text)))
