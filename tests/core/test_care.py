@@ -437,6 +437,17 @@ def test_one_on_its_way_up_serves_until_the_one_it_moves_to_takes_over(
         assert node.states == [State.RUNNING]
 
 
+def test_a_job_that_moves_is_not_begun_where_it_was_begun_before() -> None:
+    """As its master was ready there just before it was told to move."""
+    node = Dialogue(service(spec=ONCE), slot(UNO, generation=2, handover=True))
+    before = container(DOS)
+    node.view.merge_document(document(DOS, containers=(before,)))
+    assert node.listed() == []
+    waits = attrs.evolve(before, id="", state=State.PENDING)
+    node.view.merge_document(document(DOS, version=2, containers=(waits,)))
+    assert node.follow() == [create(ONCE, generation=2)]
+
+
 def test_one_that_is_down_while_its_slot_moves_is_given_up() -> None:
     node = Dialogue(STANDS, SLOT)
     node.listed(SEEN)

@@ -19,9 +19,10 @@ from tests.core.samples import (
     service,
     slot,
 )
+from tests.sim.cluster import World
+from veo_shell.core import events as ev
 from veo_shell.core.balance import next_step
 from veo_shell.core.foresight import Foresight
-from veo_shell.core.groups import ends_all
 from veo_shell.core.model import (
     Container,
     GroupPolicy,
@@ -42,6 +43,8 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.placement import rendezvous
 from veo_shell.core.specs import forward
+from veo_shell.core.turns import ends_all
+from veo_shell.errors import NoSuitableNode
 
 SHOP = next(
     group
@@ -305,8 +308,8 @@ def test_what_does_not_serve_anywhere_holds_up_nothing_of_its_group() -> None:
     crashing = runs(APP, DOS, state=State.BACKOFF)
     desk.run(runs(DB, DOS), crashing)
     node = str(desk.decide(2)[0].node)
-    desk.run(runs(DB, DOS), crashing, runs(DB, node, generation=2))
-    assert [r.uid for r in desk.decide(3) if not r.handover] == [DB]
+    desk.run(runs(DB, DOS), runs(DB, node, generation=2))
+    assert [r.uid for r in desk.decide(3) if not r.handover] == [APP, DB]
 
 
 def test_a_drained_node_keeps_a_group_whose_job_runs_until_that_has_ended() -> None:
@@ -529,3 +532,118 @@ def test_a_plan_sees_all_that_is_to_be_in_a_group_at_once() -> None:
         foresight.expect(spec, spec.name, 1)
     found = [foresight.place(spec, spec.name, 1) for spec in specs if spec]
     assert found == [((UNO,), "")] * 2
+
+
+def test_what_is_added_goes_where_the_rest_that_comes_with_it_fits_too() -> None:
+    world = World("uno@uno")
+    uno = world["uno@uno"]
+    beside = [(uid, spec) for uid in (DB, APP) if (spec := _large(uid))]
+    asked = ev.AddAsked(
+        operation="1", uid=DB, service=beside[0][1], beside=tuple(beside[1:])
+    )
+    with pytest.raises(NoSuitableNode, match=f"its whole group {SHOP} wants"):
+        uno.ask(asked)
+    assert list(uno.machine.view.services()) == []
+    uno.ask(attrs.evolve(asked, operation="2", beside=()))
+    assert [record.uid for record in uno.machine.view.services()] == [DB]
+
+
+def _large(uid: str) -> Service | None:
+    """Return a service of the group of which a node takes one."""
+    return member(uid, memory_bytes=5 << 30).service
+
+
+# What could not come home
+
+
+def test_what_could_not_come_to_its_group_is_tried_again_after_a_while() -> None:
+    desk = Desk(member(DB), member(APP, replicas=2))
+    desk.write(at(DB, DOS), at(APP, DOS), at(APP, TRES, 1))
+    old = runs(DB, DOS), runs(APP, DOS), runs(APP, TRES, 1)
+    desk.run(*old)
+    assert places(desk.decide(2)) == {(APP, DOS)}
+    failed = runs(APP, DOS, 1, generation=2, state=State.FAILED, reason="name taken")
+    desk.run(*old, failed)
+    assert places(desk.decide(2)) == {(APP, TRES)}
+    desk.run(*old)
+    assert desk.decide(298) == []
+    assert places(desk.decide(4)) == {(APP, DOS)}
+    moved = desk.view.slot(APP, 1)
+    assert moved is not None
+    assert (moved.node, moved.handover, moved.stuck) == (DOS, True, ())
+
+
+def test_what_wants_a_majority_tries_to_come_to_its_group_once() -> None:
+    """Each time it is stopped for that."""
+    desk = Desk(member(DB), member(APP, replicas=2, on_partition=OnPartition.MAJORITY))
+    desk.write(at(DB, DOS), at(APP, DOS), at(APP, TRES, 1))
+    stay = runs(DB, DOS), runs(APP, DOS)
+    desk.run(*stay, runs(APP, TRES, 1))
+    assert places(desk.decide(2)) == {(APP, DOS)}
+    failed = runs(APP, DOS, 1, generation=2, state=State.FAILED, reason="name taken")
+    desk.run(*stay, failed)
+    (back,) = desk.decide(1)
+    assert back.node in (UNO, TRES)
+    desk.run(*stay, runs(APP, str(back.node), 1, generation=back.generation))
+    desk.decide(2)
+    assert desk.decide(700) == []
+    stays = desk.view.slot(APP, 1)
+    assert stays is not None
+    assert (stays.node, stays.handover) == (back.node, False)
+
+
+# Jobs that wait for their master
+
+
+def waiting_job() -> Desk:
+    """Return a desk of a group whose job waits for its master on dos."""
+    desk = Desk(member(DB), member("job", restart=Restart.NEVER))
+    desk.write(at(DB, DOS), at("job", DOS))
+    desk.run(runs(DB, DOS, state=State.BACKOFF))
+    desk.decide(1)
+    return desk
+
+
+def test_a_job_that_has_not_begun_is_lost_with_no_node_but_goes_with_its_master() -> (
+    None
+):
+    desk = waiting_job()
+    desk.lose(DOS)
+    assert places(desk.decide(30)) == {(DB, TRES), ("job", TRES)}
+
+
+def test_a_job_that_has_not_begun_goes_with_its_group_from_a_drained_node() -> None:
+    desk = waiting_job()
+    desk.write(decision(DOS, drained=True, drained_by="x/y/9"))
+    moved = places(desk.decide(2))
+    ((node,),) = {(node,) for _, node in moved}
+    assert moved == {(DB, node), ("job", node)}
+    done = runs("job", str(node), generation=2, state=State.EXITED, exit_code=0)
+    desk.run(runs(DB, str(node), generation=2), done)
+    desk.decide(5)
+    now = [desk.view.slot(uid, 0) for uid in (DB, "job")]
+    assert [(s.node, s.handover) for s in now if s] == [(node, False)] * 2
+
+
+def test_a_job_that_was_begun_as_it_was_to_move_is_taken_back() -> None:
+    desk = waiting_job()
+    desk.write(decision(DOS, drained=True, drained_by="x/y/9"))
+    ((node,),) = {(r.node,) for r in desk.decide(2)}
+    desk.run(runs(DB, DOS), runs("job", DOS), runs(DB, str(node), generation=2))
+    desk.decide(3)
+    job = desk.view.slot("job", 0)
+    assert job is not None
+    assert (job.node, job.handover) == (DOS, False)
+
+
+def test_a_job_that_has_begun_where_it_was_to_move_stays_there() -> None:
+    """Whatever becomes of the rest: it runs once."""
+    desk = waiting_job()
+    desk.write(decision(DOS, drained=True, drained_by="x/y/9"))
+    ((node,),) = {(r.node,) for r in desk.decide(2)}
+    db = runs(DB, str(node), generation=2, state=State.UNHEALTHY)
+    desk.run(runs(DB, DOS), db, runs("job", str(node), generation=2))
+    desk.decide(3)
+    job = desk.view.slot("job", 0)
+    assert job is not None
+    assert (job.node, job.handover) == (node, False)

@@ -8,22 +8,23 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.core.cores import add
+from tests.core.cores import add, cut
 from tests.core.samples import container, document, service, slot
 from tests.sim.cluster import SimNode, World
 from veo_shell.core import events as ev
-from veo_shell.core.mates import awaited
 from veo_shell.core.model import (
     Container,
     GroupPolicy,
     GroupRole,
     Health,
+    OnPartition,
     Restart,
     Service,
     State,
     UpdateState,
     UpdateStatus,
 )
+from veo_shell.core.turns import awaited
 from veo_shell.core.view import View
 
 ONE, MASTER = GroupPolicy.ONE_KILLS_ALL, GroupPolicy.MASTER_KILLS_ALL
@@ -474,3 +475,36 @@ def test_what_is_removed_or_given_up_ends_nothing_else() -> None:
     world.run(3)
     assert states(world) == {"db": State.RUNNING}
     assert of(world, "db").restarts == 0
+
+
+# Without a majority
+
+
+@pytest.mark.parametrize(
+    ("policy", "state"),
+    [(None, State.RUNNING), (MASTER, State.BACKOFF), (ONE, State.BACKOFF)],
+    ids=["apart", "master_kills_all", "one_kills_all"],
+)
+def test_a_master_that_is_stopped_without_a_majority_has_ended_for_its_group(
+    policy: GroupPolicy | None, state: State
+) -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    careful = attrs.evolve(DB, on_partition=OnPartition.MAJORITY)
+    for member in (careful, APP):
+        spec = attrs.evolve(member, group_policy=policy)
+        add(world["uno@uno"], spec, spec.name)
+    world.run(10)
+    slot = world["uno@uno"].machine.view.slot("db", 0)
+    assert slot is not None
+    assert slot.node is not None
+    alone = world[slot.node]
+    cut(world, slot.node)
+    world.run(30)
+    held = {c.service: c for c in alone.machine.view.containers(slot.node)}
+    assert {name: c.state for name, c in held.items()} == {"app": state}
+    if policy is not None:
+        assert "of its group ended: no majority of the nodes" in held["app"].reason
+    world.cut.clear()
+    world.run(30)
+    assert len(world.running("db")) == 1
+    assert world.running("app") == world.running("db")

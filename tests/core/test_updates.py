@@ -29,8 +29,8 @@ from veo_shell.core.model import (
     UpdateState,
     UpdateStatus,
 )
-from veo_shell.core.situation import is_named
 from veo_shell.core.specs import are_alike, back, forward
+from veo_shell.core.turns import is_named
 
 NEW = attrs.evolve(WEB, image="new")
 SECOND = 1_000_000_000

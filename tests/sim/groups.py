@@ -17,7 +17,8 @@ from veo_shell.core.model import (
     State,
     Status,
 )
-from veo_shell.core.situation import Situation, is_named
+from veo_shell.core.situation import Situation
+from veo_shell.core.turns import is_named
 from veo_shell.core.view import View
 
 KILLING = (GroupPolicy.MASTER_KILLS_ALL, GroupPolicy.ONE_KILLS_ALL)

@@ -25,8 +25,8 @@ from veo_shell.core.model import (
     State,
     Status,
 )
-from veo_shell.core.situation import is_named
 from veo_shell.core.specs import is_halted
+from veo_shell.core.turns import is_named
 from veo_shell.core.view import View
 from veo_shell.core.zone import Zone, compile_zone, same_answers
 

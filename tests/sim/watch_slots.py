@@ -23,7 +23,7 @@ from veo_shell.core.model import (
     State,
     Status,
 )
-from veo_shell.core.situation import is_named
+from veo_shell.core.turns import is_named
 
 if TYPE_CHECKING:
     from tests.sim.engine import Box

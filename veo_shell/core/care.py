@@ -22,7 +22,7 @@ from veo_shell.core.life import (
     engine_stop_s,
 )
 from veo_shell.core.lifecycle import on_event
-from veo_shell.core.mates import Mates, awaited
+from veo_shell.core.mates import Mates
 from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import (
     NOT_LISTED,
@@ -40,6 +40,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.steps import steps
+from veo_shell.core.turns import awaited
 from veo_shell.core.view import View
 from veo_shell.errors import Refused
 
@@ -307,7 +308,10 @@ class Care:
         """
         fate = self._fate(life.identity, banned)
         if fate is Fate.BANNED:
+            falls = list(self._mates.falls_with_banned(name))
             self._live(name, Unwanted(kill=True), now)
+            for other, fall in falls:
+                self._live(other, fall, now)
         elif not life.wanted:
             return
         elif fate is Fate.CONTESTED:
@@ -341,7 +345,7 @@ class Care:
         identity = self._identity(slot, service)
         if identity.container_name in self.lives:
             return
-        if awaited(self._view, service):
+        if awaited(self._view, service) or self._has_begun(slot, service):
             self._again.add(slot.uid)
             return
         is_majority = service.on_partition is OnPartition.MAJORITY
@@ -357,6 +361,12 @@ class Care:
         self._keep(identity.container_name, life)
         if is_new:
             self._live(identity.container_name, Wanted(), now)
+
+    def _has_begun(self, slot: SlotRecord, service: Service) -> bool:
+        """Tell whether a job that moves was begun where it was after all."""
+        if service.restart is not Restart.NEVER or not slot.handover or slot.updating:
+            return False
+        return any(c.id for c in self._view.in_slot(slot.uid, slot.slot))
 
     def _runs_elsewhere(self, slot: SlotRecord, now: float) -> bool:
         """Tell whether another one, beside which none begins, still fills the slot."""

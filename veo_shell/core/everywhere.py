@@ -19,8 +19,9 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.places import Places
-from veo_shell.core.situation import Situation, is_named
+from veo_shell.core.situation import Situation
 from veo_shell.core.slots import Slots, blank
+from veo_shell.core.turns import is_named
 
 Place = Callable[[str, int, str, str, str | None], SlotRecord | None]
 """`Reconciler.place`: of which service and slot, the cause, the operation, the node."""

@@ -9,19 +9,17 @@ a partition, every node can tell from its view: there the rest is brought.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import attrs
 
 from veo_shell.core.ledger import Account
 from veo_shell.core.model import (
     Candidate,
-    GroupPolicy,
-    GroupRole,
     Restart,
     Service,
-    ServiceRecord,
     SlotRecord,
 )
 from veo_shell.core.placement import (
@@ -35,22 +33,8 @@ from veo_shell.core.placement import (
     unfit,
 )
 from veo_shell.core.ports import HostPort, fixed_ports
-from veo_shell.core.situation import Situation, has_ended
-from veo_shell.core.view import View
-
-
-def ends_all(service: Service) -> bool:
-    """Tell whether the end of an instance of a service is that of its whole group."""
-    is_master = service.group_role is GroupRole.MASTER
-    return service.group is not None and (
-        service.group_policy is GroupPolicy.ONE_KILLS_ALL
-        or (service.group_policy is GroupPolicy.MASTER_KILLS_ALL and is_master)
-    )
-
-
-def end_with(view: View, service: Service) -> list[ServiceRecord]:
-    """Return which services end with one, as all of its group does."""
-    return view.group(service.group or "") if ends_all(service) else []
+from veo_shell.core.situation import Situation
+from veo_shell.core.turns import has_ended
 
 
 @attrs.frozen
@@ -68,27 +52,53 @@ class Groups:
     def __init__(self, situation: Situation) -> None:
         self._situation = situation
         self._view = situation.view
-        self._homes: dict[str, str | None] = {}
+        self._homes: dict[tuple[str, frozenset[str]], str | None] = {}
         self._seen: tuple[int, int, float] = (-1, -1, 0.0)
         self.foreseen: dict[str, str] = {}
         """Homes of groups of which nothing is in the table yet."""
         self.coming: dict[str, dict[str, Share]] = {}
         """What is to be in a group, by uid, and is not in the table yet."""
 
-    def home(self, group: str, states: Collection[NodeState]) -> str | None:
+    @contextlib.contextmanager
+    def expecting(
+        self, group: str | None, beside: Iterable[tuple[str, Service]]
+    ) -> Iterator[None]:
+        """Have what is to be in a group soon counted as in it, for a while."""
+        soon = {uid: Share(spec, spec.replicas, uid) for uid, spec in beside}
+        if not (group and soon):
+            yield
+            return
+        self.coming[group] = soon
+        self._homes.clear()
+        try:
+            yield
+        finally:
+            del self.coming[group]
+            self._homes.clear()
+
+    def home(
+        self,
+        group: str,
+        states: Collection[NodeState],
+        without: Collection[str] = (),
+    ) -> str | None:
         """Return the node where a group is, or is to be brought; None if nowhere.
 
         Of several the one that fits the whole; then that where most of it is ready.
+        None of those `without` which it is to be.
         """
         verdicts, now = self._situation.verdicts.revision, self._situation.now
         seen = self._view.digest, verdicts, now
         if seen != self._seen:
             self._seen, self._homes = seen, {}
-        if group not in self._homes:
-            self._homes[group] = self._home(group, states)
-        return self._homes[group] or self.foreseen.get(group)
+        key = group, frozenset(without)
+        if key not in self._homes:
+            self._homes[key] = self._home(group, states, without)
+        return self._homes[key] or self.foreseen.get(group)
 
-    def _home(self, group: str, states: Collection[NodeState]) -> str | None:
+    def _home(
+        self, group: str, states: Collection[NodeState], without: Collection[str]
+    ) -> str | None:
         ready, placed = Counter[str](), Counter[str]()
         for slot, _ in self._slots(group):
             if self._is_over(slot):
@@ -98,7 +108,7 @@ class Groups:
             ready.update(stay)
             if slot.node is not None and not self._situation.is_lost(slot.node):
                 placed[slot.node] += 1
-        nodes = sorted({*ready, *placed})
+        nodes = sorted({*ready, *placed}.difference(without))
         if len(nodes) < 2:
             return nodes[0] if nodes else None
         refused = refusals_of(self._shares(group), self._cleared(group, states))
@@ -110,14 +120,19 @@ class Groups:
         return slot.done if named is None else has_ended(named)
 
     def best(
-        self, service: Service, uid: str, states: Collection[NodeState]
-    ) -> list[str]:
-        """Return the nodes that fit one more of a service in a group, in order."""
-        home = self.home(service.group or "", states)
+        self,
+        service: Service,
+        uid: str,
+        states: Collection[NodeState],
+        without: Collection[str] = (),
+    ) -> str | None:
+        """Return the node for one more of a service in a group, None if none fits."""
+        home = self.home(service.group or "", states, without)
         at_home = [state for state in states if state.node == home]
         if at_home and refusal(service, at_home[0], homes(service, states)) is None:
-            return [at_home[0].node]
-        return [c.node for c in self.rank(service, uid, states, states) if c.fits]
+            return at_home[0].node
+        ranked = self.rank(service, uid, states, states, without)
+        return next((c.node for c in ranked if c.fits and c.node not in without), None)
 
     def rank(
         self,
@@ -125,14 +140,16 @@ class Groups:
         uid: str,
         states: Collection[NodeState],
         now: Collection[NodeState],
+        without: Collection[str] = (),
     ) -> list[Candidate]:
         """Rank all nodes for one more instance of a service that is in a group.
 
         Only home fits, or where that does not, the nodes that fit the whole group.
-        `states` are the nodes as that instance finds them, `now` as they are now.
+        `states` are the nodes as that instance finds them, `now` as they are now;
+        `without`: nodes that the group is not to be on.
         """
         group = service.group or ""
-        home = self.home(group, now)
+        home = self.home(group, now, without)
         ranked = rank(service, uid, states)
         at_home = next((c for c in ranked if c.node == home), None)
         if at_home and (at_home.fits or self._stays(group, at_home.node)):
@@ -151,7 +168,7 @@ class Groups:
         return not self._situation.is_reached(home) or any(
             slot.node == home
             and spec.restart is Restart.NEVER
-            and not self._is_over(slot)
+            and not (self._is_over(slot) or self._situation.is_movable(slot, spec))
             for slot, spec in self._slots(group)
         )
 

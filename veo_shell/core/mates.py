@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from veo_shell.core.events import EngineFailed, TimerDue
-from veo_shell.core.groups import ends_all
 from veo_shell.core.life import (
     FELL,
     EngineEnded,
@@ -24,51 +23,16 @@ from veo_shell.core.life import (
 from veo_shell.core.model import (
     Container,
     GroupPolicy,
-    GroupRole,
     Restart,
-    Service,
-    SlotRecord,
     State,
 )
-from veo_shell.core.situation import has_ended, is_named
+from veo_shell.core.turns import awaited, ends_all, is_named
 from veo_shell.core.view import View
 
 OVER = frozenset({State.BACKOFF, State.EXITED, State.FAILED})
 ORDERED = frozenset({Halt.RENEWAL, Halt.FALL, Halt.FALL_FOR_GOOD})
 UNANSWERED = frozenset({State.CREATING, State.STARTING})
 APART = frozenset({None, GroupPolicy.ONE_FOR_ONE})
-
-
-def awaited(view: View, service: Service) -> str:
-    """Return which master of its group one that is to begin waits for, "" for none.
-
-    Not one that waits itself, for room.
-    """
-    if service.group is None or service.group_role is GroupRole.MASTER:
-        return ""
-    for record in view.group(service.group):
-        spec = record.service
-        if spec is None or spec.group_role is not GroupRole.MASTER:
-            continue
-        slots = [s for s in view.slots(record.uid) if s.wanted and s.node is not None]
-        if not all(_is_there(view, slot, spec) for slot in slots):
-            return spec.name
-    return ""
-
-
-def _is_there(view: View, slot: SlotRecord, spec: Service) -> bool:
-    """Tell whether a master is ready, or is not waited for any more.
-
-    That is one that has done its work, as a job is to have, or that has ended for
-    good, and leaves the others to go on.
-    """
-    is_job = spec.restart is Restart.NEVER
-    for c in view.in_slot(slot.uid, slot.slot):
-        if is_named(slot, c):
-            has_done = c.state is State.EXITED and c.exit_code == 0
-            is_over = has_ended(c) and not is_job and not ends_all(spec)
-            return has_done or is_over or (c.is_ready and not is_job)
-    return slot.done
 
 
 class Mates:
@@ -146,7 +110,19 @@ class Mates:
             return
         if self._is_on_trial(after.container):
             return
-        fall = _fall(after.container)
+        yield from self._passed_on(name, _fall(after.container))
+
+    def falls_with_banned(self, name: str) -> Iterator[tuple[str, MateEnded]]:
+        """Yield which others end with one that this node may not run just now.
+
+        They begin again when it is their turn, where that is.
+        """
+        life = self._lives[name]
+        if life.wanted and not self._is_on_trial(life.container):
+            why = f"{name} {FELL}: no majority of the nodes is seen"
+            yield from self._passed_on(name, MateEnded(reason=why, for_good=False))
+
+    def _passed_on(self, name: str, fall: MateEnded) -> Iterator[tuple[str, MateEnded]]:
         for other in self.fall_with(name):
             if self._lives[other].container.state in UNANSWERED:
                 earlier = self._falling.get(other, fall)

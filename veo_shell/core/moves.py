@@ -7,7 +7,8 @@ the tries double. Getting an image, and health checks that have not decided yet,
 take longer: `begin_s`. Then the slot goes to the next node that fits, and back to the
 container that runs if there is none; its record tells where it could not go and why.
 That is not tried again by itself: each try costs a majority service its only instance.
-Another `drain` tries all nodes again; one that has just come is tried, too. What is
+Another `drain` tries all nodes again; one that has just come is tried, too. But what
+could not be brought to the rest of its group is tried again after `begin_s`. What is
 filled anew where it is, as nothing reaches it, has nothing to go back to: it is tried
 on and on there, that of a majority service on the next node.
 """
@@ -18,6 +19,7 @@ import attrs
 
 from veo_shell.core.model import (
     Container,
+    Restart,
     Service,
     ServiceRecord,
     SlotRecord,
@@ -26,9 +28,11 @@ from veo_shell.core.model import (
     Stuck,
 )
 from veo_shell.core.places import Places
-from veo_shell.core.situation import Situation, has_ended, stops_first
+from veo_shell.core.situation import Situation
 from veo_shell.core.slots import Slots
+from veo_shell.core.together import Together
 from veo_shell.core.trials import Trial, Trials
+from veo_shell.core.turns import awaited, has_ended, stops_first
 
 FAILING = frozenset({State.BACKOFF, State.UNHEALTHY})
 
@@ -44,6 +48,8 @@ class Moves:
         self._places = places
         self._slots = slots
         self._trials = trials
+        self._together = Together(situation, places)
+        self._apart_s: dict[str, float] = {}
 
     def begin(
         self,
@@ -91,6 +97,8 @@ class Moves:
                 continue
             if self._situation.verdicts.status(slot.node) is not Status.ALIVE:
                 continue
+            slot = self._ready_to_try(slot, service)
+            assert slot.node is not None
             moves = (
                 self._drain(slot, service, slot.node)
                 or self._bring_home(slot, service)
@@ -98,6 +106,22 @@ class Moves:
             )
             if moves and not at_once:
                 return
+
+    def _ready_to_try(self, slot: SlotRecord, service: Service) -> SlotRecord:
+        """Have forgotten after a while that a slot could not come to its group.
+
+        Not what wants a majority: to try it costs its only instance each time.
+        """
+        is_apart = any(not stuck.decision for stuck in slot.stuck)
+        if not is_apart or stops_first(service):
+            self._apart_s.pop(slot.key, None)
+            return slot
+        since_s = self._apart_s.setdefault(slot.key, self._situation.now)
+        if self._situation.now - since_s < self._situation.verdicts.timing.begin_s:
+            return slot
+        del self._apart_s[slot.key]
+        kept = tuple(stuck for stuck in slot.stuck if stuck.decision)
+        return self._slots.write(attrs.evolve(slot, stuck=kept))
 
     def _drain(self, slot: SlotRecord, service: Service, source: str) -> bool:
         """Begin to move a slot from a drained node; tell whether it was."""
@@ -163,33 +187,29 @@ class Moves:
         in_slot = self._view.in_slot(slot.uid, slot.slot)
         is_lost = self._situation.is_lost
         is_alone = not any(c != named and not is_lost(c.node) for c in in_slot)
+        left = self._together.whose_failed(slot, service, others)
         if named is not None and (
             (is_rescue and has_ended(named))
             or (
                 self._has_taken_over(trial, named, is_alone=is_alone)
-                and (
-                    is_alone
-                    or is_rescue
-                    or self._is_with_its_group(slot, service, others)
-                )
+                and (is_rescue or self._together.is_there(slot, service, others))
             )
         ):
             self._end(slot, service, named, others)
         elif others and (why := self._why_called_off(slot, service, others)):
             if is_clear:
                 self._take_back(slot, service, named, others, why)
-        elif is_alone and not stops_first(service):
+        elif is_alone and not left and self._may_settle(slot, service, named):
             self._slots.write(attrs.evolve(slot, handover=False, drained_from=""))
-        elif reason := self._why_failed(trial, named) or (
-            others and self._whose_mate_failed(slot, service)
-        ):
+        elif reason := self._why_failed(trial, named) or left:
             failed = self._stuck(slot, reason)
-            if stops_first(service):
-                if self._situation.is_reached(failed.node or ""):
-                    self._go_on(failed, service, reason)
-            elif others and is_clear and not is_rescue:
-                why = f"{slot.node}: {reason}"
-                self._take_back(failed, service, named, others, why)
+            is_reached = self._situation.is_reached(slot.node or "")
+            if others:
+                if is_clear and not is_rescue:
+                    why = f"{slot.node}: {reason}"
+                    self._take_back(failed, service, named, others, why)
+            elif (is_alone or stops_first(service)) and is_reached:
+                self._go_on(failed, service, reason)
 
     # What is seen
 
@@ -204,49 +224,23 @@ class Moves:
         ready_s = trial.ready_for_s(self._situation.now)
         return ready_s >= self._situation.verdicts.timing.steady_s
 
-    def _is_with_its_group(
-        self, slot: SlotRecord, service: Service, others: list[Container]
+    def _may_settle(
+        self, slot: SlotRecord, service: Service, named: Container | None
     ) -> bool:
-        """Tell whether the rest of a slot's group serves on its node, or nowhere.
+        """Tell whether what has nothing to go back to may stay, however it does there.
 
-        A group that is elsewhere by now is not waited for.
+        Not while some of its group serves elsewhere, nor what wants a majority: that
+        is tried on the next node, unless it only waits for its master. A job that has
+        begun stays.
         """
-        if self._places.home(service) not in (None, slot.node):
-            return not self._is_at_home(service, others)
-        for mate, spec in self._situation.mates(slot, service):
-            named = self._situation.named(mate)
-            is_ready = named is not None and named.is_ready
-            is_there = is_ready and mate.node == slot.node
-            is_movable = self._situation.is_movable(mate, spec)
-            if is_movable and not is_there and self._serves_elsewhere(mate, slot.node):
-                return False
-        return True
-
-    def _serves_elsewhere(self, mate: SlotRecord, node: str | None) -> bool:
-        claimants = self._situation.claimants(mate.uid, mate.slot)
-        return any(
-            c.is_ready and c.node != node and c.name not in mate.ends for c in claimants
-        )
-
-    def _whose_mate_failed(self, slot: SlotRecord, service: Service) -> str:
-        """Return why the rest of a slot's group cannot come with it, "" if it can."""
-        for mate, spec in self._situation.mates(slot, service):
-            if not self._serves_elsewhere(mate, slot.node):
-                continue
-            named, why = self._situation.named(mate), ""
-            if mate.handover and mate.node == slot.node:
-                trial = self._trials.of(mate, named, self._situation.now)
-                why = self._why_failed(trial, named)
-            elif mate.node is not None:
-                stuck = self._situation.stuck(mate, spec, mate.node)
-                why = stuck.get(slot.node or "", "")
-            if why:
-                return f"{spec.name}: {why}"
-        return ""
-
-    def _is_at_home(self, service: Service, others: list[Container]) -> bool:
-        home = self._places.home(service)
-        return any(c.node == home for c in others)
+        if service.restart is Restart.NEVER:
+            return not self._situation.is_movable(slot, service)
+        if self._together.serves_elsewhere(slot, service):
+            return False
+        if not stops_first(service):
+            return True
+        is_idle = named is None and bool(awaited(self._view, service))
+        return is_idle and not self._together.comes(slot, service)
 
     def _why_called_off(
         self, slot: SlotRecord, service: Service, others: list[Container]
@@ -254,9 +248,11 @@ class Moves:
         """Return why a slot is not to move any more, "" if it is."""
         if slot.drained_from and not self._view.is_drained(slot.drained_from):
             return "it is drained no more"
+        if service.restart is Restart.NEVER:
+            return "it has begun"
         if slot.node == self._places.home(service):
             return ""
-        return "its group stays" if self._is_at_home(service, others) else ""
+        return "its group stays" if self._together.is_home(service, others) else ""
 
     def _why_failed(self, trial: Trial, named: Container | None) -> str:
         """Return why the new one cannot take over, "" while it may."""
@@ -309,7 +305,7 @@ class Moves:
                 ends=self._situation.still_there(slot, ends),
                 handover=False,
                 drained_from="",
-                stuck=(),
+                stuck=tuple(stuck for stuck in slot.stuck if not stuck.decision),
                 cause=entry,
             )
         )

@@ -18,7 +18,8 @@ from veo_shell.core.placement import (
     rank,
     unfit,
 )
-from veo_shell.core.situation import Situation, is_named
+from veo_shell.core.situation import Situation
+from veo_shell.core.turns import is_named
 
 
 class Places:
@@ -66,14 +67,14 @@ class Places:
         ]
         return sorted(told, key=lambda candidate: not candidate.fits)
 
-    def home(self, service: Service) -> str | None:
+    def home(self, service: Service, without: Collection[str] = ()) -> str | None:
         """Return the node where a service's group is; None if nowhere, or it has none.
 
-        Of several, the one where all of it is to be.
+        Of several, the one where all of it is to be, which is none of those `without`.
         """
-        return (
-            self.groups.home(service.group, self._states()) if service.group else None
-        )
+        if not service.group:
+            return None
+        return self.groups.home(service.group, self._states(), without)
 
     def _without(self, slot: SlotRecord, state: NodeState) -> NodeState:
         """Return a node as it is to an instance that is there: drained or not."""
@@ -94,8 +95,7 @@ class Places:
         if not self._situation.may_decide(service):
             return None
         if service.group:
-            fits = self.groups.best(service, uid, self._states())
-            return next((node for node in fits if node not in without), None)
+            return self.groups.best(service, uid, self._states(), without)
         fitting = self._fit(service)
         if without:
             fitting = [state for state in fitting if state.node not in without]

@@ -9,7 +9,6 @@ from collections.abc import Collection
 
 import attrs
 
-from veo_shell.core.mates import awaited
 from veo_shell.core.membership import AWAY, GONE
 from veo_shell.core.model import (
     STOP_TIMEOUT_S,
@@ -24,7 +23,8 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.places import refusals
 from veo_shell.core.reconcile import Reconciler
-from veo_shell.core.situation import Situation, is_named
+from veo_shell.core.situation import Situation
+from veo_shell.core.turns import awaited, is_named
 from veo_shell.core.view import View
 
 BEGINNING = frozenset({State.PENDING, State.CREATING, State.STARTING})

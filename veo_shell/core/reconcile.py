@@ -27,15 +27,10 @@ from veo_shell.core.moves import Moves
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
 from veo_shell.core.places import Places, refusals
-from veo_shell.core.situation import (
-    AGAIN_S,
-    Situation,
-    has_ended,
-    is_named,
-    stops_first,
-)
+from veo_shell.core.situation import AGAIN_S, Situation
 from veo_shell.core.slots import Slots, blank
 from veo_shell.core.trials import Trials
+from veo_shell.core.turns import has_ended, is_named, stops_first
 from veo_shell.core.updates import Updates
 from veo_shell.core.voters import Voters
 

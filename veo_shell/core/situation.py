@@ -22,6 +22,7 @@ from veo_shell.core.model import (
 from veo_shell.core.placement import coordinator
 from veo_shell.core.ports import fixed_ports
 from veo_shell.core.timing import Timing
+from veo_shell.core.turns import awaited, has_ended, is_named
 from veo_shell.core.view import View
 
 AGAIN_S = 0.1
@@ -133,10 +134,15 @@ class Situation:
         return [node for node in nodes if node not in full] or nodes
 
     def is_movable(self, slot: SlotRecord, service: Service) -> bool:
-        """Tell whether an instance may run elsewhere: a job would run twice."""
+        """Tell whether an instance may run elsewhere: a job would run twice.
+
+        Unless its master is not there yet, without which none begins.
+        """
         named = self.named(slot)
-        ended = slot.done if named is None else has_ended(named)
-        return service.restart is not Restart.NEVER and not ended
+        if service.restart is Restart.NEVER:
+            is_made = slot.done if named is None else bool(named.id)
+            return not is_made and bool(awaited(self.view, service))
+        return not (slot.done if named is None else has_ended(named))
 
     def mates(
         self, slot: SlotRecord, service: Service
@@ -347,22 +353,3 @@ class Situation:
         }
         known = self._engine_lost_s
         self._engine_lost_s = {node: known.get(node, self.now) for node in sorted(lost)}
-
-
-def stops_first(service: Service) -> bool:
-    """Tell whether two must never run in one slot, not even while it moves."""
-    return service.on_partition is OnPartition.MAJORITY
-
-
-def has_ended(container: Container) -> bool:
-    """Tell whether a container is not to run again, by its restart policy."""
-    return container.state in (State.EXITED, State.FAILED)
-
-
-def is_named(slot: SlotRecord, container: Container) -> bool:
-    """Tell whether a slot's record names this container as the one that fills it."""
-    return (container.node, container.slot, container.generation) == (
-        slot.node,
-        slot.slot,
-        slot.container_generation,
-    )

@@ -10,7 +10,8 @@ from veo_shell.core.model import Container, Service, SlotRecord
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
 from veo_shell.core.places import Places
-from veo_shell.core.situation import Situation, is_named, stops_first
+from veo_shell.core.situation import Situation
+from veo_shell.core.turns import is_named, stops_first
 
 REST_S = 0.5
 """A slot that was just decided about is not looked at again for so long."""

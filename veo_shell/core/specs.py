@@ -17,7 +17,7 @@ from veo_shell.core.model import (
     UpdateOrder,
     UpdateState,
 )
-from veo_shell.core.situation import stops_first
+from veo_shell.core.turns import stops_first
 
 SPECS_KEPT = 10
 HALTED = frozenset({UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED})
