@@ -23,7 +23,7 @@ from veo_shell.core.model import (
     Restart,
 )
 from veo_shell.core.progress import begins
-from veo_shell.errors import EngineError, NoSuitableNode, StartFailed
+from veo_shell.errors import ApplyFailed, EngineError, NoSuitableNode, StartFailed
 
 DOCS = (Path(__file__).parents[1] / "docs" / "groups.md").read_text()
 ASKED = re.compile(r"^\(uno@uno \d/\d\)(\d+)> (?:[\w, ]+ = )?(.*)$", re.MULTILINE)
@@ -168,3 +168,22 @@ async def test_a_plan_tells_that_a_group_comes_to_one_node(tmp_path: Path) -> No
         assert {c.node for c in held} == {plan.steps[0].nodes[0]}
         again = await sup.plan([DB, attrs.evolve(APP, replicas=3)])
         assert {step.action.value for step in again.steps} == {"keep"}
+
+
+async def test_a_file_whose_group_fits_no_node_begins_nothing_of_it(
+    tmp_path: Path,
+) -> None:
+    both = [attrs.evolve(service, memory_bytes=5 << 30) for service in (DB, APP)]
+    told = "its whole group shop wants 10737418240 bytes of memory"
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        plan = await sup.plan([*both, attrs.evolve(WEB, name="apart")])
+        refused = {step.name: step.refused for step in plan.steps}
+        assert all(told in refused[name] for name in ("db", "app"))
+        with pytest.raises(ApplyFailed) as caught:
+            await sup.apply(plan)
+        failed = dict(line.split(":", 1) for line in caught.value.failed)
+        assert failed.keys() == {"db", "app"}
+        assert all("not added" in why and told in why for why in failed.values())
+        assert [service.name for service in sup.services()] == ["apart"]
+        assert group(cluster) == []

@@ -7,12 +7,14 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from veo_shell.core.foresight import Foresight
 from veo_shell.core.model import Added, Container, Health, Mode, Service, State
 from veo_shell.core.plan import plan
 from veo_shell.core.planned import Action, Applied, Plan, Step
 from veo_shell.core.progress import standing
-from veo_shell.core.situation import is_named
+from veo_shell.core.turns import is_named
 from veo_shell.core.written import ONE_COPY
 from veo_shell.errors import ApplyFailed, ServiceError, VeoError
 
@@ -57,7 +59,7 @@ class Applying:
         Raises:
             ApplyFailed: something was not done, or does not run.
         """
-        run = _Run(self._node)
+        run = _Run(self._node, plan)
         await run.add([s for s in plan.steps if s.action is Action.ADD])
         for step in plan.steps:
             if step.action in (Action.CHANGE, Action.REMOVE):
@@ -72,8 +74,9 @@ class Applying:
 class _Run:
     """One plan as it is carried out, and what came of it, a line each."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, plan: Plan) -> None:
         self._node = node
+        self._plan = plan
         self._sup = node.container_sup
         self._view = node.machine.view
         self._lost: set[str] = set()
@@ -99,10 +102,24 @@ class _Run:
             self.done.append(f"{step.name} stands already")
             return None
         try:
-            return await self._sup.accepted(step.service, step.uid)
+            beside = self._beside(step)
+            return await self._sup.accepted(step.service, step.uid, beside=beside)
         except VeoError as exc:
             self._fail(step, exc)
             return None
+
+    def _beside(self, step: Step) -> list[tuple[str, Service]]:
+        """Return what else is to be in a service's group and is not there yet.
+
+        As far as it says where that can be: a frame of the mesh is to hold it.
+        """
+        return [
+            (other.uid, attrs.evolve(other.service, files=(), environment=()))
+            for other in self._plan.steps
+            if other.nodes or other.refused
+            if other.service.group == step.service.group is not None
+            if other is not step
+        ]
 
     def _note_added(self, step: Step, outcome: Added | BaseException) -> None:
         match outcome:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from veo_shell.core.check import problems
-from veo_shell.core.groups import end_with
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Accepted,
@@ -35,11 +34,11 @@ from veo_shell.core.planned import Applied, Plan
 from veo_shell.core.progress import BEGINNING, begins, scaling, waits_for_its_node
 from veo_shell.core.protocols import Inspector
 from veo_shell.core.scalars import REPLICAS_MOST
-from veo_shell.core.situation import has_ended, is_named
+from veo_shell.core.turns import end_with, has_ended, is_named
 from veo_shell.core.variants import called, meant
 from veo_shell.core.verbs import destroy, read, write
 from veo_shell.core.what_if import if_lost
-from veo_shell.core.wire import packed_bytes
+from veo_shell.core.wire import PROTOCOL, packed_bytes
 from veo_shell.core.written import ONE_COPY, written
 from veo_shell.errors import (
     Refused,
@@ -103,18 +102,24 @@ class ContainerSup:
         return await self.begun(service, *await self.accepted(service, queue=queue))
 
     async def accepted(
-        self, service: Service, uid: str = "", queue: bool = False
+        self,
+        service: Service,
+        uid: str = "",
+        queue: bool = False,
+        beside: Sequence[tuple[str, Service]] = (),
     ) -> tuple[list[Accepted], int]:
         """Have a service taken in; return its slots, and on how many disks that is.
 
         `uid`: the one that it gets; without, that of an equal one that stands, or a new
-        one.
+        one. `beside`: what is to be in its group soon.
         """
         _check(service)
         uid = uid or self._uid_of(service)
+        older = any(h.protocol < PROTOCOL for h in self._node.machine.view.nodes)
+        more = [list(beside)] if beside and not older else []
         accepted: list[Accepted]
         accepted, copies = await self._node.deciders.of_service(
-            uid, "add", uid, service, queue, service=service
+            uid, "add", uid, service, queue, *more, service=service
         )
         return accepted, copies
 

@@ -27,11 +27,25 @@ class Coordinator:
 
     @write
     async def add(
-        self, operation: str, uid: str, service: Service, queue: bool
+        self,
+        operation: str,
+        uid: str,
+        service: Service,
+        queue: bool,
+        beside: list[tuple[str, Service]] | None = None,
     ) -> Decided:
-        """Take a service in and place it; the value is a list of `Accepted`."""
+        """Take a service in and place it; the value is a list of `Accepted`.
+
+        `beside`: what is to be in its group soon.
+        """
         return await self._decide(
-            ev.AddAsked(operation=operation, uid=uid, service=service, queue=queue)
+            ev.AddAsked(
+                operation=operation,
+                uid=uid,
+                service=service,
+                queue=queue,
+                beside=tuple(beside or ()),
+            )
         )
 
     @write

@@ -279,12 +279,17 @@ class Caused:
 
 @attrs.frozen(kw_only=True)
 class AddAsked(Caused):
-    """An operator adds a service; `uid` is the one it gets if it is new."""
+    """An operator adds a service; `uid` is the one it gets if it is new.
+
+    `beside`: the uids and specs of what is to be in its group soon, with so many
+    `replicas` as they have.
+    """
 
     operation: str
     uid: str
     service: Service
     queue: bool = False
+    beside: tuple[tuple[str, Service], ...] = ()
 
 
 @attrs.frozen(kw_only=True)

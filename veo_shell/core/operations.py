@@ -15,7 +15,6 @@ import attrs
 
 from veo_shell.core import events as ev
 from veo_shell.core.copies import Copies
-from veo_shell.core.groups import end_with
 from veo_shell.core.model import (
     Accepted,
     Candidate,
@@ -34,6 +33,7 @@ from veo_shell.core.places import refusals
 from veo_shell.core.reconcile import Reconciler, missing_slots
 from veo_shell.core.slots import given_up
 from veo_shell.core.specs import are_alike, forward, is_halted, replicas_with
+from veo_shell.core.turns import end_with
 from veo_shell.core.view import View
 from veo_shell.core.wire import MAX_RECORD_BYTES, PROTOCOL, packed_bytes
 from veo_shell.errors import (
@@ -104,9 +104,11 @@ class Operations:
         if event.service.mode is Mode.GLOBAL:
             self._check_global(event.service, stands=old is not None)
         places = self._reconciler.places
-        node = places.best(event.service, uid)
-        if node is None and not event.queue:
-            raise self._refused(event.service, places.candidates(event.service, uid))
+        with places.groups.expecting(event.service.group, event.beside):
+            node = places.best(event.service, uid)
+            if node is None and not event.queue:
+                ranked = places.candidates(event.service, uid)
+                raise self._refused(event.service, ranked)
         cause = self._note("added", "added by an operator", event.service, uid)
         slots = self._fill(old, uid, event, cause, node)
         return [_accepted(slot) for slot in slots]
