@@ -50,6 +50,7 @@ PARTS = (
     "veo_shell.heartbeat",
     "veo_shell.journal",
     "veo_shell.acting",
+    "veo_shell.relay",
     "veo_shell.sessions",
     "veo_shell.streams",
     "veo_shell.journals",
@@ -102,7 +103,7 @@ RINGS = (
             "veo_shell.container_builder",
             "veo_shell.journals",
         ),
-        others=("attrs",),
+        others=("attrs", "msgspec"),
         typing_only=("veo_shell.node",),
     ),
     Ring(

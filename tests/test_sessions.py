@@ -13,9 +13,20 @@ import pytest
 
 from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
 from veo_shell.console.client import Client
+from veo_shell.console.session import move, whereabouts
 from veo_shell.core.model import JournalEntry
+from veo_shell.core.verbs import read
 from veo_shell.edge.control import ControlServer
-from veo_shell.errors import NoSuitableNode, UnknownService
+from veo_shell.errors import (
+    NodeUnreachable,
+    NoSuitableNode,
+    ReadOnly,
+    UnknownNode,
+    UnknownService,
+    UsageError,
+    VerbFailed,
+)
+from veo_shell.node import Node
 
 ANNA = {"id": "a1", "user": "anna", "origin": "uno pts/3", "reason": "INC-42"}
 BY_ANNA = "by anna at uno pts/3 (session a1): INC-42"
@@ -26,6 +37,9 @@ class Console:
 
     def __init__(self, run_dir: Path, session: dict[str, Any]) -> None:
         self.client = Client(run_dir, session={"read_only": False, **session})
+
+    async def move(self, node: str) -> None:
+        await asyncio.to_thread(move, self.client, node)
 
     async def call(self, verb: str, *args: Any, **named: Any) -> Any:
         return await asyncio.to_thread(self.client.call, verb, *args, **named)
@@ -140,3 +154,164 @@ async def test_sessions_of_all_nodes_are_listed(tmp_path: Path) -> None:
         ]
         dos.client.close()
         await eventually(lambda: not cluster["dos"].sessions.here())
+
+
+# A session at another node
+
+
+class Extra:
+    """A word that tests what passes between nodes."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    @read
+    def large(self) -> str:
+        """Tell more than a message of the mesh takes."""
+        return "x" * 3_000_000
+
+    @read
+    async def wait(self) -> None:
+        """Wait for ever."""
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+    @read
+    async def slow(self) -> int:
+        """Take longer than a call between nodes."""
+        await asyncio.sleep(1.5)
+        return 7
+
+    @read
+    def broken(self) -> int:
+        """Fail as bugs do."""
+        return 1 // 0
+
+
+def with_extra(node: Node) -> Extra:
+    extra = Extra()
+    node.console_words = {**node.console_words, "extra": extra}
+    return extra
+
+
+async def test_a_session_moves_and_another_node_answers(tmp_path: Path) -> None:
+    async with (
+        fake_cluster(tmp_path / "data") as cluster,
+        consoles(cluster, tmp_path, "uno") as (uno,),
+    ):
+        await uno.move("dos")
+        assert (await uno.call("veo.about"))["node"] == "dos@dos"
+        assert await asyncio.to_thread(whereabouts, uno.client) == "dos@dos"
+        assert "container_sup" in await uno.call("veo.describe")
+        await uno.call("container_sup.add_service", WEB, queue=False)
+        (asked_there,) = asked(await uno.call("journal.history"))
+        assert asked_there == f"container_sup.add_service(web, queue=False) {BY_ANNA}"
+        (entry,) = await cluster["dos"].journal.latest("web", 1)
+        assert entry.kind
+        (session,) = await uno.call("sessions.who")
+        assert (session.user, session.node) == ("anna", "dos@dos")
+        await uno.move("uno@uno")
+        assert uno.client.at == ""
+
+
+async def test_what_another_node_says_is_what_it_would_say_itself(
+    tmp_path: Path,
+) -> None:
+    """However much, however late, and errors as they are."""
+    async with (
+        fake_cluster(tmp_path / "data") as cluster,
+        consoles(cluster, tmp_path, "uno") as (uno,),
+    ):
+        with_extra(cluster["dos"])
+        await uno.move("dos")
+        assert len(await uno.call("extra.large")) == 3_000_000
+        assert await uno.call("extra.slow") == 7
+        with pytest.raises(UnknownService):
+            await uno.call("container_sup.scale", "wbe", 2)
+        with pytest.raises(VerbFailed):
+            await uno.call("extra.broken")
+        with pytest.raises(UsageError):
+            await uno.call("container_sup.scale", "web", object())
+        cluster.errors.clear()
+
+
+async def test_a_verb_of_another_node_is_given_up_with_its_asker(
+    tmp_path: Path,
+) -> None:
+    async with (
+        fake_cluster(tmp_path / "data") as cluster,
+        consoles(cluster, tmp_path, "uno") as (uno,),
+    ):
+        extra = with_extra(cluster["dos"])
+        begin: tuple[Any, ...] = ("s1", "extra.wait", [], {})
+        await uno.call("relay.begin", "dos@dos", *begin)
+        await asyncio.wait_for(extra.begun.wait(), 10)
+        await uno.call("relay.begin", "dos@dos", *begin)  # asked twice, done once
+        assert not extra.ended.is_set()
+        await uno.call("streams.close", "dos@dos", ["s1"])
+        await asyncio.wait_for(extra.ended.wait(), 10)
+
+
+async def test_a_read_only_session_is_that_on_every_node(tmp_path: Path) -> None:
+    async with (
+        fake_cluster(tmp_path / "data") as cluster,
+        consoles(cluster, tmp_path, "uno") as (uno,),
+    ):
+        uno.client.session["read_only"] = True
+        await uno.move("dos")
+        assert await uno.call("container_sup.count") == 0
+        uno.client.session["read_only"] = False
+        with pytest.raises(ReadOnly):
+            await uno.call("container_sup.add_service", WEB)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("doz", "no node is called 'doz'; did you mean 'dos'?"),
+        ("x", "no node is called 'x'; there are uno@uno, dos@dos"),
+    ],
+)
+async def test_a_node_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    async with (
+        fake_cluster(tmp_path / "data") as cluster,
+        consoles(cluster, tmp_path, "uno") as (uno,),
+    ):
+        with pytest.raises(UnknownNode) as caught:
+            await uno.move(name)
+        assert sorted(str(caught.value)) == sorted(said)
+        assert uno.client.at == ""
+
+
+async def test_a_session_stays_where_it_is_if_the_other_node_does_not_answer(
+    tmp_path: Path,
+) -> None:
+    async with (
+        fake_cluster(tmp_path / "data") as cluster,
+        consoles(cluster, tmp_path, "uno") as (uno,),
+    ):
+        cluster.network.cut("127.0.0.1", "127.0.0.2")
+        with pytest.raises(NodeUnreachable):
+            await uno.move("dos")
+        assert uno.client.at == ""
+
+
+async def test_the_console_answers_while_docker_hangs(tmp_path: Path) -> None:
+    async with (
+        fake_cluster(tmp_path / "data") as cluster,
+        consoles(cluster, tmp_path, "uno") as (uno,),
+    ):
+        made = await uno.call("container_sup.add_service", WEB)
+        for engine in cluster.engines.values():
+            engine.hang()
+        async with asyncio.timeout(10):
+            (held,) = await uno.call("container_sup.cloud_containers")
+            assert held.name == made.name
+            assert len(await uno.call("node_monitor.nodes")) == 2
+            assert await uno.call("journal.why", "web")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +44,13 @@ def add_attach(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
         action="store_true",
         help="confirm what takes something away; a terminal is asked without it",
     )
+    add(
+        "node",
+        metavar="NODE",
+        nargs="?",
+        type=_node,
+        help="the node that is to answer, through this host's; default this host's",
+    )
     code_or_file = parser.add_mutually_exclusive_group()
     add = code_or_file.add_argument
     add("-c", metavar="CODE", dest="code", help="run code and leave")
@@ -64,6 +72,14 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return [*argv], []
 
 
+def _node(text: str) -> str:
+    if not re.fullmatch(r"[\w-]+(@[\w.-]+)?", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no node's name; a file is run by --script"
+        )
+    return text
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -83,6 +99,7 @@ def _attach(arguments: argparse.Namespace, run_dir: Path) -> int:
         as_json=arguments.json,
         timeout_s=arguments.timeout,
         is_sure=arguments.yes,
+        node=arguments.node or "",
         session=identity(read_only=arguments.read_only),
     )
     argv = _session_argv(arguments.args)

@@ -43,6 +43,7 @@ from veo_shell.core.wire import PROTOCOL
 from veo_shell.deciders import Deciders
 from veo_shell.departure import Departure
 from veo_shell.dns_registry import DnsRegistry
+from veo_shell.edge.control import Veo
 from veo_shell.errors import Removed, StartError, VeoError, VerbFailed
 from veo_shell.event_log import EventLog
 from veo_shell.heartbeat import Heartbeat
@@ -54,6 +55,7 @@ from veo_shell.journals import Journals
 from veo_shell.node_monitor import NodeMonitor
 from veo_shell.own_settings import OwnSettings
 from veo_shell.peers import Peers
+from veo_shell.relay import Relay
 from veo_shell.sessions import Sessions
 from veo_shell.streams import Streams
 from veo_shell.updating import Updating
@@ -158,7 +160,10 @@ class Node:
             "streams": self.streams,
             "event_log": self.event_log,
             "sessions": self.sessions,
+            "relay": Relay(self),
         }
+        about = {"node": config.name, "cluster": config.cluster}
+        self.console_words = {**self.words, "veo": Veo(self.words, about)}
         self.peer_words = {
             **self.words,
             "coordinator": Coordinator(self),

@@ -67,7 +67,7 @@ REQUEST_S = 1.0
 CALL_S = 3.0
 WHO_S = 0.5
 KNOCK_S = 0.5
-FOR_SESSIONS = frozenset({"streams.call", "streams.exec"})
+FOR_SESSIONS = frozenset({"relay.begin", "streams.exec"})
 """Verbs by which another node is told whose session it works for."""
 
 

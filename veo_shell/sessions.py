@@ -13,7 +13,7 @@ import attrs
 from veo_shell import acting
 from veo_shell.core.events import Called
 from veo_shell.core.model import Service, Status
-from veo_shell.core.sessions import Attendance, Session, described
+from veo_shell.core.sessions import READ, Attendance, Session, described
 from veo_shell.core.verbs import read, unpack
 from veo_shell.errors import PeerUnreachable, UnknownNode, VeoError
 
@@ -50,22 +50,32 @@ class Sessions:
     def here(self) -> list[Session]:
         """Return who is attached to this node."""
         name = self._node.config.name
-        return [attrs.evolve(s, node=name) for s in self.attendance.sessions()]
+        held = self.attendance.sessions()
+        return [attrs.evolve(session, node=session.node or name) for session in held]
 
     async def begin(
         self,
         session: Session,
         verb: str,
+        kind: str,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> None:
-        """Note what a session asks for; what comes of it in this task follows from it.
+        """Have the task of a call work for a session; note what changes something."""
+        acting.SESSION.set(session)
+        if kind not in ("", READ):
+            await self.note(verb, args, kwargs)
+
+    async def note(
+        self, verb: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Note what the session asks for; what comes of it here follows from it.
 
         A node that cannot note it does it all the same.
         """
-        acting.SESSION.set(session)
         if verb in PARTS:
             return
+        session = acting.SESSION.get()
         operation = uuid.uuid4().hex
         why = f": {session.reason}" if session.reason else ""
         event = Called(

@@ -154,7 +154,7 @@ class Streams:
             container, since=since, tail=tail, follow=follow
         )
         stream = uuid.uuid4().hex
-        self._keep(stream, output)
+        self.hold(stream, output)
         return [stream, output.is_tty]
 
     @verbs.write
@@ -175,7 +175,7 @@ class Streams:
         """
         self._check(container)
         dialogue = await self._engine.exec(container, command, tty=tty, stdin=stdin)
-        self._keep(stream, dialogue, dialogue)
+        self.hold(stream, dialogue, dialogue)
 
     @verbs.read
     @_there
@@ -273,12 +273,17 @@ class Streams:
                 f"{self.me}: {MOST} logs and commands are open there: end some of them"
             )
 
-    def _keep(
+    def holds(self, stream: str) -> bool:
+        """Tell whether a stream is open."""
+        return stream in self._open
+
+    def hold(
         self,
         stream: str,
         output: protocols.Output,
         dialogue: protocols.Dialogue | None = None,
     ) -> None:
+        """Have a stream to be read, until it is closed, or not read for long."""
         self._end(stream)
         one = self._open[stream] = _Open(stream, output, dialogue)
         self._touch(one)

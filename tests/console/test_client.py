@@ -168,7 +168,7 @@ def test_a_node_that_stops_during_a_call_says_so(
 def test_a_node_that_hangs_is_noticed(node: SampleNode, client: Client) -> None:
     assert client.call("container_sup.count") == 42
     node.process.send_signal(signal.SIGSTOP)
-    with pytest.raises(NodeUnreachable, match="the node does not answer"):
+    with pytest.raises(NodeUnreachable, match="does not answer: it is busy"):
         client.call("container_sup.count")
     node.process.send_signal(signal.SIGCONT)
     assert client.call("container_sup.count") == 42

@@ -256,22 +256,24 @@ async def test_a_read_only_session_is_held_to_it_on_every_line(
     another.close()
 
 
-async def test_what_changes_something_is_told_before_it_is_done(
-    path: Path, word: Word
-) -> None:
+async def test_each_call_is_told_of_before_it_is_done(path: Path, word: Word) -> None:
     noted: list[Any] = []
 
-    async def note(session: Session, verb: str, *_: object) -> None:
-        noted.append((session.user, verb))
+    async def begin(session: Session, verb: str, kind: str, *_: object) -> None:
+        noted.append((session.user, verb, kind))
 
     attendance = Attendance()
-    server = ControlServer(path, {"word": word}, attendance=attendance, note=note)
+    server = ControlServer(path, {"word": word}, attendance=attendance, begin=begin)
     await server.start()
     line = Line(path)
     await line.ask([1, "word.count", [], {}, ANNA])
     await line.ask([2, "word.nope", [], {}, ANNA])
     await line.ask([3, "word.remove", [["", "web"]], {}, ANNA])
-    assert noted == [("anna", "word.remove")]
+    assert noted == [
+        ("anna", "word.count", "read"),
+        ("anna", "word.nope", ""),
+        ("anna", "word.remove", "write"),
+    ]
     assert [session.user for session in attendance.sessions()] == ["anna"]
     await line.send(["leave"])
     await line.ask([4, "word.count", [], {}])

@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Any
 
-from veo_shell.console import namespace, render, script
+from veo_shell.console import namespace, render, script, session
 from veo_shell.console.client import Client
 from veo_shell.console.exits import INTERRUPTED
 from veo_shell.errors import VeoError
@@ -33,6 +33,8 @@ def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int
     client = Client(run_dir, session=how.session)
     client.is_sure = how.is_sure
     try:
+        if how.node:
+            session.move(client, how.node)
         about = client.read("veo.about")
         sys.stdout.write(banner(about))
         if client.session["read_only"]:
@@ -42,7 +44,9 @@ def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int
             gc.disable()  # until the prompt: it takes a tenth of what is imported
             from veo_shell.console.repl import interact  # ptpython, after the banner
 
-            interact(client, about.get("node", "veo"), glance)
+            own = str(client.here("veo.about").get("node", "veo"))
+            interact(client, own, glance)
+        sys.stdout.write(f"detached from {client.at or own}; the node runs on\n")
     except VeoError as exc:
         return script.report(exc)
     except KeyboardInterrupt:  # before there was a prompt to catch it

@@ -24,6 +24,9 @@ LINGER_MS = 200
 """How long leaving may wait for a cancellation to get out."""
 
 
+SILENT = "the node is there, and does not answer: it is busy, or was stopped"
+
+
 class Client:
     """Calls the verbs of the node whose run directory this is.
 
@@ -70,24 +73,37 @@ class Client:
         """
         return self._asked("", verb, args, {})[1]
 
+    def here(self, verb: str, /, *args: Any) -> Any:
+        """Call a verb of this socket's own node, wherever the session is."""
+        return unpack(_value(self._here("", verb, args, {})))
+
+    @property
+    def at(self) -> str:
+        """Return the node that the session has moved to, "" for this socket's own."""
+        return str(self.session.get("node", ""))
+
     def _call(self, doubt: str, verb: str, args: Any, kwargs: Any) -> Any:
         return unpack(self._asked(doubt, verb, args, kwargs))
 
     def _asked(self, doubt: str, verb: str, args: Any, kwargs: Any) -> Any:
         """Return the packed answer; `doubt` is what to say when the node is lost."""
+        if not self.at or verb.startswith("streams."):
+            return _value(self._here(doubt, verb, args, kwargs))
+        from veo_shell.console import relay
+
+        return _value(relay.asked(self, self.at, doubt, verb, args, kwargs))
+
+    def _here(self, doubt: str, verb: str, args: Any, kwargs: Any) -> list[Any]:
         body = _packed(verb, args, kwargs)
         with self._lock:
             self._number += 1
             connection = self._connected()
             try:
                 _send(connection, [self._number, verb, *body, self.session])
-                reply = self._reply(connection, doubt)
+                return self._reply(connection, doubt)
             except KeyboardInterrupt:
                 _send(connection, ["cancel", self._number])
                 raise
-        if reply[0] == "error":
-            raise unpack_error(reply[1:])
-        return reply[1]
 
     def close(self) -> None:
         """Close the connection; the node is left as it is."""
@@ -106,7 +122,7 @@ class Client:
         while True:
             if not connection.poll(self._ping_every_ms):
                 if unanswered == PINGS_MISSED:
-                    raise self._lost("the node does not answer", doubt)
+                    raise self._lost(SILENT, doubt)
                 if not self._is_listening():
                     raise self._lost("the node went away", doubt)
                 _send(connection, ["ping", self._number])
@@ -162,6 +178,13 @@ class Client:
         if self._socket is not None:
             self._socket.close(linger=linger_ms)
             self._socket = None
+
+
+def _value(reply: list[Any]) -> Any:
+    """Return what an answer holds, packed; raise the error that it is."""
+    if reply[0] == "error":
+        raise unpack_error(reply[1:])
+    return reply[1]
 
 
 def _packed(verb: str, args: Any, kwargs: Any) -> list[msgspec.Raw]:

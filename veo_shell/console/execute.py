@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import attrs
 
 from veo_shell.console.logs import meant
+from veo_shell.console.relay import chunks
 from veo_shell.core.frames import STDERR, STDOUT, Frames, Piece
 from veo_shell.errors import (
     EngineError,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 OUTPUT_MOST_BYTES = 1024 * 1024
 TYPED_BYTES = 32 * 1024
-TRIES = 5
 LEAVE_S = 1.0
 RESIZED, DONE = b"r", b"q"
 
@@ -77,15 +77,8 @@ class Running:
 
     def pieces(self) -> Iterator[Piece]:
         """Yield what it says, as (output, bytes), to its end."""
-        number = 1
-        while True:
-            for _, data, is_over, reason in self._read(number):
-                number += 1
-                yield from self._frames.feed(data)
-                if reason:
-                    raise StreamLost(f"{self.node}: {reason}")
-                if is_over:
-                    return
+        for data in chunks(self._client, self.node, self.stream):
+            yield from self._frames.feed(data)
 
     def exit_code(self) -> int:
         """Return how it ended, once it has."""
@@ -96,19 +89,6 @@ class Running:
         """Read no more."""
         with contextlib.suppress(VeoError):  # it ends by itself, later
             self._client.read("streams.close", self.node, [self.stream])
-
-    def _read(self, number: int) -> list[Any]:
-        """Ask for an answer until it comes: the mesh may lose some."""
-        for _ in range(TRIES):
-            with contextlib.suppress(PeerUnreachable):
-                return self._ask(number)
-        return self._ask(number)
-
-    def _ask(self, number: int) -> list[Any]:
-        told: list[Any] = self._client.read(
-            "streams.read", self.node, [[self.stream, number]]
-        )
-        return told
 
 
 def run(client: Client, what: What, command: str | Sequence[str]) -> Executed:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from veo_shell.console import confirm
 from veo_shell.console.files import taken
-from veo_shell.console.session import Reason
+from veo_shell.console.session import Reason, Use
 from veo_shell.errors import NodeUnreachable, UsageError
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def build(client: Client) -> dict[str, Any]:
         **words,
         **{name: Shortcut(listing, word, name) for name, word in SHORTCUTS.items()},
         "reason": Reason(client),
+        "use": Use(client),
         "errors": importlib.import_module("veo_shell.errors"),
         "model": Local("model", "veo_shell.core.model"),
         "help": Help(words),
@@ -78,10 +79,13 @@ class Listing:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._verbs: dict[str, dict[str, list[str]]] | None = None
+        self._at = client.at  # another node may have others
 
     def of(self, word: str, missed: str = "") -> dict[str, list[str]]:
         """Return `{verb: [access, signature, docstring]}` of a word."""
         # A node that was upgraded under a session may have learnt the missed one.
+        if self.client.at != self._at:
+            self._verbs, self._at = None, self.client.at
         if self._verbs is None or (missed and missed not in self._verbs.get(word, {})):
             self._verbs = self.client.read("veo.describe")
         return self._verbs.get(word, {})
@@ -418,6 +422,7 @@ def shortcuts_lines() -> list[str]:
         "  why(x)             what led to what a service, a container or a node is",
         "  history()          what was decided and seen in the cluster, the last 50",
         "  who()              who is attached to the nodes, and from where",
+        "  use('dos')         another node answers from now on",
         "  reason('INC-42')   what the journal is to tell of why, from now on",
     ]
 

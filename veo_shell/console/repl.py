@@ -40,7 +40,7 @@ def interact(client: Client, node: str, glance: Glance) -> None:
     if file := history_file():
         # Not ptpython's ThreadedHistory: an Up typed before it is loaded is lost.
         repl.history = repl.default_buffer.history = FileHistory(file)
-    repl.all_prompt_styles[STYLE] = NumberedPrompt(repl, node, glance)
+    repl.all_prompt_styles[STYLE] = NumberedPrompt(repl, client, node, glance)
     repl.confirm_exit = False
     repl.show_status_bar = False
     repl.show_signature = repl.show_docstring = True
@@ -91,14 +91,17 @@ class NumberedPrompt(PromptStyle):
     As in an Erlang shell; red where not all nodes live, or this one does not say.
     """
 
-    def __init__(self, repl: PythonRepl, node: str, glance: Glance) -> None:
+    def __init__(
+        self, repl: PythonRepl, client: Client, node: str, glance: Glance
+    ) -> None:
         self._repl = repl
+        self._client = client
         self._node = node
         self._glance = glance
 
     def in_prompt(self) -> Any:
         style = "class:prompt" if self._glance.is_well else "class:prompt fg:ansired"
-        head = f"{self._node} {self._glance.text}".rstrip()
+        head = f"{self._client.at or self._node} {self._glance.text}".rstrip()
         return [(style, f"({head}){self._repl.current_statement_index}> ")]
 
     def in2_prompt(self, width: int) -> Any:

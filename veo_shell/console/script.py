@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from veo_shell.console import failure, render
+from veo_shell.console import failure, render, session
 from veo_shell.console.client import Client
 from veo_shell.console.deadline import Deadline
 from veo_shell.console.exits import (
@@ -33,7 +33,8 @@ class How(NamedTuple):
 
     `echo`: print each statement behind its prompt before it is run. `as_json`: print
     values as JSON, None too, a document each. `timeout_s`: for so long it may run.
-    `is_sure`: what takes something away is confirmed. `session` is who it is.
+    `is_sure`: what takes something away is confirmed. `session` is who it is. `node`
+    is the one that is to answer, if it is not the socket's own.
     """
 
     echo: bool = False
@@ -41,6 +42,7 @@ class How(NamedTuple):
     timeout_s: float | None = None
     is_sure: bool = False
     session: dict[str, Any] | None = None
+    node: str = ""
 
 
 USUAL = How()
@@ -97,10 +99,12 @@ def _run(
     deadline: Deadline,
 ) -> None:
     parts = list(statements(source, filename))
+    if how.node:
+        session.move(client, how.node)
     about = client.read("veo.about")  # no node: say so before half is done
     sys.argv = [*argv]
     sys.path.insert(0, filename.rpartition("/")[0])
-    prompt = Prompt(about.get("node", "veo")) if how.echo else None
+    prompt = Prompt(client, about.get("node", "veo")) if how.echo else None
     names = build(client)
     for statement in parts:
         if prompt:
@@ -156,14 +160,15 @@ def _status(
 class Prompt:
     """What a person would have seen before each statement."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, client: Client, node: str) -> None:
+        self._client = client
         self._node = node
         self._line = 0
 
     def before(self, source: str) -> str:
         """Return a statement's source behind the next prompt."""
         self._line += 1
-        prompt = f"({self._node}){self._line}> "
+        prompt = f"({self._client.at or self._node}){self._line}> "
         return prompt + source.replace("\n", "\n" + " " * len(prompt))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from veo_shell.errors import UnknownNode
+
 if TYPE_CHECKING:
     from veo_shell.console.client import Client
 
@@ -24,3 +26,64 @@ class Reason:
     def __repr__(self) -> str:
         why = self._client.session["reason"]
         return f"reason: {why}" if why else "reason: none; reason('INC-42') says one"
+
+
+class Use:
+    """`use("dos")`: have another node answer from now on."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __call__(self, node: str) -> None:
+        """Move the session to a node, through the one it is attached to.
+
+        The prompt and the words follow; the variables stay. `dos` is enough of
+        `dos@dos` if it is one.
+
+        Raises:
+            UnknownNode: none is called so.
+            NodeUnreachable: it does not answer; the session stays where it is.
+
+        >>> use("uno")
+        """
+        move(self._client, str(node))
+
+    def __repr__(self) -> str:
+        return f"use(node): the session is at {whereabouts(self._client)}"
+
+
+def whereabouts(client: Client) -> str:
+    """Return the node that answers a session."""
+    return client.at or str(client.here("veo.about").get("node", "veo"))
+
+
+def move(client: Client, name: str) -> None:
+    """Have another node answer a session, if it does."""
+    own = str(client.here("veo.about").get("node", ""))
+    there = _named(client, name)
+    before = client.session.get("node", "")
+    client.session["node"] = "" if there == own else there
+    try:
+        client.read("veo.about")
+    except BaseException:  # Ctrl-C too
+        client.session["node"] = before
+        raise
+
+
+def _named(client: Client, name: str) -> str:
+    known = [str(row.node) for row in client.here("node_monitor.nodes")]
+    found = [node for node in known if name in (node, node.partition("@")[0])]
+    if name in found or len(found) == 1:
+        return name if name in found else found[0]
+    raise UnknownNode(_unknown(name, known, found))
+
+
+def _unknown(name: str, known: list[str], found: list[str]) -> str:
+    import difflib
+
+    if found:
+        return f"{len(found)} nodes are called {name!r}: use one of {', '.join(found)}"
+    short = {node.partition("@")[0]: node for node in known}
+    near = difflib.get_close_matches(name, [*known, *short], 1)
+    meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return f"no node is called {name!r}; {meant}"

@@ -39,11 +39,11 @@ LOOK_S = 5.0
 
 Key = tuple[bytes, int]
 Task = asyncio.Task[None]
-Note = Callable[[Session, str, Sequence[Any], Mapping[str, Any]], Awaitable[None]]
-"""What is told, in the task of a call, of each that changes something, before it."""
+Begin = Callable[[Session, str, str, Sequence[Any], Mapping[str, Any]], Awaitable[None]]
+"""What is told of each call, and of its access, in its task, before it is done."""
 
 
-async def _note_nothing(*_: object) -> None:
+async def _just_begin(*_: object) -> None:
     pass
 
 
@@ -72,8 +72,8 @@ class ControlServer:
     """Serves the verbs of `words` on a socket that only this user can open.
 
     `about` (`node`, `cluster` …) is what `veo.about` answers. The word `veo` is the
-    server's own. `attendance` holds the sessions that are attached; `note` is told of
-    each call that changes something. A call whose client went away is cancelled if it
+    server's own. `attendance` holds the sessions that are attached; `begin` is told of
+    each call. A call whose client went away is cancelled if it
     is a read; one that writes is given to `abandon`, to end where that leaves nothing
     half done.
     """
@@ -85,14 +85,14 @@ class ControlServer:
         about: Mapping[str, Any] | None = None,
         abandon: Callable[[Task], object] = lambda task: None,
         attendance: Attendance | None = None,
-        note: Note = _note_nothing,
+        begin: Begin = _just_begin,
     ) -> None:
         assert "veo" not in words, "the word `veo` is the control server's own"
         self._path = path
         self._words = {**words, "veo": Veo(words, about or {})}
         self._abandon = abandon
         self._attendance = attendance or Attendance()
-        self._note = note
+        self._begin_call = begin
         self._running: dict[Key, tuple[Task, str]] = {}
         self._given_up: set[Key] = set()
         self._serving: asyncio.Future[Any] | None = None
@@ -185,8 +185,7 @@ class ControlServer:
         kind = access(self._words, verb)
         try:
             check(session, verb, kind)
-            if kind not in ("", READ):
-                await self._note(session, verb, args, kwargs)
+            await self._begin_call(session, verb, kind, args, kwargs)
             packed = await dispatch(self._words, verb, args, kwargs)
             await self._send(client, _encoded([number, "ok", packed], verb))
         except VeoError as exc:
