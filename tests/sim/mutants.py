@@ -302,8 +302,8 @@ MUTANTS = (
     Mutant(
         "a job moves when its node is lost",
         "situation",
-        "        return service.restart is not Restart.NEVER and not ended",
-        "        return not ended",
+        "            return not is_made and bool(awaited(self.view, service))",
+        "            return True",
     ),
     Mutant(
         "what is global moves off a dead node",
@@ -374,8 +374,8 @@ MUTANTS = (
         "places",
         "        if service.group:\n            return self.groups.rank(",
         "        if False:\n            return self.groups.rank(",
-        "        if service.group:\n            fits",
-        "        if False:\n            fits",
+        "        if service.group:\n            return self.groups.best(",
+        "        if False:\n            return self.groups.best(",
     ),
     Mutant(
         "parts of a group that are apart stay so",
@@ -385,7 +385,7 @@ MUTANTS = (
     ),
     Mutant(
         "what is in a group does not wait for its master",
-        "mates",
+        "turns",
         "        if not all(_is_there(view, slot, spec) for slot in slots):",
         "        if False:",
     ),
