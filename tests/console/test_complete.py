@@ -19,6 +19,7 @@ from veo_shell.console import namespace
 from veo_shell.console.client import Client
 from veo_shell.console.complete import PromptCompleter, VeoCompleter
 from veo_shell.console.glance import Names
+from veo_shell.console.records import Records
 from veo_shell.container_sup import ContainerSup
 from veo_shell.core.dispatch import described
 from veo_shell.core.model import NodeInfo, Status
@@ -121,6 +122,19 @@ def offered(completer: VeoCompleter) -> Offered:
         ("container_sup.cloud_containers()[0].oom", ["oom_killed"]),
         ("container_sup.cloud_containers().cop", ["copy"]),
         ("container_sup.add_service(x).cop", ["copies"]),
+        ("container_sup.cloud_containers().whe", ["where"]),
+        ("container_sup.cloud_containers().where(a=1).on('x')[0].oom", ["oom_killed"]),
+        ("container_sup.cloud_containers()[0].whe", []),
+        ("container_sup.cloud_containers()[0].wh", ["why"]),
+        ("container_sup.cloud_containers()[0].why()[0].cau", ["cause"]),
+        ("container_sup.cloud_containers()[0].node.dr", ["drain"]),
+        ("container_sup.services()[0].sca", ["scale"]),
+        ("container_sup.services()['ng", ["nginx'"]),
+        ("container_sup.cloud_containers().where(serv", ["service="]),
+        ("container_sup.cloud_containers().where(service='ng", ["nginx'"]),
+        ("container_sup.cloud_containers().where(state='runn", ["running'"]),
+        ("all_of_it.where(node='u", ["uno@uno'"]),
+        ("all_of_it.on(u", ['"uno@uno"']),
         ("settings.get_applications()[0].ima", ["image"]),
         ("settings.get_applications()[0:2].ind", ["index"]),
         ("why('nginx')[0].cau", ["cause"]),
@@ -139,7 +153,7 @@ def test_names(
     offered: Offered, session: dict[str, Any], text: str, expected: list[str]
 ) -> None:
     session["held"] = container(0)
-    session["all_of_it"] = [container(0), container(1)]
+    session["all_of_it"] = Records([container(0), container(1)])
     session["keyed"] = {"alpha": 1, "beta": 2, 3: 4}
     assert set(expected) <= set(offered(text))
 
@@ -159,6 +173,7 @@ def test_what_is_private_is_offered_when_it_is_asked_for(offered: Offered) -> No
         ('why("veo-', [container(0).name, container(1).name]),
         ("container_sup.stop(", [container(0).name, container(1).name]),
         ("node_monitor.drain(u", ["uno@uno"]),
+        ("use(u", ["uno@uno"]),
         ('container_sup.pull("nginx:latest", ["', []),
         ("container_sup.pull(", ["nginx:latest"]),
         ('container_sup.events(kind="heal', ["healed"]),
@@ -221,6 +236,8 @@ def test_how_a_verb_is_called(completer: VeoCompleter) -> None:
     assert told.index == 1
     (told,) = completer.signatures("why(") or []
     assert told.parameters[0].description.startswith("about: ")
+    (told,) = completer.signatures("use(") or []
+    assert (told.name, [p.name for p in told.parameters]) == ("use", ["node"])
     (told,) = completer.signatures("settings.get_application(") or []
     assert [p.default for p in told.parameters] == [None, "None"]
 

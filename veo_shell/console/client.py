@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ SILENT = "the node is there, and does not answer: it is busy, or was stopped"
 class Client:
     """Calls the verbs of the node whose run directory this is.
 
+    `own` is given each value that a call returns, and returns it as it is to be.
     `session` says who calls, and what for; `is_sure`: nobody is to be asked before
     something is taken away. Usable from several threads; one call at a time. A node
     that was restarted is reached again by the next call.
@@ -42,6 +44,7 @@ class Client:
         session: dict[str, Any] | None = None,
     ) -> None:
         self._run_dir = run_dir
+        self.own: Callable[[Any], Any] = lambda value: value
         self.session = identity() if session is None else session
         self.is_sure = False
         self.path = f"{os.fspath(run_dir)}/control.sock"
@@ -83,7 +86,7 @@ class Client:
         return str(self.session.get("node", ""))
 
     def _call(self, doubt: str, verb: str, args: Any, kwargs: Any) -> Any:
-        return unpack(self._asked(doubt, verb, args, kwargs))
+        return self.own(unpack(self._asked(doubt, verb, args, kwargs)))
 
     def _asked(self, doubt: str, verb: str, args: Any, kwargs: Any) -> Any:
         """Return the packed answer; `doubt` is what to say when the node is lost."""

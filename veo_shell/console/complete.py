@@ -237,6 +237,10 @@ class VeoCompleter(Completer):
         match self._meanings.of(of):
             case Value(dict() as held):
                 return {f'"{key}"': "" for key in held if isinstance(key, str)}
+            case Made(kind, is_list=True) if kind.__name__ in LISTED:
+                rows = getattr(self._glance.known, LISTED[kind.__name__])
+                field = "node" if kind.__name__ == "NodeInfo" else "name"
+                return dict.fromkeys([f'"{row[field]}"' for row in rows], "")
         return {}
 
     def signatures(self, text: str) -> list[Signature] | None:
@@ -261,6 +265,8 @@ class VeoCompleter(Completer):
         ]
 
 
+LISTED = {"Service": "services", "Container": "containers", "NodeInfo": "nodes"}
+"""Lists of what can be looked up by name, and where the names are told."""
 BY_PARAMETER: dict[str, Callable[[Names], Iterable[str]]] = {
     "node": lambda names: _each("node", names.nodes),
     "nodes": lambda names: _each("node", names.nodes),

@@ -11,13 +11,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from veo_shell.console.linked import NodeName, linked
 from veo_shell.console.namespace import Facade, Local, Shortcut, Verb, first_line
+from veo_shell.console.records import Records
 from veo_shell.console.signature import parse_signature
 from veo_shell.console.typed import CALL, INDEX, Chain
 from veo_shell.core.verbs import is_record
 
-MANY = re.compile(r"(?:list|[Ss]equence|tuple)\[(\w+)")
+MANY = re.compile(r"(?:list|[Ss]equence|tuple|Records)\[(\w+)")
 ONE = re.compile(r"\w+")
+OF_SESSION: dict[str, type] = {"NodeName": NodeName}
 Verbs = Mapping[str, Mapping[str, Sequence[str]]]
 
 
@@ -85,7 +88,7 @@ class Meanings:
             case Made(kind, is_list=False):
                 return _of_class(kind)
             case Made(is_list=True):
-                return _of_class(list)
+                return _of_class(Records)
         return {}
 
     def _of_word(self, word: Facade) -> dict[str, str]:
@@ -104,12 +107,14 @@ class Meanings:
                 return _member(type(word), name)
             case Value(Local()):
                 return None
+            case Value(list() as value):
+                return _of_list(type(value[0]) if value else None, name)
             case Value(value):
                 if is_record(value) and name in fields_of(type(value)):
                     return Value(getattr(value, name))
                 return _member(type(value), name)
             case Made(kind, is_list):
-                return _member(list if is_list else kind, name)
+                return _of_list(kind, name) if is_list else _member(kind, name)
         return None
 
     def _called(self, thing: Thing | None) -> Called | None:
@@ -122,6 +127,9 @@ class Meanings:
                 return self._verb(*name.split("."))
             case Value(value) if inspect.isroutine(value) or inspect.isclass(value):
                 return _routine(value)
+            case Value(value) if callable(value):  # `use`, `reason`
+                called = _routine(type(value).__call__)
+                return called and called._replace(name=type(value).__name__.lower())
         return None
 
     def _verb(self, word: str, name: str) -> Called | None:
@@ -148,8 +156,9 @@ def class_called(name: str) -> type | None:
     """Return the record class of a name, or an enumeration of the model."""
     from veo_shell.core import model, planned  # not before the first prompt
 
-    kind = getattr(model, name, None) or getattr(planned, name, None)
-    return kind if isinstance(kind, type) else None
+    kind = OF_SESSION.get(name)
+    kind = kind or getattr(model, name, None) or getattr(planned, name, None)
+    return linked(kind) if isinstance(kind, type) else None
 
 
 def fields_of(kind: type) -> dict[str, str]:
@@ -185,13 +194,22 @@ def _item(thing: Thing | None, index: str) -> Thing | None:
     return None
 
 
+def _of_list(kind: type | None, name: str) -> Thing | None:
+    """Return what a list of records has; what it filters is of the same class."""
+    found = _member(Records, name)
+    if isinstance(found, Called) and kind and name in ("where", "on"):
+        same = f"list[{kind.__name__}]"
+        return found._replace(signature=found.signature.replace(return_annotation=same))
+    return found
+
+
 def _member(kind: type, name: str) -> Thing | None:
     """Return what an object of a class has under a name, without asking one."""
-    if name in (fields := fields_of(kind)):
-        return made(fields[name])
     found = inspect.getattr_static(kind, name, None)
     if isinstance(found, property) and found.fget:
         return made(found.fget.__annotations__.get("return"))
+    if name in (fields := fields_of(kind)):
+        return made(fields[name])
     return _routine(found) if inspect.isroutine(found) else None
 
 
@@ -208,7 +226,8 @@ def _routine(function: Any) -> Called | None:
 
 
 def _of_class(kind: type) -> dict[str, str]:
-    names = [name for name in dir(kind) if not name.startswith("_")]
+    usual = dir(str) if issubclass(kind, str) else ()
+    names = [name for name in dir(kind) if name[0] != "_" and name not in usual]
     found = {name: inspect.getattr_static(kind, name) for name in names}
     return {name: _line(value) for name, value in found.items()}
 

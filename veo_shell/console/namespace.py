@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from veo_shell.console import confirm
 from veo_shell.console.files import taken
+from veo_shell.console.records import Own
 from veo_shell.console.session import Reason, Use
 from veo_shell.errors import NodeUnreachable, UsageError
 
@@ -60,7 +61,7 @@ def build(client: Client) -> dict[str, Any]:
         "container_sup": ContainerSup(listing),
         "container_builder": Builder(client),
     }
-    return {
+    names = {
         "__name__": "__main__",
         "__builtins__": builtins,
         **words,
@@ -71,6 +72,8 @@ def build(client: Client) -> dict[str, Any]:
         "model": Local("model", "veo_shell.core.model"),
         "help": Help(words),
     }
+    client.own = Own({**names})
+    return names
 
 
 class Listing:
@@ -236,7 +239,7 @@ class Settings(Facade):
     def _read(self, verb: str, file: File | None) -> Any:
         if file is None:
             return self._listing.client.read(f"settings.{verb}")
-        return getattr(_settings(), verb)(file)
+        return self._listing.client.own([*getattr(_settings(), verb)(file)])
 
 
 class ContainerSup(Facade):

@@ -112,7 +112,14 @@ def _holds_records(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value, builtin_types=(bytes,))
+    return msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=_text)
+
+
+def _text(value: Any) -> str:
+    """Return a text of a class of its own as plain text; refuse everything else."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__}: neither plain data nor a record")
 
 
 def _convert(value: Any, shape: Any, tag: str) -> Any:

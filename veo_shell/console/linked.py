@@ -1,0 +1,280 @@
+"""Records of a session lead on: `c.why()`, `c.node.drain()`, `service.scale(3)`.
+
+They are the core's records, of a class of the session's own that knows its words: equal
+to the plain ones, sent like them, and as frozen.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from veo_shell.console.records import Records
+from veo_shell.core.verbs import is_record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from veo_shell.console.execute import Executed
+    from veo_shell.console.logs import Lines
+    from veo_shell.core.logs import LogLine
+    from veo_shell.core.model import (
+        Candidate,
+        Container,
+        Event,
+        InstanceHealth,
+        JournalEntry,
+        Loss,
+        Written,
+    )
+
+Words = Mapping[str, Any]
+
+
+class Linked:
+    """What all of them have."""
+
+    __slots__ = ()
+    _words: ClassVar[Words] = {}
+
+    def __eq__(self, other: object) -> Any:
+        fields = getattr(type(self), "__attrs_attrs__", None)
+        if getattr(type(other), "__attrs_attrs__", None) is not fields:
+            return NotImplemented
+        names = [field.name for field in fields or () if field.eq]
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def __hash__(self) -> int:
+        return super().__hash__()
+
+    def why(self) -> list[JournalEntry]:
+        """Return what led to its present state."""
+        told: list[JournalEntry] = self._words["why"](self)
+        return told
+
+    def events(self, since: str | float | None = None) -> Sequence[Event]:
+        """Return what happened to it."""
+        told: Sequence[Event] = self._words["container_sup"].events(self, since=since)
+        return told
+
+
+class NodeName(str):
+    """The name of a node, which leads to it."""
+
+    _words: Words
+
+    def containers(self) -> Records[Container]:
+        """Return the containers on it."""
+        found: Records[Container] = (
+            self._words["container_sup"].cloud_containers().on(str(self))
+        )
+        return found
+
+    def drain(self) -> Written:
+        """Have its work move to other nodes."""
+        done: Written = self._words["node_monitor"].drain(str(self))
+        return done
+
+    def undrain(self) -> Written:
+        """Have it take work again."""
+        done: Written = self._words["node_monitor"].undrain(str(self))
+        return done
+
+    def if_lost(self) -> Loss:
+        """Return what would become of its work if it were lost."""
+        told: Loss = self._words["container_sup"].if_lost(str(self))
+        return told
+
+    def why(self) -> list[JournalEntry]:
+        """Return what led to its present state."""
+        told: list[JournalEntry] = self._words["why"](str(self))
+        return told
+
+
+class ContainerLinks(Linked):
+    """What a container leads to."""
+
+    __slots__ = ()
+
+    def logs(
+        self, tail: int = 100, follow: bool = False, since: str | float | None = None
+    ) -> Lines | list[LogLine]:
+        """Return the last lines of what it said, or with `follow` all that it says."""
+        told: Lines | list[LogLine] = self._words["container_sup"].logs(
+            self, tail=tail, follow=follow, since=since
+        )
+        return told
+
+    def exec(self, command: str | Sequence[str]) -> Executed:
+        """Run a command in it; return how that ended."""
+        done: Executed = self._words["container_sup"].exec(self, command)
+        return done
+
+    def restart(self) -> Written:
+        """Stop it and start it again."""
+        done: Written = self._words["container_sup"].restart(self)
+        return done
+
+    def stop(self) -> Written:
+        """Stop it: its service has one instance less."""
+        done: Written = self._words["container_sup"].stop(self)
+        return done
+
+    def inspect(self) -> dict[str, Any]:
+        """Return what Docker tells of it."""
+        told: dict[str, Any] = self._words["container_sup"].inspect(self)
+        return told
+
+    def again(self) -> Container:
+        """Return it as it is now."""
+        now: Container = self._words["container_monitor"].state(self)
+        return now
+
+
+class ServiceLinks(Linked):
+    """What a service leads to."""
+
+    __slots__ = ()
+
+    def containers(self) -> Records[Container]:
+        """Return the containers that it has."""
+        found = self._words["container_sup"].cloud_containers()
+        listed: Records[Container] = found.where(service=self.name)  # type: ignore[attr-defined]
+        return listed
+
+    def scale(self, replicas: int) -> Written:
+        """Have so many instances of it."""
+        done: Written = self._words["container_sup"].scale(self, replicas)
+        return done
+
+    def add(self) -> Container:
+        """Add it to the cluster, or one more instance of it."""
+        added: Container = self._words["container_sup"].add_service(self)
+        return added
+
+    def remove(self) -> Written:
+        """Remove it with all its containers."""
+        done: Written = self._words["container_sup"].remove_service(self)
+        return done
+
+    def rollback(self) -> Written:
+        """Give it the spec again that it had before."""
+        done: Written = self._words["container_sup"].rollback(self)
+        return done
+
+    def logs(
+        self, tail: int = 100, follow: bool = False, since: str | float | None = None
+    ) -> Lines | list[LogLine]:
+        """Return the last lines of what its containers said, or follow them."""
+        told: Lines | list[LogLine] = self._words["container_sup"].logs(
+            self, tail=tail, follow=follow, since=since
+        )
+        return told
+
+    def health(self) -> list[InstanceHealth]:
+        """Return the health of each instance."""
+        told: list[InstanceHealth] = self._words["container_sup"].health(self)
+        return told
+
+    def where(self) -> list[Candidate]:
+        """Return which nodes fit, and why the others do not."""
+        told: list[Candidate] = self._words["node_monitor"].where(self)
+        return told
+
+
+class NodeLinks(Linked):
+    """What a node leads to; `node` is its name, which has the rest."""
+
+    __slots__ = ()
+
+    def drain(self) -> Written:
+        """Have its work move to other nodes."""
+        done: Written = self._words["node_monitor"].drain(_name(self))
+        return done
+
+    def undrain(self) -> Written:
+        """Have it take work again."""
+        done: Written = self._words["node_monitor"].undrain(_name(self))
+        return done
+
+    def if_lost(self) -> Loss:
+        """Return what would become of its work if it were lost."""
+        told: Loss = self._words["container_sup"].if_lost(_name(self))
+        return told
+
+
+MIXINS: dict[str, type] = {
+    "Container": ContainerLinks,
+    "Added": ContainerLinks,
+    "Service": ServiceLinks,
+    "NodeInfo": NodeLinks,
+}
+
+
+class Links:
+    """Makes what a node answers the session's own."""
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+        self._kinds: dict[type, type] = {}
+
+    def own(self, value: Any) -> Any:
+        """Return a value whose records and lists of them lead on."""
+        if isinstance(value, list):
+            if value and not is_record(value[0]):
+                return value
+            for record in value:
+                self._link(record)
+            return Records(value)
+        if is_record(value):
+            self._link(value)
+            parts = getattr(value, "containers", ())  # a number, of a node
+            for part in parts if isinstance(parts, tuple) else ():
+                self._link(part)
+        return value
+
+    def _link(self, record: Any) -> None:
+        kind = type(record)
+        if kind.__name__ in MIXINS and not isinstance(record, Linked):
+            own = self._kinds.get(kind) or self._made(kind)
+            # The same fields in the same places: only whose they are is another.
+            object.__setattr__(record, "__class__", own)
+
+    def _made(self, kind: type) -> type:
+        own = made(linked(kind), {"_words": self._words})
+        self._kinds[kind] = own
+        return own
+
+
+@functools.cache
+def linked(kind: type) -> type:
+    """Return a record class that leads on, of no session; itself if there is none."""
+    mixin = MIXINS.get(kind.__name__)
+    if mixin is None:
+        return kind
+    own: dict[str, Any] = {}
+    if node := vars(kind).get("node"):
+        own["node"] = property(_node_of(node), node.__set__)
+    return made(type(kind.__name__, (mixin, kind), {**own, "__slots__": ()}), {})
+
+
+def made(kind: type, own: dict[str, Any]) -> type:
+    """Return a class like another one with more in it, that looks like a record's."""
+    copied = ("__attrs_attrs__", "__module__", "__doc__")
+    alike = {name: getattr(kind, name) for name in copied}
+    return type(kind.__name__, (kind,), {**alike, "__slots__": (), **own})
+
+
+def _node_of(slot: Any) -> Any:
+    def node(self: Linked) -> NodeName:
+        """Return the name of its node, which leads there."""
+        name = NodeName(slot.__get__(self))
+        name._words = self._words
+        return name
+
+    return node
+
+
+def _name(record: Any) -> str:
+    return str(record.node)
