@@ -14,7 +14,7 @@ import pytest
 
 from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
 from veo_shell.console import files
-from veo_shell.console.namespace import SHORTCUTS, WORDS
+from veo_shell.console.words import SHORTCUTS, WORDS
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Publish, Save
 from veo_shell.core.model import NodeRecord

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.console.conftest import SampleNode, Serve
-from veo_shell.console import namespace
+from veo_shell.console import namespace, words
 from veo_shell.console.client import Client
 from veo_shell.console.signature import parse_signature
 from veo_shell.core.model import Service
@@ -36,7 +36,7 @@ def names(node: SampleNode, tmp_path: Path) -> Iterator[dict[str, Any]]:
 def test_building_asks_nothing_of_the_node(tmp_path: Path) -> None:
     client = Client(tmp_path / "nowhere")
     built = namespace.build(client)
-    assert set(namespace.WORDS) <= set(built)
+    assert set(words.WORDS) <= set(built)
     assert dir(built["node_monitor"]) == []  # completion: not an error
     assert dir(built["container_sup"]) == ["events", "exec", "logs"]  # of this end
     assert not hasattr(built["container_sup"], "__wrapped__")
@@ -51,7 +51,7 @@ def test_a_words_attributes_are_the_nodes_verbs(names: dict[str, Any]) -> None:
     assert word.count() == 42
     assert word.count.__doc__ == "Count the containers of this node."
     assert word.count.__name__ == "count"
-    assert names["dns_registry"].__doc__ == namespace.WORDS["dns_registry"]
+    assert names["dns_registry"].__doc__ == words.WORDS["dns_registry"]
 
 
 def test_a_verb_shows_how_it_is_called(names: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ def test_a_verb_shows_how_it_is_called(names: dict[str, Any]) -> None:
 
 def test_a_word_shows_its_verbs(names: dict[str, Any]) -> None:
     lines = repr(names["container_sup"]).splitlines()
-    assert lines[0] == f"container_sup: {namespace.WORDS['container_sup']}"
+    assert lines[0] == f"container_sup: {words.WORDS['container_sup']}"
     at = lines.index("  count() -> int")
     assert lines[at + 1] == "      Count the containers of this node."
     assert any(line.startswith("  logs(name: ") for line in lines)
@@ -152,7 +152,9 @@ def test_records_can_be_made(names: dict[str, Any]) -> None:
 def test_help(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     names["help"]()
     listed = capsys.readouterr().out
-    assert all(f"  {word} " in listed for word in namespace.WORDS)
+    for word, line in words.WORDS.items():
+        assert f"{word}: {line}\n    {words.EXAMPLES[word]}\n" in listed
+        assert word in words.EXAMPLES[word]
     assert repr(names["help"]) == listed.rstrip()
     names["help"](names["settings"])
     assert "get_applications(file: File | None = None)" in capsys.readouterr().out
@@ -192,7 +194,7 @@ def test_why_and_history_need_no_word(
     )
     names["help"]()
     told = capsys.readouterr().out
-    assert all(f"  {name}(" in told for name in namespace.SHORTCUTS)
+    assert all(f"  {name}(" in told for name in words.SHORTCUTS)
 
 
 def test_a_node_that_has_not_learnt_it_yet(node: SampleNode, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Any
 
-from veo_shell.console import namespace, render, script, session
+from veo_shell.console import render, script, session, words
 from veo_shell.console.client import Client
 from veo_shell.console.exits import INTERRUPTED
 from veo_shell.errors import VeoError
@@ -61,8 +61,8 @@ def banner(about: dict[str, Any]) -> str:
     lines = [
         f"VEO {about['version']}, node {about.get('node', '?')}, "
         f"cluster {about.get('cluster', '?')}",
-        *namespace.words_lines(),
-        *namespace.shortcuts_lines(),
+        *words.words_lines(),
+        *words.shortcuts_lines(),
         "Ctrl-D leaves, Ctrl-C cancels; the node runs on. help() tells more.",
     ]
     return "\n".join(lines) + "\n"

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from veo_shell.console.linked import NodeName, linked
-from veo_shell.console.namespace import Facade, Local, Shortcut, Verb, first_line
+from veo_shell.console.namespace import Facade, Local, Shortcut, Verb
 from veo_shell.console.records import Records
 from veo_shell.console.signature import parse_signature
 from veo_shell.console.typed import CALL, INDEX, Chain
+from veo_shell.console.words import first_line
 from veo_shell.core.verbs import is_record
 
 MANY = re.compile(r"(?:list|[Ss]equence|tuple|Records)\[(\w+)")

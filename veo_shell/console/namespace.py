@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import builtins
 import importlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 from veo_shell.console import confirm
+from veo_shell.console.cluster import Cluster
 from veo_shell.console.files import taken
+from veo_shell.console.help import Help
 from veo_shell.console.records import Own
 from veo_shell.console.session import Reason, Use
+from veo_shell.console.words import SHORTCUTS, WORDS, describe, first_line, no_such
 from veo_shell.errors import NodeUnreachable, UsageError
 
 if TYPE_CHECKING:
@@ -31,20 +33,6 @@ if TYPE_CHECKING:
     from veo_shell.core.model import Container, Event, NodeEntry, NodeInfo, Service
 
     File = str | os.PathLike[str]
-
-WORDS = {
-    "settings": "what a cluster file says: nodes and services",
-    "container_builder": "what Docker is told for a service, and what it tells back",
-    "container_sup": "start, scale, stop and list containers; what if a node is lost",
-    "container_monitor": "the life of each container: restarts and health",
-    "container_storage": "the containers as this node keeps them on disk",
-    "dns_registry": "the names that the cluster answers",
-    "node_monitor": "the nodes: who lives, what they have, what fits; drain, remove",
-}
-
-
-SHORTCUTS = {"why": "journal", "history": "journal", "who": "sessions"}
-"""Verbs that are called without a word before them, and the word that has them."""
 
 
 class NoSuchVerb(UsageError, AttributeError):
@@ -72,6 +60,7 @@ def build(client: Client) -> dict[str, Any]:
         "model": Local("model", "veo_shell.core.model"),
         "help": Help(words),
     }
+    names["cluster"] = Cluster(client, {**names})
     client.own = Own({**names})
     return names
 
@@ -376,82 +365,6 @@ class Builder(Local):
         document = self._client.read("container_sup.inspect", container)
         made: dict[str, Any] = _imported(self._module).get_config(document)
         return made
-
-
-class Help:
-    """`help()` lists the words, `help(x)` tells about a word, a verb or anything."""
-
-    def __init__(self, words: Mapping[str, Any]) -> None:
-        self._words = words
-
-    def __call__(self, *about: Any) -> None:
-        for line in self._lines(*about):
-            sys.stdout.write(f"{line}\n")
-
-    def __repr__(self) -> str:
-        return "\n".join(self._lines())
-
-    def _lines(self, *about: Any) -> Iterable[str]:
-        match about:
-            case ():
-                yield from words_lines()
-                yield from shortcuts_lines()
-                yield "help(container_sup) lists the verbs of a word, help(verb) tells"
-                yield "what it does. Ctrl-D leaves; the node runs on."
-            case (Facade() | Local() as word,):
-                yield repr(word)
-            case (Shortcut() as shortcut,):
-                yield repr(shortcut).partition("\n")[0]
-                yield from (f"  {line}" for line in shortcut.__doc__.splitlines())
-            case (Verb() as verb,):
-                yield f"{verb.name}{verb.signature}"
-                yield from (f"  {line}" for line in (verb.__doc__ or "").splitlines())
-                if verb.access != "read":
-                    yield "  (changes the cluster)"
-            case _:
-                import pydoc
-
-                yield pydoc.render_doc(about[0], renderer=pydoc.plaintext)  # type: ignore[attr-defined]
-
-
-def words_lines() -> list[str]:
-    """Return one line for each of the seven words."""
-    return [f"  {name:<18} {line}" for name, line in WORDS.items()]
-
-
-def shortcuts_lines() -> list[str]:
-    """Return one line for each verb that is called without a word."""
-    return [
-        "  why(x)             what led to what a service, a container or a node is",
-        "  history()          what was decided and seen in the cluster, the last 50",
-        "  who()              who is attached to the nodes, and from where",
-        "  use('dos')         another node answers from now on",
-        "  reason('INC-42')   what the journal is to tell of why, from now on",
-    ]
-
-
-def describe(name: str, about: str, rows: Mapping[str, str]) -> str:
-    """Return a word's line and, under it, one line for each of its verbs."""
-    lines = [f"{name}: {about}"]
-    for call, doc in rows.items():
-        lines += [f"  {call}", f"      {first_line(doc)}"]
-    return "\n".join(lines)
-
-
-def first_line(doc: str | None) -> str:
-    """Return the first line of a docstring."""
-    return (doc or "").partition("\n")[0]
-
-
-def no_such(owner: str, name: str, known: Iterable[str]) -> str:
-    """Say that a word has no such verb, and which may be meant."""
-    import difflib
-
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"{owner} has no {name!r}: did you mean {close[0]!r}?"
-    return f"{owner} has no {name!r}; it has {', '.join(known) or 'no verbs yet'}"
 
 
 def _documented(owner: Any, names: Iterable[str]) -> dict[str, str]:

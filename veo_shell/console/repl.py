@@ -17,17 +17,21 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import Completer, DynamicCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory
+from prompt_toolkit.validation import ValidationError
 from ptpython.completer import PythonCompleter
 from ptpython.prompt_style import PromptStyle
 from ptpython.repl import PythonRepl
 from ptpython.signatures import Signature, get_signatures_using_jedi
+from ptpython.validator import PythonValidator
 
-from veo_shell.console import failure, render
+from veo_shell.console import failure, hints, render
 from veo_shell.console.client import Client
 from veo_shell.console.complete import PromptCompleter, VeoCompleter
+from veo_shell.console.erlang import python_for
 from veo_shell.console.glance import Glance
 from veo_shell.console.namespace import build
 from veo_shell.console.quick import LateLexer, quickly
+from veo_shell.console.words import WORDS
 from veo_shell.errors import VeoError
 
 HISTORY = "~/.veo/history"
@@ -121,8 +125,13 @@ class Repl(PythonRepl):
         self._glance = glance
         self._outputs = names["Out"] = {}
         self._veo_completer = VeoCompleter(get, glance, _otherwise(get))
+        self._typed = ""
         with quickly():
-            super().__init__(get_globals=get, _completer=self._veo_completer)
+            super().__init__(
+                get_globals=get,
+                _completer=self._veo_completer,
+                _validator=HintingValidator(self.get_compiler_flags),
+            )
         self._late_lexer = cast("LateLexer", self._lexer)
         threaded = self.default_buffer.completer
         self.default_buffer.completer = PromptCompleter(
@@ -146,6 +155,10 @@ class Repl(PythonRepl):
         self._late_lexer.warm()
         self._veo_completer.warm()
         self.app.invalidate()
+
+    def eval(self, line: str) -> object:
+        self._typed = line
+        return super().eval(line)
 
     def _store_eval_result(self, result: object) -> None:
         super()._store_eval_result(result)
@@ -194,12 +207,24 @@ class Repl(PythonRepl):
         if isinstance(e, VeoError):
             sys.stdout.write(f"{failure.message(e)}\n")
         else:
+            said = hints.hint(e, self._typed, self.get_globals())
             trace = failure.own_part(e.__traceback__, "<stdin>")
             super()._handle_exception(e.with_traceback(trace))
+            if said:
+                sys.stdout.write(f"{failure.printed(said)}\n")
 
     def _handle_keyboard_interrupt(self, e: KeyboardInterrupt) -> None:
         self.current_statement_index += 1
         sys.stdout.write("\rKeyboardInterrupt\n")
+
+
+class HintingValidator(PythonValidator):
+    """Says how what Erlang would take is written in Python."""
+
+    def validate(self, document: Document) -> None:
+        if python := python_for(document.text, WORDS):
+            raise ValidationError(len(document.text), f"in Python: {python}")
+        super().validate(document)
 
 
 def _otherwise(get: Callable[[], dict[str, Any]]) -> DynamicCompleter:

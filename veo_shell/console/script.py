@@ -196,6 +196,8 @@ def _traceback(error: BaseException, source: str | bytes, filename: str) -> str:
     import linecache
     import traceback
 
+    from veo_shell.console import hints
+
     if filename[0] == "<":
         text = [line.decode(errors="replace") for line in lines_of(source)]
         linecache.cache[filename] = (len(source), None, text, filename)
@@ -204,7 +206,8 @@ def _traceback(error: BaseException, source: str | bytes, filename: str) -> str:
         lines = traceback.format_exception_only(error)
     else:
         lines = traceback.format_exception(type(error), error, trace)
-    return "".join(lines).rstrip()
+    code = source if isinstance(source, str) else source.decode(errors="replace")
+    return "".join(lines).rstrip() + hints.after(error, code)
 
 
 def _fail(line: str, status: int) -> int:

@@ -1,0 +1,120 @@
+"""What is said to who types a name wrong, or Erlang."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.console.conftest import Attach, SampleNode, Session
+from veo_shell.console import namespace
+from veo_shell.console.client import Client
+from veo_shell.console.erlang import python_for
+from veo_shell.console.hints import hint
+from veo_shell.console.words import WORDS
+
+
+@pytest.fixture
+def names(node: SampleNode, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    client = Client(tmp_path)
+    yield namespace.build(client)
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("typed", "python"),
+    [
+        ("settings:get_applications().", "settings.get_applications()"),
+        ("settings:get_applications()", "settings.get_applications()"),
+        ("container_sup:count().", "container_sup.count()"),
+        ("[H, T] = settings:get_nodes().", "[H, T] = settings.get_nodes()"),
+        ("{A, B} = settings:get_nodes().", "(A, B) = settings.get_nodes()"),
+        ('container_sup:stop(<<"nginx">>).', 'container_sup.stop("nginx")'),
+        ("container_sup.count().", "container_sup.count()"),
+        ("X = 1.", ""),  # a number to Python too
+        ("container_sup:scale(T, #{a => true}).", "container_sup.scale(T, {a : True})"),
+        ("F = fun(X) -> X + 1 end.", "F = lambda X: X + 1"),
+        ('io:format("~p~n", [X]).', "print(…), or the value alone: it is shown"),
+        ('io:fwrite("~p~n", [X]).', "print(…), or the value alone: it is shown"),
+        ("application:which_applications().", "cluster.services"),
+        ("nodes().", "cluster.nodes"),
+        ("q().", "exit"),
+        ("init:stop().", "exit leaves the console, `veo stop` stops the node"),
+    ],
+)
+def test_erlang_is_met_with_the_python_way(typed: str, python: str) -> None:
+    assert python_for(typed, WORDS) == python
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "x: int = 1",
+        "for x in y: f(x)",
+        "{a: b(1)}",
+        "x[1:len(y)]",
+        "nodes()",
+        "f(x",
+        "a b c",
+        "'a:b(c)'",
+        "lambda: f(1)",
+        "",
+        "\0",
+    ],
+)
+def test_what_is_no_erlang_is_left_alone(typed: str) -> None:
+    assert python_for(typed, WORDS) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("container_sub", "did you mean container_sup?"),
+        ("whi", "did you mean why?"),
+        ("count", "did you mean container_sup.count?"),
+        ("get_applications", "did you mean settings.get_applications?"),
+        ("get_aplications", "did you mean settings.get_applications?"),
+        ("nothing_like_it", ""),
+    ],
+)
+def test_another_name(names: dict[str, Any], name: str, said: str) -> None:
+    error = NameError(f"name {name!r} is not defined", name=name)
+    assert hint(error, name, names) == said
+
+
+def test_no_hint_without_a_node(tmp_path: Path) -> None:
+    client = Client(tmp_path / "nowhere")
+    built = namespace.build(client)
+    assert hint(NameError("x", name="zzzz"), "zzzz", built) == ""
+    assert hint(ValueError("x"), "settings:x().", built) == ""
+    client.close()
+
+
+def test_a_name_that_is_none_in_the_console(node: SampleNode, attach: Attach) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type("container_sub.count()\r")
+    shown = terminal.read_until("(uno@uno 2/2)2>")
+    assert "NameError: name 'container_sub' is not defined" in shown
+    assert "did you mean container_sup?" in shown
+
+
+@pytest.mark.parametrize("typed", ["container_sup:count().", "container_sup:count()"])
+def test_erlang_in_the_console(node: SampleNode, attach: Attach, typed: str) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type(f"{typed}\r")
+    terminal.read_until("in Python: container_sup.count()")
+    terminal.type("\x156 * 7\r")
+    terminal.read_until("\n42")
+
+
+def test_hints_in_a_script(node: SampleNode, session: Session) -> None:
+    done = session("run_text(run_dir, 'container_sup:count().', '<-c>', ['-c'])")
+    assert done.returncode == 1
+    assert "SyntaxError" in done.stderr
+    assert done.stderr.splitlines()[-1] == "in Python: container_sup.count()"
+    done = session("run_text(run_dir, 'cuont', '<-c>', ['-c'])")
+    assert done.stderr.splitlines()[-1] == "did you mean container_sup.count?"

@@ -1,0 +1,55 @@
+"""What may be meant by what went wrong. Light to import: see `client`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from veo_shell.console.erlang import python_for
+from veo_shell.console.words import WORDS
+from veo_shell.errors import VeoError
+
+
+def hint(error: BaseException, source: str, names: Mapping[str, Any]) -> str:
+    """Return a line that helps with an error, "" where there is none."""
+    may_be_erlang = isinstance(error, SyntaxError | NameError)
+    if may_be_erlang and (python := python_for(source, WORDS)):
+        return f"in Python: {python}"
+    if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
+        return _other_name(str(error.name or ""), names)
+    return ""
+
+
+def after(error: BaseException, source: str) -> str:
+    """Return the line to print below a traceback, with its end; "" for none."""
+    names: Mapping[str, Any] = {}
+    trace = error.__traceback__
+    while trace is not None:
+        names, trace = trace.tb_frame.f_globals, trace.tb_next
+    line = source if "\n" not in source.strip() else getattr(error, "text", "") or ""
+    said = hint(error, line, names)
+    return f"\n{said}" if said else ""
+
+
+def _other_name(name: str, names: Mapping[str, Any]) -> str:
+    """Say which name is meant: one of a session, or a verb of a word."""
+    import difflib
+
+    words = {word: names[word] for word in WORDS if word in names}
+    having = [word for word, value in words.items() if name in _verbs(value)]
+    if having:
+        return f"did you mean {having[0]}.{name}?"
+    public = [known for known in names if not known.startswith("_")]
+    if close := difflib.get_close_matches(name, public, n=1):
+        return f"did you mean {close[0]}?"
+    verbs = {verb: word for word, value in words.items() for verb in _verbs(value)}
+    if close := difflib.get_close_matches(name, verbs, n=1, cutoff=0.75):
+        return f"did you mean {verbs[close[0]]}.{close[0]}?"
+    return ""
+
+
+def _verbs(word: Any) -> list[str]:
+    try:
+        return dir(word)
+    except VeoError:  # the node is away, and so are its verbs
+        return []
