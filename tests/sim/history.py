@@ -273,7 +273,9 @@ class History:
                 raise Violation(f"in the view of {process.name}: {reason}")
             for uid, (operation, service) in self.operators.added.items():
                 record = seen.service(uid)
-                if uid in self.operators.changed or record is None:
+                if record is None or record.is_recalled:  # it was on one lost disk
+                    continue
+                if uid in self.operators.changed:
                     continue
                 if record.service is not None and record.replicas != service.replicas:
                     raise Violation(
