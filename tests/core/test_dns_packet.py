@@ -66,7 +66,8 @@ def test_a_pointer_is_two_bytes() -> None:
 def test_rrset_is_one_record_per_rdata() -> None:
     owner, ttl = b"\1a\0", 5
     assert rrset(owner, 1, ttl, [b"\1\2\3\4", b"\5\6\7\x08"]) == (
-        b"\1a\0\0\1\0\1\0\0\0\5\0\4\1\2\3\4\1a\0\0\1\0\1\0\0\0\5\0\4\5\6\7\x08"
+        b"\1a\0\0\1\0\1\0\0\0\5\0\4\1\2\3\4",
+        b"\1a\0\0\1\0\1\0\0\0\5\0\4\5\6\7\x08",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import dns.edns
 import dns.exception
 import dns.flags
@@ -313,6 +315,39 @@ def test_what_fits_is_not_cut(count: int, edns_size: int) -> None:
             assert answered.sections == all_of_it.sections
         if not answered.flags & dns.flags.TC:
             assert answered.answer == all_of_it.answer
+
+
+@pytest.mark.parametrize("rdtype", ["A", "SRV"])
+@pytest.mark.parametrize("count", [3, 14, 60])
+def test_what_runs_on_the_asked_node_is_first_and_the_rest_takes_turns(
+    count: int, rdtype: str
+) -> None:
+    zone, name = crowd(count), "web.veo." if rdtype == "A" else "_http._tcp.web.veo."
+    query = question(name, rdtype, edns_size=UDP_SIZE)
+    seconds = Counter[str]()
+    for _ in range(4 * (count - 1)):
+        found = zone.answer(query, udp=False)
+        assert found is not None
+        first, second, *_ = lines(dns.message.from_wire(found).answer)
+        assert first.split()[-1] in ("10.0.0.0", "n0.node.veo.")
+        seconds[second] += 1
+    assert list(seconds.values()) == [4] * (count - 1)
+
+
+def test_several_of_the_asked_node_take_turns_too() -> None:
+    at_uno = [make_container("web", UNO, make_port("http", n)) for n in (1, 2)]
+    at_dos = [make_container("web", DOS, make_port("http", n)) for n in (3, 4, 5)]
+    zone = make_zone(*at_uno, *at_dos)
+    query = question("_http._tcp.web.veo.", "SRV")
+    orders = Counter[str]()
+    for _ in range(12):
+        found = zone.answer(query)
+        assert found is not None
+        told = lines(dns.message.from_wire(found).answer)
+        ports = [line.split()[-2] for line in told]
+        assert sorted(ports[:2]) == ["1", "2"]
+        orders.update([ports[0], ports[2]])
+    assert orders == {"1": 6, "2": 6, "3": 4, "4": 4, "5": 4}
 
 
 def test_addresses_of_targets_come_along() -> None:

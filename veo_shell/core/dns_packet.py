@@ -6,6 +6,8 @@ case in which they were asked, and responses point to them for it (0x20).
 
 from __future__ import annotations
 
+import itertools
+import math
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -29,6 +31,7 @@ OWNER_IS_QUESTION = b"\xc0\x0c"
 _ONE_QUESTION = b"\0\1\0\0\0\0\0\0"
 _ONE_QUESTION_AND_OPT = b"\0\1\0\0\0\0\0\1"
 _OPT_SIZE = 11
+MOST_ORDERS = 64
 _OPTS = tuple(struct.pack(">BHHIH", 0, OPT, UDP_SIZE, do << 15, 0) for do in (0, 1))
 
 
@@ -97,36 +100,57 @@ class Asked:
         return head + self.question + records + opt
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Answer:
     """One question's answer, ready to be sent with an asker's id, flags and case.
 
+    `records` are in the wire form of one record each. Those that are the asked node's,
+    so many `own` ones from the first on, lead; both parts take turns at being first.
     `additional`: whole RRsets with their number of records, left out from the end
     where they do not fit. `heads`: the bytes after the id, by RD (+ 2 with an OPT).
     """
 
     question_size: int
-    records: bytes
-    count: int
+    records: tuple[bytes, ...]
+    own: int = 0
     additional: tuple[tuple[bytes, int], ...] = ()
-    tail: bytes = attrs.field(init=False)
     heads: tuple[bytes, ...] = attrs.field(init=False)
-
-    @tail.default
-    def _join_records(self) -> bytes:
-        return b"".join((self.records, *(records for records, _ in self.additional)))
+    _orders: Iterator[bytes] = attrs.field(init=False, repr=False)
 
     @heads.default
     def _make_heads(self) -> tuple[bytes, ...]:
-        size = HEADER_SIZE + self.question_size + len(self.tail) + _OPT_SIZE
+        size = HEADER_SIZE + self.question_size + _OPT_SIZE
+        size += sum(map(len, self.records)) + sum(len(r) for r, _ in self.additional)
         if size > PLAIN_UDP_SIZE:
             return ()
-        additional = sum(count for _, count in self.additional)
+        count, additional = len(self.records), sum(n for _, n in self.additional)
         flags = RESPONSE | AUTHORITATIVE
         return tuple(
-            struct.pack(">BBHHHH", flags | rd, 0, 1, self.count, 0, additional + opt)
+            struct.pack(">BBHHHH", flags | rd, 0, 1, count, 0, additional + opt)
             for opt in (0, 1)
             for rd in (0, 1)
+        )
+
+    @_orders.default
+    def _make_orders(self) -> Iterator[bytes]:
+        """Return without end the records in the order that is due.
+
+        What is quick to answer is joined once.
+        """
+        own, others = self.records[: self.own], self.records[self.own :]
+        sizes = max(len(own), 1), max(len(others), 1)
+        turns = math.lcm(*sizes)
+        if turns > MOST_ORDERS:
+            turns = max(sizes)
+        if not self.heads:
+            return (
+                b"".join((*_turned(own, n), *_turned(others, n)))
+                for n in itertools.cycle(range(turns))
+            )
+        rest = [records for records, _ in self.additional]
+        return itertools.cycle(
+            b"".join((*_turned(own, n), *_turned(others, n), *rest))
+            for n in range(turns)
         )
 
     def quick_response(self, query: bytes, end: int) -> bytes | None:
@@ -138,24 +162,31 @@ class Answer:
         flags = query[2]
         if flags > RECURSION_DESIRED or not self.heads:
             return None
-        head = self.heads[flags]
         if len(query) == end and query[4:12] == _ONE_QUESTION:
-            return query[:2] + head + query[12:end] + self.tail
+            return query[:2] + self.heads[flags] + query[12:end] + next(self._orders)
         if not _ends_with_usual_opt(query, end):
             return None
         head, opt = self.heads[flags + 2], _OPTS[query[end + 7] >> 7]
-        return query[:2] + head + query[12:end] + self.tail + opt
+        return query[:2] + head + query[12:end] + next(self._orders) + opt
 
     def response(self, asked: Asked) -> bytes:
         """Answer with what fits of the additional records."""
-        records, additional = self.records, 0
+        records, additional = next(self._orders), 0
+        if self.heads:
+            counts = len(self.records), 0, sum(n for _, n in self.additional)
+            return asked.response(flags=AUTHORITATIVE, records=records, counts=counts)
         for rrset, count in self.additional:
             if len(records) + len(rrset) > asked.room:
                 break
             records += rrset
             additional += count
-        counts = (self.count, 0, additional)
+        counts = (len(self.records), 0, additional)
         return asked.response(flags=AUTHORITATIVE, records=records, counts=counts)
+
+
+def _turned(records: tuple[bytes, ...], by: int) -> tuple[bytes, ...]:
+    at = by % len(records) if records else 0
+    return records[at:] + records[:at]
 
 
 def failure(query: bytes, rcode: int) -> bytes:
@@ -277,7 +308,9 @@ def compress(name: bytes, question_name: bytes) -> bytes:
     return name
 
 
-def rrset(owner: bytes, rdtype: int, ttl_s: int, rdatas: Iterable[bytes]) -> bytes:
-    """Return the records of one name and type."""
+def rrset(
+    owner: bytes, rdtype: int, ttl_s: int, rdatas: Iterable[bytes]
+) -> tuple[bytes, ...]:
+    """Return the records of one name and type, one each."""
     head = owner + struct.pack(">HHI", rdtype, IN, ttl_s)
-    return b"".join(head + len(rdata).to_bytes(2) + rdata for rdata in rdatas)
+    return tuple(head + len(rdata).to_bytes(2) + rdata for rdata in rdatas)

@@ -33,12 +33,15 @@ class Zone:
 
     `rrsets`: name → type → rdata, all in wire form and lower-case; a name without types
     is an empty non-terminal. At most one answer per RRset is kept, whatever is asked.
+    `own`: the addresses and the name of the node that answers; what runs there is
+    answered first, the rest by turns.
     """
 
     apex: bytes
     ttl_s: int
     serial: int
     rrsets: RRsets = attrs.field(repr=False)
+    own: frozenset[bytes] = frozenset()
     _answers: dict[bytes, Answer] = attrs.field(factory=dict, init=False, repr=False)
 
     def answer(self, query: bytes, *, udp: bool = True) -> bytes | None:
@@ -100,7 +103,7 @@ class Zone:
         """Make NXDOMAIN or NODATA. Kept nowhere: there is no end of such questions."""
         apex_at = dns_packet.HEADER_SIZE + len(asked.name) - len(self.apex)
         owner = dns_packet.pointer(apex_at)
-        soa = dns_packet.rrset(owner, SOA, self.ttl_s, self.rrsets[self.apex][SOA])
+        (soa,) = dns_packet.rrset(owner, SOA, self.ttl_s, self.rrsets[self.apex][SOA])
         return asked.response(
             flags=dns_packet.AUTHORITATIVE, rcode=rcode, records=soa, counts=(0, 1, 0)
         )
@@ -109,11 +112,13 @@ class Zone:
         question = name + struct.pack(">HH", rdtype, dns_packet.IN)
         if question not in self._answers:
             rdatas = self.rrsets[name][rdtype]
+            own = [rdata for rdata in rdatas if _target(rdtype, rdata) in self.own]
+            rest = [rdata for rdata in rdatas if rdata not in own]
             owner = dns_packet.OWNER_IS_QUESTION
             self._answers[question] = Answer(
                 question_size=len(question),
-                records=dns_packet.rrset(owner, rdtype, self.ttl_s, rdatas),
-                count=len(rdatas),
+                records=dns_packet.rrset(owner, rdtype, self.ttl_s, [*own, *rest]),
+                own=len(own),
                 additional=tuple(self._addresses_behind(name, rdtype)),
             )
         return self._answers[question]
@@ -124,14 +129,14 @@ class Zone:
         """Yield the address RRsets of what SRV and NS records point to."""
         if rdtype not in (SRV, NS):
             return
-        skip = 6 if rdtype == SRV else 0
-        targets = dict.fromkeys(rdata[skip:] for rdata in self.rrsets[name][rdtype])
+        rdatas = self.rrsets[name][rdtype]
+        targets = dict.fromkeys(_target(rdtype, rdata) for rdata in rdatas)
         for target in targets:
             owner = dns_packet.compress(target, name)
             for kind, rdatas in self.rrsets.get(target, {}).items():
                 if kind in (A, AAAA):
                     records = dns_packet.rrset(owner, kind, self.ttl_s, rdatas)
-                    yield records, len(rdatas)
+                    yield b"".join(records), len(records)
 
 
 def is_type(text: str) -> bool:
@@ -175,7 +180,13 @@ def compile_zone(
     timers = struct.pack(">5I", serial % 2**32, *_SOA_TIMERS_S, ttl_s)
     soa = servers[0] + contact + timers
     rrsets = draft.rrsets({NS: servers, SOA: (soa,)})
-    return Zone(apex=apex, ttl_s=ttl_s, serial=serial, rrsets=rrsets)
+    own = draft.targets(primary)
+    return Zone(apex=apex, ttl_s=ttl_s, serial=serial, rrsets=rrsets, own=own)
+
+
+def _target(rdtype: int, rdata: bytes) -> bytes:
+    """Return the address or the name that a record leads to."""
+    return rdata[6:] if rdtype == SRV else rdata
 
 
 def _without_soa(zone: Zone) -> RRsets:

@@ -52,6 +52,11 @@ class Draft:
         names = [first, *sorted(filter(None, self._hosts.values()))]
         return tuple(filter(None, dict.fromkeys(names)))
 
+    def targets(self, node: str) -> frozenset[bytes]:
+        """Return the address and the name of a node."""
+        found = self._addresses.get(node), self._hosts.get(node)
+        return frozenset(filter(None, found))
+
     def add_containers(self, containers: Iterable[Container]) -> None:
         """Add what the containers of the nodes given answer."""
         by_service = defaultdict(list)
@@ -162,7 +167,7 @@ def _srv(number: int, target: bytes) -> bytes:
 
 
 def _in_order(rdatas: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Return an RRset in the order it is answered: the same for every asker."""
+    """Return an RRset in an order that is the same on every node."""
     return tuple(sorted(rdatas))
 
 
