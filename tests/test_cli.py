@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,9 +51,9 @@ def test_version(place: LocalNode) -> None:
 def test_help_names_every_command(place: LocalNode) -> None:
     said = place.veo("--help")
     assert (said.status, said.err) == (0, "")
-    commands = ("start", "stop", "status", "events", "attach", "check")
+    commands = ("start", "stop", "status", "events", "attach", "check", "check-session")
     for command in (*commands, "plan", "apply"):
-        assert f"\n    {command} " in said.out
+        assert re.search(rf"\n    {command}\s", said.out)
         assert place.veo(command, "--help").out.startswith(f"usage: veo {command} ")
 
 
@@ -87,6 +88,9 @@ def test_start_help_names_every_option_with_its_variables(place: LocalNode) -> N
         ["attach", "-c", "1", "a", "--run-dir=x"],
         ["attach", "-c", "1", "--echo"],
         ["attach", "-c", "1", "--timeout", "3"],
+        ["attach", "-c", "1", "--record", "f"],
+        ["check-session"],
+        ["check-session", "missing.txt"],
         ["attach", "--timeout", "0", "-c", "1"],
         ["attach", "--timeout", "soon", "-c", "1"],
         ["start", "--dns-port", "0"],

@@ -233,6 +233,7 @@ def _parser(kind: type[_Parser]) -> _Parser:
     _add_status(commands)
     _add_events(commands)
     _add_attach(commands)
+    _add_check_session(commands)
     _add_check(commands)
     _add_plan(commands)
     _add_apply(commands)
@@ -385,6 +386,21 @@ def _add_attach(commands: Commands) -> None:
     _add_run_dir(parser)
     _add_reason(parser)
     add_attach(parser, _run_dir)
+
+
+def _add_check_session(commands: Commands) -> None:
+    from veo_shell.cli_attach import add_check
+
+    parser = _add(
+        commands,
+        "check-session",
+        "replay a transcript of a session, and compare what is said",
+        "Exit status: 0 if all is as told, 1 at the first difference, 2 on wrong "
+        "usage, 3 when no node answers, 4 after --timeout.",
+    )
+    _add_run_dir(parser)
+    _add_reason(parser)
+    add_check(parser, _run_dir)
 
 
 def _add_check(commands: Commands) -> None:

@@ -8,8 +8,12 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from veo_shell.errors import UsageError
+
+if TYPE_CHECKING:
+    from veo_shell.console import script
 
 RunDir = Callable[[argparse.Namespace], Path]
 
@@ -19,7 +23,7 @@ HELP = (
     "answers, 4 after --timeout, 5 when the node refuses what is asked."
 )
 SWITCHES = ("--echo", "--json", "--read-only", "--yes")
-WITH_VALUE = ("--run-dir", "--timeout", "--reason")
+WITH_VALUE = ("--run-dir", "--timeout", "--reason", "--record")
 
 
 def add_attach(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
@@ -28,6 +32,27 @@ def add_attach(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
     add = parser.add_argument
     add("--echo", action="store_true", help="show each input before its result")
     add("--json", action="store_true", help="print each value as a JSON document")
+    _add_common(add)
+    add(
+        "--record",
+        metavar="FILE",
+        default="",
+        help="write the session to a file as it is seen, for `veo check-session`",
+    )
+    add(
+        "node",
+        metavar="NODE",
+        nargs="?",
+        type=_node,
+        help="the node that is to answer, through this host's; default this host's",
+    )
+    code_or_file = parser.add_mutually_exclusive_group()
+    add = code_or_file.add_argument
+    add("-c", metavar="CODE", dest="code", help="run code and leave")
+    add("--script", metavar="FILE", help="run a file and leave")
+
+
+def _add_common(add: Callable[..., object]) -> None:
     add(
         "--timeout",
         metavar="SECONDS",
@@ -44,17 +69,6 @@ def add_attach(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
         action="store_true",
         help="confirm what takes something away; a terminal is asked without it",
     )
-    add(
-        "node",
-        metavar="NODE",
-        nargs="?",
-        type=_node,
-        help="the node that is to answer, through this host's; default this host's",
-    )
-    code_or_file = parser.add_mutually_exclusive_group()
-    add = code_or_file.add_argument
-    add("-c", metavar="CODE", dest="code", help="run code and leave")
-    add("--script", metavar="FILE", help="run a file and leave")
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -90,17 +104,36 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _attach(arguments: argparse.Namespace, run_dir: Path) -> int:
-    from veo_shell.console import attach, script
+def add_check(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
+    """Give `veo check-session` its options."""
+    parser.set_defaults(run=lambda arguments: _check(arguments, run_dir(arguments)))
+    _add_common(parser.add_argument)
+    parser.add_argument("file", metavar="FILE", help="a transcript, or a page.md")
+
+
+def _check(arguments: argparse.Namespace, run_dir: Path) -> int:
+    from veo_shell.console import replay
+
+    return replay.check(run_dir, arguments.file, _how(arguments))
+
+
+def _how(arguments: argparse.Namespace) -> script.How:
+    from veo_shell.console import script
     from veo_shell.console.identity import identity
 
-    how = script.How(
-        echo=arguments.echo,
-        as_json=arguments.json,
+    return script.How(
         timeout_s=arguments.timeout,
         is_sure=arguments.yes,
-        node=arguments.node or "",
+        node=getattr(arguments, "node", None) or "",
         session=identity(read_only=arguments.read_only),
+    )
+
+
+def _attach(arguments: argparse.Namespace, run_dir: Path) -> int:
+    from veo_shell.console import attach, script
+
+    how = _how(arguments)._replace(
+        echo=arguments.echo, as_json=arguments.json, record=arguments.record
     )
     argv = _session_argv(arguments.args)
     if arguments.code is not None:

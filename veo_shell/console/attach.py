@@ -40,12 +40,15 @@ def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int
         if client.session["read_only"]:
             sys.stdout.write("This session is read-only: it can change nothing.\n")
         sys.stdout.flush()
-        with contextlib.closing(Glance(client.another())) as glance:
+        with (
+            script.recorded(how.record) as record,
+            contextlib.closing(Glance(client.another())) as glance,
+        ):
             gc.disable()  # until the prompt: it takes a tenth of what is imported
             from veo_shell.console.repl import interact  # ptpython, after the banner
 
             own = str(client.here("veo.about").get("node", "veo"))
-            interact(client, own, glance)
+            interact(client, own, glance, record)
         sys.stdout.write(f"detached from {client.at or own}; the node runs on\n")
     except VeoError as exc:
         return script.report(exc)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import os
@@ -16,6 +17,7 @@ from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import Completer, DynamicCompleter
 from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text import fragment_list_to_text, to_formatted_text
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.validation import ValidationError
 from ptpython.completer import PythonCompleter
@@ -31,6 +33,8 @@ from veo_shell.console.erlang import python_for
 from veo_shell.console.glance import Glance
 from veo_shell.console.namespace import build
 from veo_shell.console.quick import LateLexer, quickly
+from veo_shell.console.record import Record
+from veo_shell.console.script import behind
 from veo_shell.console.words import WORDS
 from veo_shell.errors import VeoError
 
@@ -38,9 +42,11 @@ HISTORY = "~/.veo/history"
 STYLE = "veo"
 
 
-def interact(client: Client, node: str, glance: Glance) -> None:
+def interact(
+    client: Client, node: str, glance: Glance, record: Record | None = None
+) -> None:
     """Read, run and print until Ctrl-D, `exit` or SystemExit."""
-    repl = Repl(build(client), glance)
+    repl = Repl(build(client), glance, record)
     if file := history_file():
         # Not ptpython's ThreadedHistory: an Up typed before it is loaded is lost.
         repl.history = repl.default_buffer.history = FileHistory(file)
@@ -118,11 +124,14 @@ class NumberedPrompt(PromptStyle):
 class Repl(PythonRepl):
     """Prints records as tables, and VEO's own errors without a stack."""
 
-    def __init__(self, names: dict[str, Any], glance: Glance) -> None:
+    def __init__(
+        self, names: dict[str, Any], glance: Glance, record: Record | None
+    ) -> None:
         def get() -> dict[str, Any]:
             return names
 
         self._glance = glance
+        self._record = record
         self._outputs = names["Out"] = {}
         self._veo_completer = VeoCompleter(get, glance, _otherwise(get))
         self._typed = ""
@@ -194,7 +203,19 @@ class Repl(PythonRepl):
             if buffer.text == document.text:
                 return found
 
+    def run_and_show_expression(self, expression: str) -> None:
+        with contextlib.ExitStack() as held:
+            if self._record is not None and expression.strip():
+                shown = self.all_prompt_styles[STYLE].in_prompt()
+                prompt = fragment_list_to_text(to_formatted_text(shown))
+                held.enter_context(self._record.step(behind(prompt, expression)))
+            super().run_and_show_expression(expression)
+
     def _show_result(self, result: object) -> None:
+        with self._record.showing(result) if self._record else contextlib.nullcontext():
+            self._show(result)
+
+    def _show(self, result: object) -> None:
         shown = render.is_live(result) or render.is_log(result)
         if shown or render.is_tabular(result):
             render.show(result)
@@ -208,6 +229,8 @@ class Repl(PythonRepl):
             sys.stdout.write(f"{failure.message(e)}\n")
         else:
             said = hints.hint(e, self._typed, self.get_globals())
+            if self._record:
+                self._record.failed(e)
             trace = failure.own_part(e.__traceback__, "<stdin>")
             super()._handle_exception(e.with_traceback(trace))
             if said:

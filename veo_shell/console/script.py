@@ -6,10 +6,11 @@ None; unlike it, it ends at the first error. Light to import: see `client`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from veo_shell.console import failure, render, session
 from veo_shell.console.client import Client
@@ -27,6 +28,9 @@ from veo_shell.console.namespace import build
 from veo_shell.console.statements import Statement, lines_of, statements
 from veo_shell.errors import VeoError
 
+if TYPE_CHECKING:
+    from veo_shell.console.record import Record
+
 
 class How(NamedTuple):
     """What a session is to be like.
@@ -34,7 +38,8 @@ class How(NamedTuple):
     `echo`: print each statement behind its prompt before it is run. `as_json`: print
     values as JSON, None too, a document each. `timeout_s`: for so long it may run.
     `is_sure`: what takes something away is confirmed. `session` is who it is. `node`
-    is the one that is to answer, if it is not the socket's own.
+    is the one that is to answer, if it is not the socket's own. `record`: the file that
+    it is written to, as it is seen.
     """
 
     echo: bool = False
@@ -43,6 +48,7 @@ class How(NamedTuple):
     is_sure: bool = False
     session: dict[str, Any] | None = None
     node: str = ""
+    record: str = ""
 
 
 USUAL = How()
@@ -79,15 +85,27 @@ def run_text(
     client.is_sure = how.is_sure
     deadline = Deadline(how.timeout_s)
     try:
-        with deadline:
+        with deadline, recorded(how.record) as record:
             if source is None:
                 source = sys.stdin.buffer.read()
-            _run(client, source, filename, argv, how, deadline)
+            _run(client, source, filename, argv, how, deadline, record)
     except BaseException as exc:
         return _status(exc, source or b"", filename, deadline)
     finally:
         client.close()
     return FINE
+
+
+@contextlib.contextmanager
+def recorded(path: str) -> Iterator[Record | None]:
+    """Have a record of a session, if a file is given for it."""
+    if not path:
+        yield None
+        return
+    from veo_shell.console.record import Record
+
+    with contextlib.closing(Record(path)) as record:
+        yield record
 
 
 def _run(
@@ -97,6 +115,7 @@ def _run(
     argv: Sequence[str],
     how: How,
     deadline: Deadline,
+    record: Record | None,
 ) -> None:
     parts = list(statements(source, filename))
     if how.node:
@@ -104,30 +123,35 @@ def _run(
     about = client.read("veo.about")  # no node: say so before half is done
     sys.argv = [*argv]
     sys.path.insert(0, filename.rpartition("/")[0])
-    prompt = Prompt(client, about.get("node", "veo")) if how.echo else None
+    prompt = Prompt(client, about.get("node", "veo"))
     names = build(client)
     for statement in parts:
-        if prompt:
-            sys.stdout.write(f"{prompt.before(statement.source)}\n")
+        typed = prompt.before(statement.source)
+        if how.echo:
+            sys.stdout.write(f"{typed}\n")
             sys.stdout.flush()
-        _perform(statement, names, how)
+        with record.step(typed) if record else contextlib.nullcontext():
+            _perform(statement, names, how, record)
         # What a program that the script runs prints must come after it.
         sys.stdout.flush()
         deadline.check()
 
 
-def _perform(statement: Statement, names: dict[str, Any], how: How) -> None:
+def _perform(
+    statement: Statement, names: dict[str, Any], how: How, record: Record | None
+) -> None:
     value = eval(statement.code, names)  # noqa: S307  (the operator's own code)
     if not statement.is_expression:
         return
     if value is not None:
         names["_"] = value
-    if how.as_json:
-        from veo_shell.console import documents
+    with record.showing(value) if record else contextlib.nullcontext():
+        if how.as_json:
+            from veo_shell.console import documents
 
-        documents.show(value, sys.stdout)
-    elif value is not None:
-        render.show(value)
+            documents.show(value, sys.stdout)
+        elif value is not None:
+            render.show(value)
 
 
 def _status(
@@ -168,8 +192,12 @@ class Prompt:
     def before(self, source: str) -> str:
         """Return a statement's source behind the next prompt."""
         self._line += 1
-        prompt = f"({self._client.at or self._node}){self._line}> "
-        return prompt + source.replace("\n", "\n" + " " * len(prompt))
+        return behind(f"({self._client.at or self._node}){self._line}> ", source)
+
+
+def behind(prompt: str, source: str) -> str:
+    """Return an input as it stands behind its prompt."""
+    return prompt + source.replace("\n", "\n" + " " * len(prompt))
 
 
 def report(error: VeoError, where: str = "") -> int:

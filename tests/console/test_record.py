@@ -1,0 +1,166 @@
+"""Sessions that are recorded, and replayed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.console.conftest import Attach, SampleNode, Session
+
+CODE = """\
+container_sup.count()
+for i in range(2):
+    print(i)
+[c.name for c in container_sup.cloud_containers()]
+container_sup.cloud_containers()
+"""
+RECORDED = """\
+(uno@uno)1> container_sup.count()
+42
+(uno@uno)2> for i in range(2):
+                print(i)
+0
+1
+(uno@uno)3> [c.name for c in container_sup.cloud_containers()]
+['veo-uno-nginx-abcdef-0-1', 'veo-uno-nginx-abcdef-1-1']
+(uno@uno)4> container_sup.cloud_containers()
+name"""
+
+
+def replayed(session: Session, **how: object) -> tuple[int, str, str]:
+    said = ", ".join(f"{name}={value!r}" for name, value in how.items())
+    call = "__import__('veo_shell.console.replay', fromlist=['']).check"
+    done = session(f"{call}(run_dir, 'session.txt', How({said}))")
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_script_is_recorded_and_says_the_same_again(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    how = "How(record='session.txt')"
+    done = session(f"run_text(run_dir, {CODE!r}, '<-c>', ['-c'], {how})")
+    assert (done.returncode, done.stderr) == (0, "")
+    recorded = (tmp_path / "session.txt").read_text()
+    assert recorded.startswith(RECORDED)
+    assert done.stdout in recorded.replace("(uno@uno)", "") or "42" in done.stdout
+    assert replayed(session) == (0, "session.txt: 4 steps, all as they are told\n", "")
+
+
+def test_an_error_is_recorded(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    code = "try: 1 / 0\nexcept ZeroDivisionError as e: print(e)\n{}['x']"
+    session(f"run_text(run_dir, {code!r}, '<-c>', [], How(record='session.txt'))")
+    assert (tmp_path / "session.txt").read_text().splitlines()[2:] == [
+        "division by zero",
+        "(uno@uno)2> {}['x']",
+        "Traceback (most recent call last):",
+        "    ...",
+        "KeyError: 'x'",
+    ]
+    assert replayed(session)[0] == 0
+    code = "container_sup.remove_service('nginx')"
+    session(f"run_text(run_dir, {code!r}, '<-c>', [], How(record='session.txt'))")
+    assert replayed(session)[0] == 0
+    status, _, err = replayed(session, is_sure=True)
+    assert (status, err.splitlines()[-2:]) == (1, ["got:", "    'nginx removed'"])
+
+
+def test_a_console_is_recorded_as_a_pipe_would_see_it(
+    node: SampleNode, attach: Attach, session: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / "session.txt"
+    terminal = attach(f"record={str(path)!r}")
+    for number, typed in enumerate(
+        (
+            "container_sup.cloud_containers()",
+            "print('seen'); {}['x']",
+            "container_sup.cuont()",
+            "6 * 7",
+        ),
+        1,
+    ):
+        terminal.read_until(f"(uno@uno 2/2){number}>")
+        terminal.type(f"{typed}\r")
+    terminal.read_until("(uno@uno 2/2)5>")
+    terminal.type("\x04")
+    terminal.wait()
+    recorded = path.read_text()
+    assert "\x1b" not in recorded
+    first, second, third, fourth = recorded.split("(uno@uno 2/2)")[1:]
+    assert "veo-uno-nginx-abcdef-0-1  nginx    uno@uno" in first
+    assert second.splitlines()[1:] == [
+        "seen",
+        "Traceback (most recent call last):",
+        "    ...",
+        "KeyError: 'x'",
+    ]
+    assert "did you mean 'count'?" in third
+    assert fourth == "4> 6 * 7\n42\n"
+    assert replayed(session)[0] == 0
+
+
+TOLD = """\
+(uno@uno 2/2)1> container_sup.count()
+42
+>>> print("a\\n\\nb")
+a
+...
+b
+>>> container_sup.cuont()
+NoSuchVerb: ...
+$ echo $VEO_RUN_DIR
+/...
+>>> x = []
+>>> x.append(1); len(x) > 2  # within 5s
+True
+>>> exit(3)
+SystemExit: 3
+"""
+
+
+def test_what_is_as_told_is_fine(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "session.txt").write_text(TOLD)
+    assert replayed(session) == (0, "session.txt: 7 steps, all as they are told\n", "")
+
+
+def test_the_first_difference_is_told(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    told = "Words.\n>>> 1\n1\n>>> container_sup.count()  # within 0.3s\n41\n>>> 2\n3\n"
+    (tmp_path / "session.txt").write_text(told)
+    status, out, err = replayed(session)
+    assert (status, out) == (1, "")
+    assert err.splitlines() == [
+        "session.txt:4: >>> container_sup.count()  # within 0.3s",
+        "expected:",
+        "    41",
+        "got (after 0.3 s):",
+        "    42",
+    ]
+
+
+def test_one_that_takes_too_long_says_where(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "session.txt").write_text(">>> 1\n1\n>>> container_sup.wait()\n")
+    status, _, err = replayed(session, timeout_s=0.5)
+    assert status == 4
+    assert err == "session.txt:3: timed out: not done in 0.5 s (--timeout)\n"
+
+
+@pytest.mark.parametrize("told", ["", "no prompt\n", None])
+def test_what_is_no_transcript_is_wrong_usage(
+    node: SampleNode, session: Session, tmp_path: Path, told: str | None
+) -> None:
+    if told is not None:
+        (tmp_path / "session.txt").write_text(told)
+    assert "UsageError" in replayed(session)[2].splitlines()[-1]
+
+
+def test_no_node_answers(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "session.txt").write_text(">>> 1\n")
+    assert "NodeUnreachable" in replayed(session)[2]

@@ -1,0 +1,112 @@
+"""`--record`: a session written as it is seen, for `veo check-session` to replay."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from veo_shell.console import failure, render
+from veo_shell.console.transcript import TRACEBACK
+from veo_shell.errors import UsageError, VeoError
+
+CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+
+
+class Record:
+    """Writes inputs and what they say to a file: no colour, no column cut."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115
+        except OSError as exc:
+            raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
+        self._is_listening = False
+
+    def close(self) -> None:
+        """End the record."""
+        self._file.close()
+
+    def write(self, text: str) -> None:
+        """Write what is seen."""
+        self._file.write(CODES.sub("", text))
+        self._file.flush()
+
+    def line(self, text: str) -> None:
+        """Write lines."""
+        self.write(f"{text}\n")
+
+    @contextlib.contextmanager
+    def step(self, typed: str) -> Iterator[None]:
+        """Write an input, what is printed meanwhile, and the error that ends it."""
+        self.line(typed)
+        with (
+            self._listening(True),
+            contextlib.redirect_stdout(_Heard(sys.stdout, self)),
+            contextlib.redirect_stderr(_Heard(sys.stderr, self)),
+        ):
+            try:
+                yield
+            except VeoError as exc:
+                self.line(failure.message(exc))
+                raise
+            except Exception as exc:
+                self.failed(exc)
+                raise
+
+    def failed(self, error: BaseException) -> None:
+        """Write an error that is none of VEO's, without its stack."""
+        import traceback
+
+        last = "".join(traceback.format_exception_only(error)).rstrip()
+        self.line(f"{TRACEBACK}\n    ...\n{failure.printed(last)}")
+
+    @contextlib.contextmanager
+    def showing(self, value: Any) -> Iterator[None]:
+        """Write a value as a pipe would get it, however a terminal shows it.
+
+        One that comes little by little is heard.
+        """
+        is_heard = render.is_live(value) or type(value).__name__ == "Lines"
+        if value is not None and not is_heard:
+            self.line(render.text(value))
+        with self._listening(is_heard):
+            yield
+
+    def hear(self, text: str) -> None:
+        """Write what is printed, unless it is written otherwise."""
+        if self._is_listening:
+            self.write(text)
+
+    @contextlib.contextmanager
+    def _listening(self, to_what_is_printed: bool) -> Iterator[None]:
+        before, self._is_listening = self._is_listening, to_what_is_printed
+        try:
+            yield
+        finally:
+            self._is_listening = before
+
+
+class _Heard(io.TextIOBase):
+    """A stream whose text is written to a record, too."""
+
+    def __init__(self, stream: TextIO, record: Record) -> None:
+        self._stream = stream
+        self._record = record
+
+    def write(self, text: str) -> int:
+        self._record.hear(text)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
