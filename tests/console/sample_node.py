@@ -14,12 +14,16 @@ from typing import Any
 from veo_shell.container_builder import build
 from veo_shell.core.model import (
     Container,
+    Cpu,
+    Disk,
     Event,
     Health,
     Identity,
     JournalEntry,
+    Memory,
     NodeInfo,
     Port,
+    Resources,
     Service,
     State,
     Status,
@@ -81,6 +85,12 @@ class ContainerSup:
     def count(self) -> int:
         """Count the containers of this node."""
         return 42
+
+    @read
+    def number(self) -> int:
+        """Return one more each time."""
+        self._number = getattr(self, "_number", 0) + 1
+        return self._number
 
     @read
     async def cloud_containers(self) -> list[Container]:
@@ -203,6 +213,15 @@ class NodeMonitor:
             NodeInfo(node="dos@dos", status=self._dos, **NOTHING),
             gone,
         ]
+
+    @read
+    def get_resources(self) -> Resources:
+        """Return what this node has."""
+        return Resources(
+            cpu=Cpu(count=4, load=0.5),
+            memory=Memory(total_bytes=8 << 30, available_bytes=5 << 30),
+            disk=Disk(total_bytes=100 << 30, free_bytes=40 << 30),
+        )
 
     @write
     def turn(self, status: str) -> None:

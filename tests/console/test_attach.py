@@ -65,7 +65,7 @@ def test_records_show_as_a_table(node: SampleNode, attach: Attach) -> None:
     terminal.type("container_sup.cloud_containers()\r")
     shown = terminal.read_until("(uno@uno 2/2)2>")
     head = next(line for line in shown.splitlines() if line.startswith("name"))
-    assert head.split()[:5] == ["name", "service", "node", "address", "state"]
+    assert head.split()[:4] == ["name", "service", "node", "state"]
     assert "49153->80" in shown
     assert b"\x1b[32mrunning" in terminal.raw  # green
 

@@ -47,7 +47,7 @@ def test_a_words_attributes_are_the_nodes_verbs(names: dict[str, Any]) -> None:
     word = names["container_sup"]
     nodes = {"add_service", "broken", "cloud_containers", "count", "inspect"}
     nodes |= {"remove_service", "wait"}
-    assert dir(word) == sorted({*nodes, "events", "exec", "logs"})
+    assert dir(word) == sorted({*nodes, "number", "wait", "events", "exec", "logs"})
     assert word.count() == 42
     assert word.count.__doc__ == "Count the containers of this node."
     assert word.count.__name__ == "count"

@@ -385,11 +385,22 @@ def test_a_terminal_gets_colour_and_its_width(monkeypatch: pytest.MonkeyPatch) -
     assert all(len(line) <= 60 for line in re.sub(r"\x1b\[\d+m", "", plain).split("\n"))
 
 
-def test_nothing_is_lost_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = on_screen([CONTAINER], monkeypatch, 70, NO_COLOR="1")
+def test_a_narrow_terminal_is_told_what_it_has_no_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = on_screen([CONTAINER], monkeypatch, 80, NO_COLOR="1")
+    head, row, told = re.sub(r"\x1b\[\d+m", "", shown).splitlines()
+    assert row.startswith(f"{CONTAINER.name}  ")
+    assert "address" not in head
+    assert head.split()[:2] == ["name", "node"]
+    assert told.startswith("(too narrow for address, service")
+
+
+def test_nothing_is_cut_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = on_screen([CONTAINER], monkeypatch, 30, NO_COLOR="1")
     assert "…" not in shown
-    first = [line.split(" ")[0] for line in shown.splitlines()[1:]]
-    assert "".join(first) == CONTAINER.name
+    lines = re.sub(r"\x1b\[\d+m", "", shown).partition("(too")[0].splitlines()
+    assert "".join(line.split(" ")[0] for line in lines[1:]) == CONTAINER.name
 
 
 def test_lines_and_tables_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

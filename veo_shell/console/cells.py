@@ -54,7 +54,7 @@ def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
     if name.endswith("_bytes"):
-        return _size(value)
+        return size(value)
     if name.endswith("_ns"):
         return f"{value / 1e9:g}s"
     if name == "at_s":
@@ -82,7 +82,8 @@ def _word(value: Any) -> str:
     return str(value)
 
 
-def _size(size_bytes: int) -> str:
+def size(size_bytes: int) -> str:
+    """Return a number of bytes in its largest unit."""
     size, unit = float(size_bytes), 0
     while abs(size) >= 1024 and unit < len(UNITS) - 1:
         size, unit = size / 1024, unit + 1
@@ -203,6 +204,17 @@ IF_ANY = frozenset(
     }
 )
 """Columns that are left out where no row has anything in them."""
+
+SPARE: dict[str, tuple[str, ...]] = {
+    "Container": ("address", "service", "health", "restarts", "ports"),
+    "Added": ("address", "service", "health", "restarts", "copies", "ports"),
+    "NodeInfo": ("since", "cpus", "disk", "memory", "address", "evidence", "labels"),
+    "Service": ("mode", "network", "restart", "ports", "on_partition"),
+    "JournalEntry": ("node", "kind"),
+    "Event": ("node", "kind"),
+    "DnsRecord": ("ttl",),
+}
+"""What a terminal that is too narrow can do without, and in which order."""
 
 SHORT: dict[str, Cell] = {
     "Port": _port,

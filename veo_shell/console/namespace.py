@@ -14,6 +14,7 @@ from veo_shell.console import confirm
 from veo_shell.console.cluster import Cluster
 from veo_shell.console.files import taken
 from veo_shell.console.help import Help
+from veo_shell.console.live import Live
 from veo_shell.console.records import Own
 from veo_shell.console.session import Reason, Use
 from veo_shell.console.words import SHORTCUTS, WORDS, describe, first_line, no_such
@@ -61,6 +62,7 @@ def build(client: Client) -> dict[str, Any]:
         "help": Help(words),
     }
     names["cluster"] = Cluster(client, {**names})
+    names.update(Live(client, names).names())
     client.own = Own({**names})
     return names
 

@@ -69,9 +69,9 @@ class Record:
     def showing(self, value: Any) -> Iterator[None]:
         """Write a value as a pipe would get it, however a terminal shows it.
 
-        One that comes little by little is heard.
+        One that comes little by little is heard; what is drawn in place is not.
         """
-        is_heard = render.is_live(value) or type(value).__name__ == "Lines"
+        is_heard = type(value).__name__ in ("Events", "Lines")
         if value is not None and not is_heard:
             self.line(render.text(value))
         with self._listening(is_heard):

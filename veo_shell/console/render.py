@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from veo_shell.console import plans
-from veo_shell.console.cells import IF_ANY, columns, fields
+from veo_shell.console.cells import IF_ANY, SPARE, columns, fields
 from veo_shell.core.kinds import topic
 from veo_shell.core.printable import printable
 from veo_shell.core.verbs import is_record
 
 GOOD = frozenset({"running", "healthy", "alive", "yes", "pulled"})
 VERDICTS = frozenset({"state", "status", "health", "fits", "hears"})
+LIVE = frozenset({"Events", "Top", "Watch"})
 BAD = frozenset({"failed", "dead", "unhealthy", "exited", "no"})
 
 
@@ -77,7 +78,7 @@ def parts(value: Any) -> list[Any] | None:
 
 def is_live(value: object) -> bool:
     """Tell whether this is what comes little by little, and prints itself."""
-    return type(value).__name__ == "Events"
+    return type(value).__name__ in LIVE
 
 
 def is_log(value: Any) -> bool:
@@ -227,7 +228,9 @@ def _print_rich(value: Any, stream: TextIO) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(file=stream, highlight=False)
     head, rows = table(value)
+    head, rows, spared = narrowed(value, head, rows, console.width)
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(head))
     if not head:
         made.title, made.title_justify = type(value).__name__, "left"
@@ -237,7 +240,30 @@ def _print_rich(value: Any, stream: TextIO) -> None:
         # Text, not str: rich would read "[...]" in a value as mark-up.
         cells = zip(head or [row[0]] * 2, row, strict=True)
         made.add_row(*(Text(cell, _style(name, cell)) for name, cell in cells))
-    Console(file=stream, highlight=False).print(made)
+    console.print(made)
+    if spared:
+        console.print(f"(too narrow for {', '.join(spared)})")
+
+
+def narrowed(
+    value: Any, head: list[str], rows: list[list[str]], width: int
+) -> tuple[list[str], list[list[str]], list[str]]:
+    """Return a table without what is spared where it is too wide, and that.
+
+    What is still too wide is folded.
+    """
+    spared: list[str] = []
+    for name in SPARE.get(type(value[0]).__name__, ()) if head else ():
+        columns = zip(head, *rows, strict=True)
+        needed = sum(max(map(len, column)) + 2 for column in columns) - 2
+        if needed <= width:
+            break
+        if name in head:
+            at = head.index(name)
+            head = head[:at] + head[at + 1 :]
+            rows = [row[:at] + row[at + 1 :] for row in rows]
+            spared.append(name)
+    return head, rows, spared
 
 
 def _style(column: str, cell: str) -> str:

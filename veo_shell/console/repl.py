@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import gc
 import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -204,7 +204,7 @@ class Repl(PythonRepl):
                 return found
 
     def run_and_show_expression(self, expression: str) -> None:
-        with contextlib.ExitStack() as held:
+        with ExitStack() as held:
             if self._record is not None and expression.strip():
                 shown = self.all_prompt_styles[STYLE].in_prompt()
                 prompt = fragment_list_to_text(to_formatted_text(shown))
@@ -212,8 +212,12 @@ class Repl(PythonRepl):
             super().run_and_show_expression(expression)
 
     def _show_result(self, result: object) -> None:
-        with self._record.showing(result) if self._record else contextlib.nullcontext():
-            self._show(result)
+        try:
+            with self._record.showing(result) if self._record else nullcontext():
+                self._show(result)
+        except Exception as exc:  # of what goes on: ptpython would end the session
+            self._handle_exception(exc)
+            self.current_statement_index -= 1  # it is counted once more
 
     def _show(self, result: object) -> None:
         shown = render.is_live(result) or render.is_log(result)

@@ -40,6 +40,9 @@ def shortcuts_lines() -> list[str]:
     return [
         "  why(x)             what led to what a service, a container or a node is",
         "  history()          what was decided and seen in the cluster, the last 50",
+        "  top()              what nodes and containers do now, until Ctrl-C",
+        "  tail('nginx')      what its containers say; watch('…') an expression",
+        "  cluster            the short way: cluster.nodes, cluster.plan() …",
         "  who()              who is attached to the nodes, and from where",
         "  use('dos')         another node answers from now on",
         "  reason('INC-42')   what the journal is to tell of why, from now on",
