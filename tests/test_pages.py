@@ -32,6 +32,7 @@ PAGES: dict[str, dict[str, tuple[str, ...]]] = {
     "placement": {"uno": ("--label", "disk=ssd"), "dos": ()},
     "logs": {"uno": (), "dos": ()},
     "variants": {"uno": ()},
+    "tour": {"uno": (), "dos": ()},
 }
 
 

@@ -45,6 +45,8 @@ def build(
 
     `disk_bytes` is not in it: Docker can bound a container's disk only where its data
     lies on xfs with project quotas. It is reserved by placement, nothing more.
+
+    >>> container_builder.build(t)
     """
     if not isinstance(service, Service):
         raise UsageError(f"build takes a service, not {type(service).__name__}")
@@ -112,6 +114,8 @@ def parse_inspect(inspect: Mapping[str, Any], service: Service) -> Service:
     Docker merges the image's own command, variables, labels and health check into those
     given: of these only what was given is read. That the container's labels tell, else
     the service.
+
+    >>> container_builder.parse_inspect(container_sup.inspect(c), t)
     """
     config = inspect.get("Config") or {}
     host = inspect.get("HostConfig") or {}

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.fake_cluster import fake_cluster
 from veo_shell.edge.control import ControlServer
 from veo_shell.edge.fake_engine import FakeEngine, Program
+from veo_shell.own_settings import OwnSettings
 
 PROGRAMS: dict[tuple[str, ...], Program] = {("bad",): Program(exits=3)}
 
@@ -28,7 +29,7 @@ async def main(run_dir: Path) -> None:
         about = {"node": "uno@uno", "cluster": "veo"}
         server = ControlServer(
             run_dir / "control.sock",
-            node.words,
+            {**node.words, "settings": OwnSettings(run_dir / "cluster.yml")},
             about,
             node.abandon,
             node.sessions.attendance,
