@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import msgspec
@@ -27,10 +28,17 @@ LINGER_MS = 200
 
 SILENT = "the node is there, and does not answer: it is busy, or was stopped"
 
+During = Callable[[str, Sequence[Any]], AbstractContextManager[object]]
+
+
+def _nothing_else(verb: str, args: Sequence[Any]) -> AbstractContextManager[None]:
+    return nullcontext()
+
 
 class Client:
     """Calls the verbs of the node whose run directory this is.
 
+    `during` is entered while a verb is called, with its name and what it is given.
     `own` is given each value that a call returns, and returns it as it is to be.
     `session` says who calls, and what for; `is_sure`: nobody is to be asked before
     something is taken away. Usable from several threads; one call at a time. A node
@@ -45,6 +53,7 @@ class Client:
     ) -> None:
         self._run_dir = run_dir
         self.own: Callable[[Any], Any] = lambda value: value
+        self.during: During = _nothing_else
         self.session = identity() if session is None else session
         self.is_sure = False
         self.path = f"{os.fspath(run_dir)}/control.sock"

@@ -98,7 +98,8 @@ class Verb:
         confirm.check(self._client, self.name, self.access, args, kwargs)
         call = self._client.read if self.access == "read" else self._client.call
         args, kwargs = taken(self.name, args, kwargs)
-        return call(self.name, *args, **kwargs)
+        with self._client.during(self.name, args):
+            return call(self.name, *args, **kwargs)
 
     def __repr__(self) -> str:
         return f"{self.name}{self.signature}\n  {first_line(self.__doc__)}"

@@ -35,6 +35,7 @@ from veo_shell.console.namespace import build
 from veo_shell.console.quick import LateLexer, quickly
 from veo_shell.console.record import Record
 from veo_shell.console.script import behind
+from veo_shell.console.waiting import Waiting
 from veo_shell.console.words import WORDS
 from veo_shell.errors import VeoError
 
@@ -60,6 +61,7 @@ def interact(
     configure(repl)
     if repl.prompt_style in usual:
         repl.prompt_style = STYLE  # an operator has to see which node it is
+    client.during = Waiting(client, sys.stdout).during
     gc.enable()
     repl.run()
 
