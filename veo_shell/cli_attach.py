@@ -130,7 +130,7 @@ def _how(arguments: argparse.Namespace) -> script.How:
 
 
 def _attach(arguments: argparse.Namespace, run_dir: Path) -> int:
-    from veo_shell.console import attach, script
+    from veo_shell.console import script
 
     how = _how(arguments)._replace(
         echo=arguments.echo, as_json=arguments.json, record=arguments.record
@@ -145,6 +145,8 @@ def _attach(arguments: argparse.Namespace, run_dir: Path) -> int:
         return script.run_stdin(run_dir, how)
     if arguments.json or arguments.timeout:
         raise UsageError("--json and --timeout are for -c, --script and code on stdin")
+    from veo_shell.console import attach
+
     return attach.main(run_dir, how)
 
 
