@@ -70,6 +70,8 @@ def entries() -> Iterator[tuple[str, str, Any]]:
             yield "", name, value
         elif isinstance(value, Reason | Use):
             yield "", name, value.__call__
+        elif inspect.ismethod(value):  # top, watch, tail
+            yield "", name, value
     cluster = session["cluster"]
     for name, member in vars(type(cluster)).items():
         if inspect.isfunction(member) and ">>>" in (member.__doc__ or ""):
