@@ -26,6 +26,7 @@ from bench import (
     planning,
     replicas,
     rolling,
+    runaway,
     simulated,
     talk,
 )
@@ -53,6 +54,11 @@ SUBJECTS = {
         text="a person at the console of a node with 1,000 containers",
         bench=console.bench,
         rounds=5,
+    ),
+    "runaway": Subject(
+        text="a console that runs or prints for ever, and its node",
+        bench=runaway.bench,
+        rounds=10,
     ),
     "cable": Subject(
         text="a host's cable pulled, beside Docker Swarm",
