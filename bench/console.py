@@ -31,24 +31,37 @@ EVERY_S = 0.08
 SETTLE_S = 1.0
 SIZE = 24, 80
 BARE = "input('ready> ')"
+PLAIN = (
+    "from prompt_toolkit import PromptSession as P; p = P('> ')\nwhile 1: p.prompt()"
+)
 
 
 def bench(rounds: int) -> None:
     """Measure and print."""
     with served() as run_dir:
-        ready, bare, keys_ms = [], [], []
+        ready, bare = [], []
+        keys_ms: list[float] = []
+        plain_ms: list[float] = []
         for _ in range(rounds):
             bare.append(until_s([sys.executable, "-c", BARE], run_dir, "ready> "))
             ready.append(until_s(attach(run_dir), run_dir, f"({node(0)} 20/20)1>"))
-        with terminal(attach(run_dir), run_dir) as console:
+        plain = [sys.executable, "-c", PLAIN]
+        with (
+            terminal(attach(run_dir), run_dir) as console,
+            terminal(plain, run_dir) as other,
+        ):
             console.read_until("20/20)1>")
+            other.read_until(">")
             time.sleep(SETTLE_S)
             for _ in range(rounds):
-                keys_ms += [key_ms for line in TYPED for key_ms in typed(console, line)]
+                for line in TYPED:
+                    keys_ms += typed(console, line)
+                    plain_ms += typed(other, line)
     spread("veo attach until the prompt", ready, aim="≤ 0.4 s")
     spread("python until input() asks", bare)
     ratio("python until input() asks", ready, bare)
     tail(f"key on the screen, {CONTAINERS} containers", keys_ms, "ms", aim="p99 ≤ 16")
+    tail("  at a plain prompt of prompt_toolkit", plain_ms, "ms")
 
 
 @contextlib.contextmanager
@@ -105,5 +118,5 @@ def typed(console: Terminal, line: str) -> Iterator[float]:
             console.read_until_raw(key.encode())
             yield (time.perf_counter() - begun) * 1000
         time.sleep(EVERY_S)
-    console.type("\x03")
+    console.type("\x15")  # Ctrl-U
     time.sleep(SETTLE_S)
