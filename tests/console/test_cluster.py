@@ -58,7 +58,7 @@ def test_it_tells_how_it_is(node: Any, tmp_path: Path) -> None:
     names = namespace.build(client)
     names["cluster"]._words["container_sup"].__dict__["services"] = list
     assert repr(names["cluster"]) == (
-        "cluster test: nodes 2 alive, 1 left; 0 services; containers 1 running, "
+        "cluster test: nodes 2 alive, 1 left; services 0; containers 1 running, "
         "1 backoff"
     )
     client.close()

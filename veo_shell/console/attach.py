@@ -64,8 +64,7 @@ def banner(about: dict[str, Any]) -> str:
     lines = [
         f"VEO {about['version']}, node {about.get('node', '?')}, "
         f"cluster {about.get('cluster', '?')}",
-        *words.words_lines(),
-        *words.shortcuts_lines(),
+        *words.banner_lines(),
         "Ctrl-D leaves, Ctrl-C cancels; the node runs on. help() tells more.",
     ]
     return "\n".join(lines) + "\n"

@@ -39,7 +39,7 @@ class Cluster:
         states = Counter(one.state.value for one in self.containers)
         return (
             f"cluster {about.get('cluster', '')}: nodes {_counted(nodes)}; "
-            f"{len(self.services)} services; containers {_counted(states)}"
+            f"services {len(self.services)}; containers {_counted(states)}"
         )
 
     @property

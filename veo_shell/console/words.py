@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 WORDS = {
     "settings": "what a cluster file says: nodes and services",
     "container_builder": "what Docker is told for a service, and what it tells back",
-    "container_sup": "start, scale, stop and list containers; what if a node is lost",
+    "container_sup": "start, scale, stop, list containers; what if a node is lost",
     "container_monitor": "the life of each container: restarts and health",
     "container_storage": "the containers as this node keeps them on disk",
     "dns_registry": "the names that the cluster answers",
-    "node_monitor": "the nodes: who lives, what they have, what fits; drain, remove",
+    "node_monitor": "the nodes: who lives, what fits where; drain, remove",
 }
 
 EXAMPLES = {
@@ -46,6 +46,14 @@ def shortcuts_lines() -> list[str]:
         "  who()              who is attached to the nodes, and from where",
         "  use('dos')         another node answers from now on",
         "  reason('INC-42')   what the journal is to tell of why, from now on",
+    ]
+
+
+def banner_lines() -> list[str]:
+    """Return what greets an operator; it leaves half of a small screen free."""
+    return [
+        *words_lines(),
+        "  and cluster why() history() top() tail() watch() who() use() reason()",
     ]
 
 
