@@ -136,6 +136,8 @@ def offered(completer: VeoCompleter) -> Offered:
         ("all_of_it.where(node='u", ["uno@uno'"]),
         ("all_of_it.on(u", ['"uno@uno"']),
         ("cluster.ser", ["services"]),
+        ("for c in cluster.containers.on('dos'): c.oom", ["oom_killed"]),
+        ("[n.node for n in cluster.nodes if n.dra", ["drained", "drain"]),
         ("cluster.services[0].sca", ["scale"]),
         ("cluster.services['ng", ["nginx'"]),
         ("cluster.nodes['u", ["uno@uno'"]),

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from tests.console.conftest import Attach, SampleNode, Session
+from tests.console.sample_node import container
 from veo_shell.console import namespace
 from veo_shell.console.client import Client
 from veo_shell.console.erlang import python_for
 from veo_shell.console.hints import hint
 from veo_shell.console.words import WORDS
+from veo_shell.errors import UsageError
 
 
 @pytest.fixture
@@ -82,6 +84,16 @@ def test_what_is_no_erlang_is_left_alone(typed: str) -> None:
 def test_another_name(names: dict[str, Any], name: str, said: str) -> None:
     error = NameError(f"name {name!r} is not defined", name=name)
     assert hint(error, name, names) == said
+
+
+def test_another_attribute() -> None:
+    found: Any = container(0)
+    with pytest.raises(AttributeError) as caught:
+        assert found.stat
+    assert hint(caught.value, "", {}) == "did you mean state?"
+    assert hint(AttributeError("x"), "", {}) == ""
+    error = UsageError("x")
+    assert hint(error, "", {}) == ""
 
 
 def test_no_hint_without_a_node(tmp_path: Path) -> None:

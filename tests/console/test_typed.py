@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from veo_shell.console.typed import CALL, INDEX, Chain, read
 
+FIRST = (INDEX, "0")
+
 
 @pytest.mark.parametrize(
     ("text", "prefix", "chain"),
@@ -18,6 +20,19 @@ from veo_shell.console.typed import CALL, INDEX, Chain, read
         ("[a.b for a in c.", "", Chain("c")),
         ("f(a.b().c", "c", Chain("a", (("", "b"), (CALL, "")))),
         ("{1: a.", "", Chain("a")),
+        (
+            "for c in a.b(':'): c.d",
+            "d",
+            Chain("a", (("", "b"), (CALL, "':'"), (INDEX, "0"))),
+        ),
+        ("[c for c in a[1] if c.", "", Chain("a", ((INDEX, "1"), (INDEX, "0")))),
+        (
+            "for x in a:\n  for c in x.b: c.",
+            "",
+            Chain("a", ((INDEX, "0"), ("", "b"), (INDEX, "0"))),
+        ),
+        ("for c in c.x: c.", "", Chain("c", (("", "x"), (INDEX, "0")) * 3)),
+        ("c.x; for c in ", "", None),
     ],
 )
 def test_what_is_before_a_dot(text: str, prefix: str, chain: Chain) -> None:

@@ -17,7 +17,18 @@ def hint(error: BaseException, source: str, names: Mapping[str, Any]) -> str:
         return f"in Python: {python}"
     if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
         return _other_name(str(error.name or ""), names)
+    if isinstance(error, AttributeError) and not isinstance(error, VeoError):
+        return _other_attribute(error)
     return ""
+
+
+def _other_attribute(error: AttributeError) -> str:
+    """Say which attribute of an object is meant; newer Pythons do it themselves."""
+    import difflib
+
+    known = [name for name in dir(type(error.obj)) if not name.startswith("_")]
+    close = difflib.get_close_matches(str(error.name or ""), known, n=1)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 def after(error: BaseException, source: str) -> str:

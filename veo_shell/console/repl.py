@@ -196,7 +196,7 @@ class Repl(PythonRepl):
             self.app.invalidate()
 
     async def _others_signatures(self, buffer: Buffer) -> list[Signature]:
-        loop, names = asyncio.get_running_loop(), self.get_globals()
+        loop, names = asyncio.get_running_loop(), not_ours(self.get_globals())
         while True:
             document = buffer.document
             found: list[Signature] = await loop.run_in_executor(
@@ -256,12 +256,24 @@ class HintingValidator(PythonValidator):
         super().validate(document)
 
 
+def not_ours(names: dict[str, Any]) -> dict[str, Any]:
+    """Return the names without our own: Jedi asks objects, and ours ask a node."""
+    return {
+        name: value
+        for name, value in names.items()
+        if not type(value).__module__.startswith("veo_shell.console.")
+    }
+
+
 def _otherwise(get: Callable[[], dict[str, Any]]) -> DynamicCompleter:
     """Return ptpython's own completer, made when it is first needed."""
 
     @functools.cache
     def made() -> Completer:
-        return PythonCompleter(get, get, lambda: False)  # that would run what it sees
+        def others() -> dict[str, Any]:
+            return not_ours(get())
+
+        return PythonCompleter(others, others, lambda: False)  # True runs what it sees
 
     return DynamicCompleter(made)
 

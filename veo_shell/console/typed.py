@@ -18,6 +18,7 @@ NAME = re.compile(r"[\w@:/-]*")
 KEYWORD = re.compile(r"\s*([^\W\d]\w*)\s*=(?!=)\s*")
 GIVEN = re.compile(r"[(,]\s*([^\W\d]\w*)\s*=(?!=)")
 
+LOOPS_MOST = 3
 CALL, INDEX = "()", "[]"
 
 
@@ -118,8 +119,34 @@ class Scan:
             self.open[-1].begins_at = at + 1
         return at + 1
 
-    def chain_before(self, end: int) -> Chain | None:
-        """Return the chain that ends there, None for what is none."""
+    def chain_before(self, end: int, depth: int = 0) -> Chain | None:
+        """Return the chain that ends there, None for what is none.
+
+        What a loop goes through is one of what that loops over.
+        """
+        chain = self._chain_before(end)
+        if chain is None or depth == LOOPS_MOST:
+            return chain
+        *_, loop = [None, *re.finditer(rf"\bfor\s+{chain.root}\s+in\s+", self.text)]
+        if loop is None or loop.end() > end:
+            return chain
+        over = self.chain_before(self._chain_end(loop.end()), depth + 1)
+        if over is None:
+            return chain
+        return Chain(over.root, (*over.steps, (INDEX, "0"), *chain.steps))
+
+    def _chain_end(self, at: int) -> int:
+        """Return where the chain ends that begins there."""
+        closed_at = {begin: end for end, begin in self.opened_at.items()}
+        while at < len(self.text):
+            if at in closed_at:
+                at = closed_at[at]
+            elif not (self.text[at].isalnum() or self.text[at] in "._"):
+                return at
+            at += 1
+        return at
+
+    def _chain_before(self, end: int) -> Chain | None:
         steps: list[tuple[str, str]] = []
         while end > 0:
             last = end - 1
