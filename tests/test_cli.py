@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -376,3 +378,20 @@ def test_importing_the_command_line_is_light() -> None:
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {"asyncio", "attrs", "msgspec", "zmq", "yaml", "docker", "rich"}
     assert loaded - sys.stdlib_module_names == {"veo_shell"}
+
+
+COMMAND = re.compile(
+    r"^(?:.*?(?:run:|-|\$|\|) )?veo ([a-z].*?)(?: [|>#].*)?$", re.MULTILINE
+)
+
+
+def test_the_commands_of_the_page_about_the_console_are_right() -> None:
+    """Among them those that a CI job is to have."""
+    text = (ROOT / "docs" / "console.md").read_text()
+    blocks = re.findall(r"^```(?:yaml)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in COMMAND.findall(block)]
+    assert len(lines) > 10
+    for line in lines:
+        own, rest = cli._split(shlex.split(line))
+        parsed = cli._parser(cli._Parser).parse_args(own, argparse.Namespace(args=rest))
+        assert callable(parsed.run)

@@ -132,9 +132,10 @@ def test_the_last_ten_thousand_are_kept_and_a_tenth_of_one_service() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have journals of 60 entries, 10 of one service."""
+    """Have journals of 60 entries, 10 of one service, 20 of what is asked for."""
     monkeypatch.setattr(sqlite_journal, "MOST", 60)
     monkeypatch.setattr(sqlite_journal, "MOST_OF_SERVICE", 10)
+    monkeypatch.setattr(sqlite_journal, "MOST_OF_CALLS", 20)
 
 
 @pytest.mark.usefixtures("small")
@@ -147,6 +148,17 @@ async def test_a_crash_loop_pushes_nothing_else_out(path: Path) -> None:
         assert await kept(store) == [*range(10), *range(190, 200)]
         await store.note([entry(number, uid="crashes") for number in range(200, 300)])
         assert await kept(store) == [*range(10), *range(290, 300)]
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_script_that_asks_without_end_pushes_nothing_else_out(
+    path: Path,
+) -> None:
+    async with opened(path) as store:
+        await store.note([entry(number) for number in range(5)])
+        for number in range(5, 200):
+            await store.note([entry(number, kind="asked")])
+        assert await kept(store) == [*range(5), *range(180, 200)]
 
 
 @pytest.mark.usefixtures("small")

@@ -25,6 +25,8 @@ SCHEMA = 2
 MOST = 10_000
 MOST_OF_SERVICE = 1_000
 """So that one that crashes again and again cannot push the rest out."""
+MOST_OF_CALLS = 2_000
+"""Nor a script that asks for something again and again."""
 
 _TABLES = (
     "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, "
@@ -133,6 +135,11 @@ class Journal:
                 # What became of containers first: the decisions tell why they run.
                 for which in ("uid = ? AND container != ''", "uid = ?"):
                     _trim(db, counts, which, [uid], counts[uid] - MOST_OF_SERVICE)
+            if any(entry.kind == "asked" for entry in entries):
+                which = "kind = 'asked'"
+                query = f"SELECT count(*) FROM entries WHERE {which}"  # noqa: S608 (our own words)
+                (calls,) = db.execute(query).fetchone()
+                _trim(db, counts, which, [], calls - MOST_OF_CALLS)
             _trim(db, counts, "TRUE", [], counts.total() - MOST)
         self._counts = +counts
 
