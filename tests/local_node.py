@@ -220,6 +220,8 @@ def nodes_in(folder: Path, engine_url: str) -> Iterator[Nodes]:
         made.append(LocalNode(place, engine_url))
         return made[-1]
 
-    yield make
-    left = [node.stop().status for node in made]
+    try:
+        yield make
+    finally:  # also where one did not start: the others would join those of other tests
+        left = [node.stop().status for node in made]
     assert set(left) <= {0, 3}

@@ -60,6 +60,9 @@ def test_a_session_moves_and_says_where_it_leaves(pair: Pair) -> None:
         screen.type("kept + len(who())\r")
         screen.read_until("\n6")
         screen.read_until("(dos@dos 2/2)3>")
+        with terminal(pair[0]) as other:
+            other.read_until("also attached: ")
+            assert ": who() tells more" in other.read_until("(uno@uno 2/2)1>")
         screen.type("\x04")
         screen.read_until("detached from dos@dos; the node runs on")
         assert screen.wait() == 0

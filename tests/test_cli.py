@@ -216,8 +216,14 @@ def test_a_cookie_file_counts_more_than_COOKIE(place: LocalNode) -> None:  # noq
 
 @pytest.mark.parametrize(
     "argv",
-    [["stop"], ["stop", "--leave"], ["status"], ["status", "--json"]],
-    ids=" ".join,
+    [
+        ["stop"],
+        ["stop", "--leave"],
+        ["status"],
+        ["status", "--json"],
+        ["check-session", str(ROOT / "docs" / "tour.md")],
+    ],
+    ids=lambda argv: " ".join(argv)[:20],
 )
 def test_no_node_is_status_3(place: LocalNode, argv: list[str]) -> None:
     said = place.veo(*argv, VEO_RUN_DIR=str(place.run_dir))

@@ -106,7 +106,7 @@ def test_what_real_containers_go_through(
     assert kinds(followed.until("killed")) == ["killed"]
     do(uno, "container_sup.remove_service('web')")
     assert kinds(followed.until("removed")) == [
-        *("service_removed", "stopping", "removed")
+        *("asked", "service_removed", "stopping", "removed")
     ]
 
     add(uno, DB)
@@ -125,8 +125,8 @@ def test_what_real_containers_go_through(
     )
     later = [json.loads(line) for line in said.out.splitlines()]
     assert [one["kind"] for one in later if one["id"] == moved["id"]] == ["moved"]
-    assert kinds(later)[:6] == [
-        *("added", "placed", "creating", "starting", "started", "ready")
+    assert kinds(later)[:7] == [
+        *("asked", "added", "placed", "creating", "starting", "started", "ready")
     ]
     do(uno, "container_sup.remove_service('db')")
     eventually(lambda: uno.status()["containers"] == [])

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fake_cluster import WEB, FakeCluster, eventually, fake_cluster
 from veo_shell.console.client import Client
-from veo_shell.console.session import move, whereabouts
+from veo_shell.console.session import move, others, whereabouts
 from veo_shell.core.model import JournalEntry
 from veo_shell.core.verbs import read
 from veo_shell.edge.control import ControlServer
@@ -152,6 +152,16 @@ async def test_sessions_of_all_nodes_are_listed(tmp_path: Path) -> None:
             ("anna", "uno@uno"),
             ("ben", "dos@dos"),
         ]
+        assert await asyncio.to_thread(others, uno.client) == ""
+        many = [
+            {"id": f"c{number}", "user": "ben", "origin": "dos"} for number in range(4)
+        ]
+        for number, one in enumerate(many):
+            cluster["uno"].sessions.attendance.enter(b"%d" % number, one)
+        assert await asyncio.to_thread(others, uno.client) == (
+            "also attached: ben at dos; ben at dos; ben at dos and 1 more: "
+            "who() tells more"
+        )
         dos.client.close()
         await eventually(lambda: not cluster["dos"].sessions.here())
 

@@ -48,6 +48,12 @@ def test_a_step_is_what_is_typed_and_what_is_said() -> None:
     assert (fourth.within_s, shell.is_shell, first.is_shell) == (5.0, True, False)
 
 
+def test_how_long_may_stand_before_an_input() -> None:
+    text = ">>> # within 5s\n>>> a\n1\n>>> b\n>>> # words\n>>> c  # within 2s\n"
+    told = [(step.source, step.within_s) for step in steps(text)]
+    assert told == [("a", 5.0), ("b", 0.0), ("# words", 0.0), ("c  # within 2s", 2.0)]
+
+
 def test_of_markdown_only_blocks_of_code_count() -> None:
     text = "$ no\n```yaml\n$ no\n```\n```\n$ a\nb\n```\n$ no\n"
     text += "   ```\n   $ c\n   d\n   ```\n"

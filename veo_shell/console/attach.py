@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Any
 
-from veo_shell.console import render, script, session, words
+from veo_shell.console import failure, render, script, session, words
 from veo_shell.console.client import Client
 from veo_shell.console.exits import INTERRUPTED
 from veo_shell.errors import VeoError
@@ -39,6 +39,8 @@ def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int
         sys.stdout.write(banner(about))
         if client.session["read_only"]:
             sys.stdout.write("This session is read-only: it can change nothing.\n")
+        if others := session.others(client):
+            sys.stdout.write(f"{failure.printed(others)}\n")
         sys.stdout.flush()
         with (
             script.recorded(how.record) as record,

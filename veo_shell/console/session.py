@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from veo_shell.errors import UnknownNode
+from veo_shell.errors import UnknownNode, VeoError
 
 if TYPE_CHECKING:
     from veo_shell.console.client import Client
+
+
+OTHERS_MOST = 3
 
 
 class Reason:
@@ -50,6 +53,20 @@ class Use:
 
     def __repr__(self) -> str:
         return f"use(node): the session is at {whereabouts(self._client)}"
+
+
+def others(client: Client) -> str:
+    """Return who else is attached to the node, in a line; "" for nobody."""
+    try:
+        held = client.plain("sessions.here")
+    except VeoError:  # one that does not know
+        return ""
+    own = client.session.get("id")
+    told = [f"{one['user']} at {one['origin']}" for one in held if one["id"] != own]
+    if not told:
+        return ""
+    more = f" and {len(told) - OTHERS_MOST} more" if len(told) > OTHERS_MOST else ""
+    return f"also attached: {'; '.join(told[:OTHERS_MOST])}{more}: who() tells more"
 
 
 def whereabouts(client: Client) -> str:

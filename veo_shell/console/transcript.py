@@ -96,7 +96,7 @@ def _blocks(lines: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]
 
 
 def _steps_of(lines: Sequence[tuple[int, str]]) -> Iterator[Step]:
-    at = 0
+    at, before_s = 0, 0.0
     while at < len(lines):
         number, line = lines[at]
         at += 1
@@ -111,13 +111,16 @@ def _steps_of(lines: Sequence[tuple[int, str]]) -> Iterator[Step]:
             said.append(lines[at][1])
             at += 1
         within = WITHIN.search(source[-1])
-        if "".join(source).strip():
+        within_s = float(within["s"]) if within else before_s
+        text = "\n".join(source)
+        before_s = within_s if WITHIN.fullmatch(text.strip()) else 0.0
+        if text.strip() and not before_s:
             yield Step(
                 line=number,
                 prompt=prompt,
-                source="\n".join(source),
+                source=text,
                 expected="\n".join(said),
-                within_s=float(within["s"]) if within else 0.0,
+                within_s=within_s,
             )
 
 
