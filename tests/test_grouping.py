@@ -21,6 +21,7 @@ from veo_shell.core.model import (
     HealthCheck,
     HealthKind,
     Restart,
+    Service,
 )
 from veo_shell.core.progress import begins
 from veo_shell.errors import ApplyFailed, EngineError, NoSuitableNode, StartFailed
@@ -187,3 +188,40 @@ async def test_a_file_whose_group_fits_no_node_begins_nothing_of_it(
         assert all("not added" in why and told in why for why in failed.values())
         assert [service.name for service in sup.services()] == ["apart"]
         assert group(cluster) == []
+
+
+def large(service: Service, gib: int, **changes: Any) -> Service:
+    return attrs.evolve(service, memory_bytes=gib << 30, **changes)
+
+
+OUT = attrs.evolve(APP, group=None, group_role=None, group_policy=None)
+
+
+@pytest.mark.parametrize(
+    ("stands", "brings"),
+    [
+        ([large(DB, 1)], [large(DB, 1), large(APP, 2), large(APP, 6, name="web")]),
+        ([large(APP, 1)], [large(DB, 5), large(APP, 5)]),
+        ([large(OUT, 5)], [large(DB, 5), large(APP, 5)]),
+        (
+            [attrs.evolve(DB, hosts=("uno@uno",))],
+            [
+                attrs.evolve(DB, hosts=("uno@uno",)),
+                attrs.evolve(APP, hosts=("dos@dos",)),
+                attrs.evolve(APP, name="web"),
+            ],
+        ),
+    ],
+    ids=["too much comes", "one grows", "one comes from outside", "pinned elsewhere"],
+)
+async def test_what_a_file_adds_to_a_group_is_added_only_if_all_of_it_fits(
+    tmp_path: Path, stands: list[Service], brings: list[Service]
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        for service in stands:
+            await sup.add_service(service)
+        plan = await sup.plan(brings)
+        with pytest.raises(ApplyFailed):
+            await sup.apply(plan)
+        assert [s.name for s in sup.services()] == [s.name for s in stands]

@@ -116,7 +116,7 @@ class _Run:
         return [
             (other.uid, attrs.evolve(other.service, files=(), environment=()))
             for other in self._plan.steps
-            if other.nodes or other.refused
+            if other.action in (Action.ADD, Action.CHANGE)
             if other.service.group == step.service.group is not None
             if other is not step
         ]

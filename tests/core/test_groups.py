@@ -647,3 +647,17 @@ def test_a_job_that_has_begun_where_it_was_to_move_stays_there() -> None:
     job = desk.view.slot("job", 0)
     assert job is not None
     assert (job.node, job.handover) == (node, False)
+
+
+def test_what_is_added_to_a_group_that_runs_takes_it_where_all_of_it_fits() -> None:
+    desk = Desk(member(DB, memory_bytes=40), at(DB, DOS))
+    desk.run(runs(DB, DOS))
+    desk.publish(TRES, resources=_with_memory(200))
+    come = [member(uid, memory_bytes=50).service for uid in (APP, "web")]
+    groups = desk.desk.places.groups
+    first, second = (spec for spec in come if spec)
+    assert desk.desk.places.best(first, APP) == DOS
+    with groups.expecting(SHOP, [("web", second)]):
+        assert desk.desk.places.best(first, APP) == TRES
+        ranked = desk.desk.places.candidates(first, APP)
+    assert [c.node for c in ranked if c.fits] == [TRES]

@@ -80,9 +80,25 @@ def test_the_instances_of_a_majority_service_stop_before_they_move() -> None:
         desk.run(runs(DOS, 1), *held)
         assert desk.decide(3) == []  # the other one stays while this one moves
     desk.run(runs(DOS, 1), ready(str(first.node), generation=2))
-    over, second = desk.decide(1)
+    over, second = desk.decide(2)
     assert (over.slot, over.handover) == (0, False)
     assert (second.slot, second.ends) == (1, (runs(DOS, 1).name,))
+
+
+def test_what_stops_first_stays_only_where_it_stays_up() -> None:
+    desk = drained_of_one(MOST)
+    (moved,) = desk.decide(2)
+    new = ready(str(moved.node), generation=2)
+    ends = attrs.evolve(new, state=State.BACKOFF, reason="boom")
+    for restarts in range(12):
+        desk.run(attrs.evolve(new, restarts=restarts))
+        assert desk.decide(0.5) == []
+        desk.run(attrs.evolve(ends, restarts=restarts))
+        if found := desk.decide(0.5):
+            break
+    (on,) = found
+    assert on.node not in (DOS, moved.node)
+    assert on.handover
 
 
 def test_where_a_third_one_runs_a_majority_service_is_healed_first() -> None:
@@ -500,7 +516,7 @@ def test_a_majority_service_stays_where_it_fails_if_it_fits_nowhere_else() -> No
     (moved,) = desk.decide(2)
     fails(desk, moved, None, state=State.FAILED, reason="exit code 1")
     desk.publish(DOS, engine_lost="gone")
-    (over,) = desk.decide(1)
+    (over,) = desk.decide(2)
     assert (over.node, over.handover, over.drained_from) == (TRES, False, "")
     assert over.generation == moved.generation
     assert desk.decide(20) == []
@@ -513,7 +529,7 @@ def test_a_majority_service_goes_on_though_its_node_is_drained_no_more() -> None
     desk.write(decision(DOS))
     assert desk.decide(3) == []
     fails(desk, moved, None)
-    (over,) = desk.decide(1)
+    (over,) = desk.decide(2)
     assert (over.node, over.handover) == (moved.node, False)
 
 

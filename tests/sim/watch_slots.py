@@ -11,6 +11,7 @@ from veo_shell.core import events as ev
 from veo_shell.core.life import FELL
 from veo_shell.core.model import (
     Container,
+    GroupRole,
     Health,
     Identity,
     Mode,
@@ -188,8 +189,9 @@ class SlotWatch:
             return
         is_later = old.generation < new.generation and old.revision < new.revision
         stood = old.wanted and old.node is not None and is_later
-        if new.updating:
-            return  # it is another job
+        waits = service.group_role is GroupRole.SLAVE and not old.done
+        if new.updating or waits:
+            return  # it is another job, or has not begun: its master is not there
         if stood and new.wanted and new.node != old.node and not new.made:
             raise Violation(
                 f"{process.name} moves {service.name}, a job, to {new.node}"

@@ -129,7 +129,11 @@ class Groups:
         """Return the node for one more of a service in a group, None if none fits."""
         home = self.home(service.group or "", states, without)
         at_home = [state for state in states if state.node == home]
-        if at_home and refusal(service, at_home[0], homes(service, states)) is None:
+        if (
+            at_home
+            and refusal(service, at_home[0], homes(service, states)) is None
+            and self._is_room_for_rest(service, uid, at_home[0].node, states)
+        ):
             return at_home[0].node
         ranked = self.rank(service, uid, states, states, without)
         return next((c.node for c in ranked if c.fits and c.node not in without), None)
@@ -152,16 +156,34 @@ class Groups:
         home = self.home(group, now, without)
         ranked = rank(service, uid, states)
         at_home = next((c for c in ranked if c.node == home), None)
-        if at_home and (at_home.fits or self._stays(group, at_home.node)):
+        fits = (
+            at_home
+            and at_home.fits
+            and self._is_room_for_rest(service, uid, at_home.node, now)
+        )
+        if at_home and (fits or self._stays(group, at_home.node)):
             what = f"its group {group} runs on {home}"
             return _refused(ranked, {c.node: what for c in ranked if c.node != home})
         is_more = states is now
         shares = self._shares(group, Share(service, service.replicas, uid), is_more)
         cleared = self._cleared(group, now)
         refused = refusals_of(shares, cleared)
-        if at_home:
+        if at_home and not at_home.fits:
             refused[at_home.node] = at_home.reason
         return _refused(rank(_together(shares), uid, cleared), refused)
+
+    def _is_room_for_rest(
+        self, service: Service, uid: str, home: str, now: Collection[NodeState]
+    ) -> bool:
+        """Tell whether what is to be in a group soon fits at its home, too.
+
+        Not asked again of a home that was found for all of it.
+        """
+        group = service.group or ""
+        if not self.coming.get(group) or group in self.foreseen:
+            return True
+        shares = self._shares(group, Share(service, service.replicas, uid), True)
+        return not refusals_of(shares, self._cleared(group, now)).get(home)
 
     def _stays(self, group: str, home: str) -> bool:
         """Tell whether a group cannot go from its home just now: a job runs there."""
@@ -193,7 +215,7 @@ class Groups:
             wanted = [slot for slot in self._view.slots(record.uid) if slot.wanted]
             known = shares.get(record.uid)
             count = max(record.replicas, len(wanted), known.count if known else 0)
-            spec = record.service
+            spec = known.service if known else record.service
             if asked is not None and asked.uid == record.uid:
                 spec = asked.service
                 count = max(count, self._placed(wanted) + is_more)

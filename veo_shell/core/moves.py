@@ -15,6 +15,8 @@ on and on there, that of a majority service on the next node.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
 from veo_shell.core.model import (
@@ -48,7 +50,7 @@ class Moves:
         self._places = places
         self._slots = slots
         self._trials = trials
-        self._together = Together(situation, places)
+        self._together = Together(situation, places, trials)
         self._apart_s: dict[str, float] = {}
 
     def begin(
@@ -58,6 +60,7 @@ class Moves:
         cause: str,
         operation: str = "",
         drained_from: str = "",
+        without: Collection[str] = (),
     ) -> SlotRecord | None:
         """Have a slot filled on another node, and then no more on its own.
 
@@ -65,7 +68,10 @@ class Moves:
         """
         service = self._view.spec_of(slot)
         assert service is not None
-        ranked = {c.node: c for c in self._places.candidates(service, slot.uid)}
+        ranked = {
+            c.node: c
+            for c in self._places.candidates(service, slot.uid, without=without)
+        }
         if node not in ranked or not ranked[node].fits or slot.node is None:
             return None
         if not self._situation.is_reached(slot.node):
@@ -135,7 +141,7 @@ class Moves:
         node = self._places.best(service, slot.uid, without=refused)
         cause = self._situation.drain_cause(source)
         return node is not None and bool(
-            self.begin(slot, node, cause, drained_from=source)
+            self.begin(slot, node, cause, drained_from=source, without=refused)
         )
 
     def _bring_home(self, slot: SlotRecord, service: Service) -> bool:
@@ -191,8 +197,16 @@ class Moves:
         if named is not None and (
             (is_rescue and has_ended(named))
             or (
-                self._has_taken_over(trial, named, is_alone=is_alone)
-                and (is_rescue or self._together.is_there(slot, service, others))
+                self._has_taken_over(
+                    trial,
+                    named,
+                    is_alone=is_alone and not (service.group or stops_first(service)),
+                )
+                and (
+                    is_rescue
+                    or self._together.is_there(slot, service, others)
+                    or (not left and self._has_waited(trial))
+                )
             )
         ):
             self._end(slot, service, named, others)
@@ -210,6 +224,11 @@ class Moves:
                     self._take_back(failed, service, named, others, why)
             elif (is_alone or stops_first(service)) and is_reached:
                 self._go_on(failed, service, reason)
+
+    def _has_waited(self, trial: Trial) -> bool:
+        """Tell whether it was waited for the rest of a group long enough, if it is."""
+        for_s = self._situation.now - trial.begun_s
+        return for_s >= self._situation.verdicts.timing.begin_s
 
     # What is seen
 

@@ -36,11 +36,16 @@ class Places:
         self._misfits: dict[tuple[object, ...], dict[str, str]] = {}
 
     def candidates(
-        self, service: Service, uid: str, instead_of: SlotRecord | None = None
+        self,
+        service: Service,
+        uid: str,
+        instead_of: SlotRecord | None = None,
+        without: Collection[str] = (),
     ) -> list[Candidate]:
         """Rank all nodes for one more instance of a service, or for one in its place.
 
-        `instead_of`: what fills this slot is to be no more by then.
+        `instead_of`: what fills this slot is to be no more by then; `without`: nodes
+        that its group is not to be on.
         """
         if not self._situation.may_decide(service):
             why = "no majority of the nodes is seen (on_partition: majority)"
@@ -50,7 +55,7 @@ class Places:
         if instead_of is not None:
             states = [self._without(instead_of, state) for state in states]
         if service.group:
-            return self.groups.rank(service, uid, states, now)
+            return self.groups.rank(service, uid, states, now, without)
         return rank(service, uid, states)
 
     def for_one_more(self, service: Service, uid: str) -> list[Candidate]:

@@ -67,8 +67,8 @@ def plan(
         match.find()
         found += _steps(match, new_uid, prune=prune)
     found.sort(key=lambda sized: order.index(sized[0].action))
-    for step, count in found:
-        if count:
+    for step, _ in found:
+        if step.action in (Action.ADD, Action.CHANGE):
             placing.expect(step.service, step.uid, step.replicas)
     return Plan(steps=tuple(_placed(*sized, placing) for sized in found))
 

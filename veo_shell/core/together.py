@@ -9,14 +9,26 @@ from __future__ import annotations
 from veo_shell.core.model import Container, Service, SlotRecord, State
 from veo_shell.core.places import Places
 from veo_shell.core.situation import Situation
+from veo_shell.core.trials import Trials
 
 
 class Together:
     """Tells how the rest of a slot's group does that is to come to the slot's node."""
 
-    def __init__(self, situation: Situation, places: Places) -> None:
+    def __init__(self, situation: Situation, places: Places, trials: Trials) -> None:
         self._situation = situation
         self._places = places
+        self._trials = trials
+
+    def _is_steady(self, mate: SlotRecord, named: Container | None) -> bool:
+        """Tell whether one is ready, and stays so if it is new: some crash then."""
+        now = self._situation.now
+        if named is None or not named.is_ready:
+            return False
+        if not mate.handover:
+            return True
+        for_s = self._trials.of(mate, named, now).ready_for_s(now)
+        return for_s >= self._situation.verdicts.timing.steady_s
 
     def is_there(
         self, slot: SlotRecord, service: Service, others: list[Container]
@@ -67,9 +79,17 @@ class Together:
         decision = self._situation.drain_cause(slot.drained_from)
         for mate, spec in self._situation.mates(slot, service):
             for stuck in mate.stuck if mate.node != slot.node else ():
-                if (stuck.node, stuck.decision) == (slot.node, decision):
+                if stuck.node == slot.node and (
+                    stuck.decision == decision or self._stands(stuck.decision, mate)
+                ):
                     return f"{spec.name}: {stuck.reason}"
         return ""
+
+    def _stands(self, decision: str, mate: SlotRecord) -> bool:
+        """Tell whether a slot is on the node that was drained by a decision."""
+        return (
+            bool(decision) and self._situation.drain_cause(mate.node or "") == decision
+        )
 
     def _is_on_its_way(self, mate: SlotRecord, node: str | None) -> bool:
         """Tell whether a slot is to be on a node, and what is to fill it is not ready.
@@ -79,7 +99,9 @@ class Together:
         if mate.node != node or not mate.handover or mate.updating:
             return False
         named = self._situation.named(mate)
-        if named is not None and (named.is_ready or named.state is State.EXITED):
+        if named is not None and named.state is State.EXITED:
+            return False
+        if self._is_steady(mate, named):
             return False
         claimants = self._situation.claimants(mate.uid, mate.slot)
         return not any(c.node == node and c != named for c in claimants)
@@ -92,7 +114,7 @@ class Together:
     def _is_off(self, mate: SlotRecord, node: str | None) -> bool:
         """Tell whether a slot is served on another node than this one, and not here."""
         named = self._situation.named(mate)
-        if mate.node == node and named is not None and named.is_ready:
+        if mate.node == node and self._is_steady(mate, named):
             return False
         claimants = self._situation.claimants(mate.uid, mate.slot)
         return any(
