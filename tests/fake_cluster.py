@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import attrs
 
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.events import Event
 from veo_shell.core.model import (
     Container,
@@ -133,6 +134,7 @@ class FakeCluster:
         self.servers: dict[str, DnsServer] = {}
         self.addresses: dict[str, str] = {}
         self.errors: list[str] = []
+        self.dns = DnsConfig()
         self.labels: dict[str, tuple[str, ...]] = {}
         self.host_boot = "boot 1"
         self.host_addresses: tuple[str, ...] = ("127.0.0.",)
@@ -176,6 +178,7 @@ class FakeCluster:
                 mesh_port=MESH_PORT,
                 pub_port=PUB_PORT,
                 dns_port=0,
+                dns=self.dns,
                 role=role,
                 labels=self.labels.get(name, ()),
                 config_file=config_file,
@@ -320,12 +323,14 @@ async def fake_cluster(
     timing: Timing = FAST,
     engines: Mapping[str, FakeEngine] | None = None,
     labels: Mapping[str, str] | None = None,
+    dns: DnsConfig | None = None,
 ) -> AsyncIterator[FakeCluster]:
     """Have started nodes that have joined: `uno` and `dos` if none are named.
 
     `labels`: of each node, with spaces between.
     """
     cluster = FakeCluster(folder, timing)
+    cluster.dns = dns or cluster.dns
     cluster.labels = {name: tuple(t.split()) for name, t in (labels or {}).items()}
     handler = ErrorLog(cluster.errors)
     logging.getLogger("veo_shell").addHandler(handler)

@@ -33,6 +33,7 @@ from tests.local_node import (
     unmeasured_environment,
 )
 from veo_shell import cli, daemon, options
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.errors import UsageError, VeoError
 from veo_shell.node import NodeConfig
 
@@ -630,6 +631,7 @@ LEAVING = """
 import asyncio, signal, sys
 from pathlib import Path
 from veo_shell import daemon
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.verbs import write
 from veo_shell.edge.control import ControlServer
 from veo_shell.errors import UsageError, VeoError
@@ -880,6 +882,15 @@ def test_whom_a_file_lists(tmp_path: Path) -> None:
     config = configured(tmp_path, text, "six", "uno:9")
     assert config.joins == (("six", 8087), ("uno", 9))
     assert config.listed == (("10.0.0.2", 8087), ("::1", 8087), ("five.example", 9))
+
+
+def test_what_a_nodes_own_file_says_of_dns(tmp_path: Path) -> None:
+    (tmp_path / "more.zone").write_text("www A 192.0.2.1\n")
+    text = "dns: {zone: Lan, ttl: 3, zones: [more.zone]}\n"
+    config = configured(tmp_path, text).dns
+    assert (config.zone, config.ttl_s) == ("lan.", 3)
+    assert list(config.records.rrsets) == [b"\3www\3lan\0"]
+    assert configured(tmp_path, "nodes: [a@b]\n").dns == DnsConfig()
 
 
 @pytest.mark.parametrize("text", ["", ":1", "[]:1", "[::1", "127.0.0.1:0x1", "a..b"])

@@ -22,6 +22,7 @@ from tests.fake_cluster import (
     fake_cluster,
 )
 from veo_shell.core.model import DnsRecord
+from veo_shell.core.parse import parse
 from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.errors import StartError, UsageError
 
@@ -217,3 +218,26 @@ async def test_a_node_that_lost_its_disk_denies_nothing_until_it_knows_again(
         assert codes == [dns.rcode.NOERROR, dns.rcode.NXDOMAIN]
         (record,) = cluster["uno"].machine.view.services()
         assert record.service == WEB
+
+
+async def test_an_operators_own_records_and_zones_are_answered_too(
+    tmp_path: Path,
+) -> None:
+    text = "dns:\n  zone: lan\n  records: [www CNAME web]\n  zones: [corp.zone]\n"
+    corp = "$ORIGIN corp.example.\n@ 60 SOA a b 42 5 5 60 30\n@ NS a\nx A 192.0.2.9\n"
+    config = parse(text, "cluster.yml", {"corp.zone": corp}.__getitem__).dns
+    assert config is not None
+    async with fake_cluster(tmp_path, dns=config) as cluster:
+        await cluster.run(ON_DOS)
+        for tcp in (False, True):
+            found = await ask(cluster, "uno", "www.lan.", tcp=tcp)
+            names = [(r.name.to_text(), r[0].to_text()) for r in found.answer]
+            assert names == [("www.lan.", "web.lan."), ("web.lan.", "127.0.0.2")]
+            other = await ask(cluster, "uno", "x.corp.example.", tcp=tcp)
+            assert other.answer[0][0].to_text() == "192.0.2.9"
+            assert other.flags & dns.flags.AA
+            refused = await ask(cluster, "uno", "example.org.", tcp=tcp)
+            assert refused.rcode() == dns.rcode.REFUSED
+        registry = cluster["uno"].dns_registry
+        assert registry.lookup("www", "CNAME")[0].data == "web.lan."
+        assert registry.lookup("x.corp.example")[0].ttl_s == 5

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dns.message
 import dns.rdatatype
 import dns.rrset
 
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.model import (
     Container,
     Cpu,
@@ -72,10 +75,10 @@ def make_zone(
     serial: int = 7,
     ttl_s: int = 5,
     origin: str = "veo.",
+    **config: Any,
 ) -> Zone:
     return compile_zone(
-        origin=origin,
-        ttl_s=ttl_s,
+        config=DnsConfig(zone=origin, ttl_s=ttl_s, **config),
         serial=serial,
         primary=primary,
         nodes=nodes,

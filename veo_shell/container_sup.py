@@ -423,9 +423,7 @@ class ContainerSup:
         machine = self._node.machine
         name = self._node.node_monitor.named(node)
         config, now = self._node.config, self._node.clock.now()
-        return if_lost(
-            machine.view, machine.members, machine.me, name, config.zone, now
-        )
+        return if_lost(machine.view, machine.members, machine.me, name, config.dns, now)
 
     @read
     def count(self) -> int:

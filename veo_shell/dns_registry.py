@@ -5,12 +5,24 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from veo_shell.core.dns_packet import SERVFAIL, failure, is_denial, is_query
+from veo_shell.core.dns_packet import (
+    SERVFAIL,
+    failure,
+    is_denial,
+    is_query,
+    is_refusal,
+)
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import DnsRecord
 from veo_shell.core.protocols import Server
 from veo_shell.core.verbs import read
-from veo_shell.core.zone import TTL_S, Zone, compile_zone, is_type, same_answers
+from veo_shell.core.zone import (
+    Zone,
+    compile_zone,
+    is_type,
+    same_answers,
+    static_zone,
+)
 from veo_shell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +38,7 @@ class DnsRegistry:
         self._serial = int(time.time())
         self._seen: tuple[int, int, int, int] | None = None
         self._zone = self._compile()
+        self._others = tuple(map(static_zone, node.config.dns.zones))
 
     @read
     def records(self) -> list[DnsRecord]:
@@ -35,7 +48,8 @@ class DnsRegistry:
         """
         return [
             DnsRecord(name=name, ttl_s=ttl_s, type=kind, data=data)
-            for name, ttl_s, kind, data in self._zone.records()
+            for zone in (self._zone, *self._others)
+            for name, ttl_s, kind, data in zone.records()
         ]
 
     @read
@@ -46,9 +60,10 @@ class DnsRegistry:
         """
         if not is_type(type):
             raise UsageError(f"{type!r} is no type of DNS record: try A, SRV, SOA, NS")
-        origin = self._node.config.zone.lower()
+        origin = self._node.config.dns.zone
         whole = f"{name.lower().removesuffix('.')}."
-        if not f".{whole}".endswith(f".{origin}"):
+        zones = (zone.name for zone in (self._zone, *self._others))
+        if not any(f".{whole}".endswith(f".{zone}") for zone in zones):
             whole += origin
         wanted = whole, type.upper()
         return [r for r in self.records() if (r.name.lower(), r.type) == wanted]
@@ -74,9 +89,16 @@ class DnsRegistry:
         if not machine.knows_its_own:
             return failure(query, SERVFAIL) if is_query(query) else None
         answer = self._zone.answer(query, udp=udp)
+        if self._others and answer is not None and is_refusal(answer):
+            answer = self._from_others(query, udp) or answer
         if answer is not None and is_denial(answer) and not machine.may_deny:
             return failure(query, SERVFAIL)
         return answer
+
+    def _from_others(self, query: bytes, udp: bool) -> bytes | None:
+        """Return what the zones that an operator wrote answer, None if they do not."""
+        answers = (zone.answer(query, udp=udp) for zone in self._others)
+        return next((a for a in answers if a and not is_refusal(a)), None)
 
     def refresh(self) -> None:
         """Compile the zone anew if what it was made of changed.
@@ -95,8 +117,7 @@ class DnsRegistry:
     def _compile(self) -> Zone:
         machine = self._node.machine
         return compile_zone(
-            origin=self._node.config.zone,
-            ttl_s=TTL_S,
+            config=self._node.config.dns,
             serial=self._serial,
             primary=machine.me,
             nodes=[

@@ -24,6 +24,7 @@ from veo_shell.container_storage import ContainerStorage
 from veo_shell.container_sup import ContainerSup
 from veo_shell.coordinator import Coordinator
 from veo_shell.core import commands as cmd
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.events import Caused, Event
 from veo_shell.core.machine import Machine
 from veo_shell.core.model import NodeDocument, NodeRecord, Record, ServiceRecord
@@ -83,7 +84,7 @@ class NodeConfig:
     name: str
     address: str
     cluster: str = "veo"
-    zone: str = "veo."
+    dns: DnsConfig = attrs.field(factory=DnsConfig)
     mesh_port: int = 8087
     pub_port: int = 8088
     dns_port: int = 53

@@ -47,6 +47,7 @@ class Options:
 def configure(options: Options) -> NodeConfig:
     """Return what the options say, checked; raise `VeoError`."""
     from veo_shell import settings
+    from veo_shell.core.dns_config import DnsConfig
     from veo_shell.edge.host import own_address, primary_address
     from veo_shell.node import NodeConfig
 
@@ -71,7 +72,8 @@ def configure(options: Options) -> NodeConfig:
     address = own_address(options.address) if options.address else primary_address()
     joins = dict.fromkeys(split(text, f"--join {text}") for text in options.join)
     config_file = _file_of(options.config)
-    entries = settings.get_nodes(config_file) if config_file else ()
+    told = settings.load(config_file) if config_file else None
+    entries = told.nodes if told else ()
     own = next((e for e in entries if e.node == name), None)
     return NodeConfig(
         name=name,
@@ -80,6 +82,7 @@ def configure(options: Options) -> NodeConfig:
         mesh_port=mesh_port,
         pub_port=mesh_port + 1,
         dns_port=dns_port,
+        dns=(told and told.dns) or DnsConfig(),
         role=own.role if own else "",
         labels=_labels(own.labels if own else (), options.label),
         config_file=config_file,

@@ -425,7 +425,9 @@ ONE_WORD = "one word, printable, at most 63 characters"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("version: 3\n", ["c.yml:1: version: unknown key; known are nodes, services"]),
+        ("version: 3\n", [
+            "c.yml:1: version: unknown key; known are nodes, services, dns"
+        ]),
         ("service: {}\n", ["c.yml:1: service: unknown key; did you mean `services`?"]),
         ("services: {}\nservices: {}\n", [
             "c.yml:2: services: stands twice (first on line 1)",

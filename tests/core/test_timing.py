@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.timing import Timing
-from veo_shell.core.zone import TTL_S
 
 DESIGN = {
     "heartbeat_s": 0.5,
@@ -40,7 +40,7 @@ def test_a_node_that_leaves_has_the_time_to_kill_what_does_not_end() -> None:
 
 
 def test_what_is_replaced_runs_on_for_as_long_as_answers_are_kept() -> None:
-    assert Timing().drain_s > TTL_S
+    assert Timing().drain_s > DnsConfig().ttl_s
 
 
 def test_every_timeout_is_as_it_was_decided() -> None:

@@ -119,7 +119,7 @@ def test_an_alias_is_the_same_value_again() -> None:
 
 def test_a_quoted_merge_key_is_a_key() -> None:
     assert problems('"<<": {services: {}}\n') == [
-        "c.yml:1: <<: unknown key; known are nodes, services"
+        "c.yml:1: <<: unknown key; known are nodes, services, dns"
     ]
 
 
@@ -169,7 +169,7 @@ def test_errors_beyond_count_are_cut_short() -> None:
     found = problems("".join(f"k{n}: 1\n" for n in range(2 * MAX_PROBLEMS)))
     assert len(found) == MAX_PROBLEMS + 1
     assert found[0] == "c.yml: has over 1000 errors; the first are told here"
-    assert found[1] == "c.yml:1: k0: unknown key; known are nodes, services"
+    assert found[1] == "c.yml:1: k0: unknown key; known are nodes, services, dns"
 
 
 def test_escapes_of_json_are_put_together() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.core.desk import MOST, U1, Desk, at, brief, decision, ready, runs, web
 from tests.core.samples import DOS, TRES, UNO, WEB, document
 from veo_shell.core.balance import next_step
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.model import (
     Mount,
     MountKind,
@@ -146,7 +147,7 @@ def test_what_would_be_lost_with_a_node_is_told() -> None:
     desk = bound()
     assert data_left(desk.situation, UNO) == []
     assert data_left(desk.situation, DOS) == ["web slot 0 has its volume data there"]
-    loss = if_lost(desk.view, desk.members, UNO, DOS, "veo.", desk.now)
+    loss = if_lost(desk.view, desk.members, UNO, DOS, DnsConfig(), desk.now)
     (stays,) = loss.moves
     assert stays.target is None
     assert stays.reason == "it is not moved (its volume data is there)"

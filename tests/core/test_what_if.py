@@ -20,6 +20,7 @@ from tests.core.samples import (
     service,
     slot,
 )
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Container,
@@ -67,7 +68,7 @@ class Cluster:
         self.members.tick(self.now)
 
     def if_lost(self, node: str) -> Loss:
-        return if_lost(self.view, self.members, UNO, node, "veo.", self.now)
+        return if_lost(self.view, self.members, UNO, node, DnsConfig(), self.now)
 
 
 def served(node: str, port: int, number: int = 0, **changes: Any) -> Container:

@@ -10,6 +10,7 @@ from tests.sim.groups import apart
 from tests.sim.host import Host
 from tests.sim.process import Process
 from tests.sim.world import World
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.life import FELL
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
@@ -363,5 +364,9 @@ def zone_of(process: Process) -> Zone:
         if machine.members.status(head.node) not in GONE
     )
     return compile_zone(
-        serial=1, primary="", nodes=counting, containers=machine.answerable()
+        config=DnsConfig(),
+        serial=1,
+        primary="",
+        nodes=counting,
+        containers=machine.answerable(),
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-A, NS, SOA, AAAA, SRV, OPT, ANY = 1, 2, 6, 28, 33, 41, 255
+A, NS, CNAME, SOA, AAAA, SRV, OPT, ANY = 1, 2, 5, 6, 28, 33, 41, 255
 TRANSFERS = range(251, 255)  # IXFR, AXFR, MAILB, MAILA
 META = frozenset({OPT, *range(128, 251)})  # never the type of a record
 IN = 1
@@ -198,6 +198,11 @@ def failure(query: bytes, rcode: int) -> bytes:
 def is_denial(answer: bytes) -> bool:
     """Tell whether a packet says that there is no such name."""
     return answer[3] & 0xF == NXDOMAIN
+
+
+def is_refusal(answer: bytes) -> bool:
+    """Tell whether a packet says that its question is not answered here."""
+    return answer[3] & 0xF == REFUSED
 
 
 def is_query(packet: bytes) -> bool:

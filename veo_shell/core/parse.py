@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -46,6 +46,9 @@ from veo_shell.core.scalars import Wrong, one_of
 from veo_shell.core.tree import Tree, from_plain, load, no_file
 from veo_shell.errors import ConfigError, UsageError
 
+if TYPE_CHECKING:
+    from veo_shell.core.dns_config import DnsConfig
+
 T = TypeVar("T")
 
 
@@ -55,6 +58,7 @@ class ClusterFile:
 
     nodes: tuple[NodeEntry, ...] = ()
     services: tuple[Service, ...] = ()
+    dns: DnsConfig | None = None
 
 
 def parse(
@@ -316,11 +320,22 @@ def _update(tree: Tree) -> UpdateConfig | None:
     return None if None in values.values() else UpdateConfig(**values)
 
 
+# --- DNS
+
+
+def _dns(tree: Tree) -> DnsConfig | None:
+    # dnspython takes longer to import than all the rest.
+    from veo_shell.core.parse_dns import read_dns
+
+    return read_dns(tree)
+
+
 # --- the keys of each mapping
 
 CLUSTER: Fields = {
     "nodes": ("nodes", _nodes),
     "services": ("services", _services),
+    "dns": ("dns", _dns),
 }
 NODE: Fields = {
     "node": ("node", scalar(scalars.node_name)),

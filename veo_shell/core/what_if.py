@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Container,
@@ -89,7 +90,7 @@ class Lost:
 
 
 def if_lost(
-    view: View, members: Membership, me: str, lost: str, origin: str, now: float
+    view: View, members: Membership, me: str, lost: str, config: DnsConfig, now: float
 ) -> Loss:
     """Return what would move where, what would not and why, and what DNS would say."""
     before = list(view.assigned(lost))
@@ -110,9 +111,9 @@ def if_lost(
         moves=moves,
         dns=tuple(
             _changes(
-                _answers(origin, me, living, ready),
+                _answers(config, me, living, ready),
                 _answers(
-                    origin,
+                    config,
                     me,
                     [head for head in living if head.node != lost],
                     [c for c in ready if c.node != lost and c.uid not in stopped]
@@ -211,10 +212,10 @@ Answers = dict[tuple[str, str], tuple[str, ...]]
 
 
 def _answers(
-    origin: str, me: str, nodes: list[NodeDocument], containers: list[Container]
+    config: DnsConfig, me: str, nodes: list[NodeDocument], containers: list[Container]
 ) -> Answers:
     zone = compile_zone(
-        origin=origin, serial=0, primary=me, nodes=nodes, containers=containers
+        config=config, serial=0, primary=me, nodes=nodes, containers=containers
     )
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, _, kind, data in zone.records():

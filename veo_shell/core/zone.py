@@ -7,7 +7,7 @@ counts, or lies above such a name.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 import dns.exception
@@ -17,14 +17,15 @@ import dns.rdataclass
 import dns.rdatatype
 
 from veo_shell.core import dns_packet
-from veo_shell.core.dns_packet import AAAA, ANY, NS, SOA, SRV, A, Answer, Asked
+from veo_shell.core.dns_config import DnsConfig
+from veo_shell.core.dns_packet import AAAA, ANY, CNAME, NS, SOA, SRV, A, Answer, Asked
 from veo_shell.core.model import Container, NodeDocument
-from veo_shell.core.zone_records import Draft, RRsets, child
+from veo_shell.core.static_records import StaticRecords
+from veo_shell.core.zone_records import Draft, RRsets, child, with_all_above
 
 # Refresh, retry, expire: a secondary soon forgets what it cannot ask for any more.
 _SOA_TIMERS_S = (5, 5, 60)
-TTL_S = 5
-"""For so long whoever asks may keep an answer."""
+WILDCARD = b"\x01*"
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -34,7 +35,7 @@ class Zone:
     `rrsets`: name → type → rdata, all in wire form and lower-case; a name without types
     is an empty non-terminal. At most one answer per RRset is kept, whatever is asked.
     `own`: the addresses and the name of the node that answers; what runs there is
-    answered first, the rest by turns.
+    answered first, the rest by turns. `ttls`: by name and type, where not `ttl_s`.
     """
 
     apex: bytes
@@ -42,7 +43,13 @@ class Zone:
     serial: int
     rrsets: RRsets = attrs.field(repr=False)
     own: frozenset[bytes] = frozenset()
+    ttls: Mapping[tuple[bytes, int], int] = attrs.field(factory=dict, repr=False)
     _answers: dict[bytes, Answer] = attrs.field(factory=dict, init=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Return what the zone is called, with a dot at its end."""
+        return dns.name.from_wire(self.apex, 0)[0].to_text()
 
     def answer(self, query: bytes, *, udp: bool = True) -> bytes | None:
         """Return the response to a query, None where silence is the answer.
@@ -59,7 +66,7 @@ class Zone:
         """Return (name, TTL, type, rdata) of every record, as in a zone file."""
         names = [(dns.name.from_wire(wire, 0)[0], wire) for wire in self.rrsets]
         return [
-            (name.to_text(), self.ttl_s, *_texts(rdtype, rdata))
+            (name.to_text(), self.ttl_of(wire, rdtype), *_texts(rdtype, rdata))
             for name, wire in sorted(names)
             for rdtype in sorted(self.rrsets[wire], key=lambda t: (t != SOA, t))
             for rdata in self.rrsets[wire][rdtype]
@@ -89,53 +96,127 @@ class Zone:
         return 0 if self.apex in dns_packet.suffixes(asked.name) else dns_packet.REFUSED
 
     def _answer_from_zone(self, asked: Asked) -> bytes:
-        rrsets = self.rrsets.get(asked.name)
-        if rrsets is None:
+        source = self._source_of(asked.name)
+        if source is None:
             return self._negative(asked, dns_packet.NXDOMAIN)
+        rrsets = self.rrsets[source]
+        if CNAME in rrsets and asked.rdtype not in (CNAME, ANY):
+            return self._follow(asked, source)
         # RFC 8482: ANY is answered with one RRset of the name
         some_type = min(rrsets, default=ANY)
         rdtype = some_type if asked.rdtype == ANY else asked.rdtype
         if rdtype not in rrsets:
             return self._negative(asked, dns_packet.NOERROR)
-        return self._answer_of(asked.name, rdtype).response(asked)
+        if source == asked.name:
+            return self._answer_of(asked.name, rdtype).response(asked)
+        return self._make_answer(asked.name, source, rdtype).response(asked)
+
+    def _source_of(self, name: bytes) -> bytes | None:
+        """Return the name whose records answer one, None if there is no such name.
+
+        It is its own name, or that of a wildcard (RFC 4592).
+        """
+        if name in self.rrsets:
+            return name
+        encloser = next(n for n in dns_packet.suffixes(name) if n in self.rrsets)
+        wildcard = WILDCARD + encloser
+        return wildcard if wildcard in self.rrsets else None
+
+    def _follow(self, asked: Asked, source: bytes) -> bytes:
+        """Answer with an alias and what it leads to, as far as that is in the zone.
+
+        RFC 1034, section 4.3.2; of several aliases the code is that of the last name
+        (RFC 6604).
+        """
+        owner, found = asked.name, source
+        records: list[bytes] = []
+        seen: set[bytes] = set()
+        while CNAME in self.rrsets[found] and found not in seen:
+            seen.add(found)
+            alias = self.rrsets[found][CNAME]
+            ttl_s = self.ttl_of(found, CNAME)
+            records += dns_packet.rrset(owner, CNAME, ttl_s, alias)
+            (owner,) = alias
+            if self.apex not in dns_packet.suffixes(owner):
+                return self._alias(asked, records)
+            leads_to = self._source_of(owner)
+            if leads_to is None:
+                return self._alias(asked, records, dns_packet.NXDOMAIN, is_end=True)
+            found = leads_to
+        rdatas = self.rrsets[found].get(asked.rdtype, ())
+        ttl_s = self.ttl_of(found, asked.rdtype)
+        more = dns_packet.rrset(owner, asked.rdtype, ttl_s, rdatas)
+        return self._alias(asked, [*records, *more], is_end=not more)
+
+    def _alias(
+        self,
+        asked: Asked,
+        records: list[bytes],
+        rcode: int = dns_packet.NOERROR,
+        *,
+        is_end: bool = False,
+    ) -> bytes:
+        """Answer with these; `is_end`: the last name has no such records."""
+        soa = self._soa(asked) if is_end else b""
+        return asked.response(
+            flags=dns_packet.AUTHORITATIVE,
+            rcode=rcode,
+            records=b"".join([*records, soa]),
+            counts=(len(records), int(is_end), 0),
+        )
 
     def _negative(self, asked: Asked, rcode: int) -> bytes:
         """Make NXDOMAIN or NODATA. Kept nowhere: there is no end of such questions."""
-        apex_at = dns_packet.HEADER_SIZE + len(asked.name) - len(self.apex)
-        owner = dns_packet.pointer(apex_at)
-        (soa,) = dns_packet.rrset(owner, SOA, self.ttl_s, self.rrsets[self.apex][SOA])
         return asked.response(
-            flags=dns_packet.AUTHORITATIVE, rcode=rcode, records=soa, counts=(0, 1, 0)
+            flags=dns_packet.AUTHORITATIVE,
+            rcode=rcode,
+            records=self._soa(asked),
+            counts=(0, 1, 0),
         )
+
+    def _soa(self, asked: Asked) -> bytes:
+        """Return the SOA, for as long as a denial may be kept (RFC 2308, section 3)."""
+        apex_at = dns_packet.HEADER_SIZE + len(asked.name) - len(self.apex)
+        (rdata,) = self.rrsets[self.apex][SOA]
+        ttl_s = min(self.ttl_of(self.apex, SOA), int.from_bytes(rdata[-4:]))
+        (record,) = dns_packet.rrset(dns_packet.pointer(apex_at), SOA, ttl_s, [rdata])
+        return record
+
+    def ttl_of(self, name: bytes, rdtype: int) -> int:
+        """Return for how many seconds the records of a name and type may be kept."""
+        return self.ttls.get((name, rdtype), self.ttl_s)
 
     def _answer_of(self, name: bytes, rdtype: int) -> Answer:
         question = name + struct.pack(">HH", rdtype, dns_packet.IN)
         if question not in self._answers:
-            rdatas = self.rrsets[name][rdtype]
-            own = [rdata for rdata in rdatas if _target(rdtype, rdata) in self.own]
-            rest = [rdata for rdata in rdatas if rdata not in own]
-            owner = dns_packet.OWNER_IS_QUESTION
-            self._answers[question] = Answer(
-                question_size=len(question),
-                records=dns_packet.rrset(owner, rdtype, self.ttl_s, [*own, *rest]),
-                own=len(own),
-                additional=tuple(self._addresses_behind(name, rdtype)),
-            )
+            self._answers[question] = self._make_answer(name, name, rdtype)
         return self._answers[question]
 
+    def _make_answer(self, name: bytes, source: bytes, rdtype: int) -> Answer:
+        rdatas = self.rrsets[source][rdtype]
+        own = [rdata for rdata in rdatas if _target(rdtype, rdata) in self.own]
+        rest = [rdata for rdata in rdatas if rdata not in own]
+        owner, ttl_s = dns_packet.OWNER_IS_QUESTION, self.ttl_of(source, rdtype)
+        return Answer(
+            question_size=len(name) + 4,
+            records=dns_packet.rrset(owner, rdtype, ttl_s, [*own, *rest]),
+            own=len(own),
+            additional=tuple(self._addresses_behind(name, rdtype, rdatas)),
+        )
+
     def _addresses_behind(
-        self, name: bytes, rdtype: int
+        self, name: bytes, rdtype: int, rdatas: Iterable[bytes]
     ) -> Iterator[tuple[bytes, int]]:
         """Yield the address RRsets of what SRV and NS records point to."""
         if rdtype not in (SRV, NS):
             return
-        rdatas = self.rrsets[name][rdtype]
         targets = dict.fromkeys(_target(rdtype, rdata) for rdata in rdatas)
         for target in targets:
             owner = dns_packet.compress(target, name)
-            for kind, rdatas in self.rrsets.get(target, {}).items():
+            for kind, found in self.rrsets.get(target, {}).items():
                 if kind in (A, AAAA):
-                    records = dns_packet.rrset(owner, kind, self.ttl_s, rdatas)
+                    ttl_s = self.ttl_of(target, kind)
+                    records = dns_packet.rrset(owner, kind, ttl_s, found)
                     yield b"".join(records), len(records)
 
 
@@ -159,8 +240,7 @@ def same_answers(one: Zone, other: Zone) -> bool:
 
 def compile_zone(
     *,
-    origin: str = "veo.",
-    ttl_s: int = TTL_S,
+    config: DnsConfig,
     serial: int,
     primary: str,
     nodes: Iterable[NodeDocument],
@@ -170,18 +250,43 @@ def compile_zone(
 
     A container whose node is not given is left out, as is what DNS cannot have as a
     name and what has no IP address. `primary` is the node that answers: the SOA and
-    the first NS name it.
+    the first NS name it, unless `config` names others.
     """
-    apex = dns.name.from_text(origin).to_digestable()
+    apex = _wire(config.zone)
     draft = Draft(apex, nodes)
     draft.add_containers(containers)
-    servers = draft.servers(primary) or (apex,)
-    contact = child("hostmaster", apex) or apex
-    timers = struct.pack(">5I", serial % 2**32, *_SOA_TIMERS_S, ttl_s)
-    soa = servers[0] + contact + timers
-    rrsets = draft.rrsets({NS: servers, SOA: (soa,)})
-    own = draft.targets(primary)
-    return Zone(apex=apex, ttl_s=ttl_s, serial=serial, rrsets=rrsets, own=own)
+    draft.add_static(config.records, config.ttl_s)
+    named = tuple(map(_wire, config.name_servers))
+    servers = named or draft.servers(primary) or (apex,)
+    contact = config.contact and _wire(config.contact)
+    timers = struct.pack(">5I", serial % 2**32, *_SOA_TIMERS_S, config.ttl_s)
+    soa = servers[0] + (contact or child("hostmaster", apex) or apex) + timers
+    return Zone(
+        apex=apex,
+        ttl_s=config.ttl_s,
+        serial=serial,
+        rrsets=draft.rrsets({NS: servers, SOA: (soa,)}),
+        own=draft.targets(primary),
+        ttls=draft.ttls,
+    )
+
+
+def static_zone(static: StaticRecords) -> Zone:
+    """Make a zone of what an operator wrote alone, with its own SOA."""
+    (soa,) = static.rrsets[static.apex][SOA]
+    timers = struct.unpack(">5I", soa[-20:])
+    rrsets = with_all_above(static.apex, static.rrsets)
+    return Zone(
+        apex=static.apex,
+        ttl_s=timers[-1],
+        serial=timers[0],
+        rrsets=rrsets,
+        ttls=static.ttls,
+    )
+
+
+def _wire(name: str) -> bytes:
+    return dns.name.from_text(name).to_digestable()
 
 
 def _target(rdtype: int, rdata: bytes) -> bytes:

@@ -16,8 +16,9 @@ from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
-from veo_shell.core.dns_packet import AAAA, SRV, A, suffixes
+from veo_shell.core.dns_packet import AAAA, CNAME, SRV, A, suffixes
 from veo_shell.core.model import Container, NodeDocument
+from veo_shell.core.static_records import StaticRecords
 
 _SRV_PRIORITY, _SRV_WEIGHT = 0, 100
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
@@ -42,6 +43,7 @@ class Draft:
         self._apex = apex
         self._nodes_apex = child("node", apex)
         self._found: dict[bytes, dict[int, set[bytes]]] = {}
+        self.ttls: dict[tuple[bytes, int], int] = {}
         self._hosts: dict[str, bytes | None] = {}
         self._addresses: dict[str, bytes] = {}
         self._add_nodes({node.node: _packed(node.address) for node in nodes})
@@ -67,17 +69,33 @@ class Draft:
         for service, instances in by_service.items():
             self._add_service(child(service, self._apex), instances)
 
+    def add_static(self, static: StaticRecords, ttl_s: int) -> None:
+        """Add what an operator wrote; an alias only where there is nothing else.
+
+        Where it shares a name and type with what comes and goes it may be kept no
+        longer than that.
+        """
+        for name, by_type in static.rrsets.items():
+            if CNAME in by_type and name in self._found:
+                continue
+            for rdtype, rdatas in by_type.items():
+                is_shared = rdtype in self._found.get(name, {})
+                own_s = static.ttls[name, rdtype]
+                self.ttls[name, rdtype] = min(own_s, ttl_s) if is_shared else own_s
+                for rdata in rdatas:
+                    self._add(name, rdtype, rdata)
+
     def rrsets(self, authority: Mapping[int, tuple[bytes, ...]]) -> RRsets:
         """Return all records in the order they are answered, `authority` at the apex.
 
         Names that only have others below them are there too, without records.
         """
-        rrsets: dict[bytes, Mapping[int, tuple[bytes, ...]]] = {self._apex: authority}
-        for name, by_type in self._found.items():
-            above = itertools.takewhile(lambda n: n not in rrsets, suffixes(name))
-            rrsets.update({missing: {} for missing in above})
-            rrsets[name] = {t: _in_order(by_type[t]) for t in sorted(by_type)}
-        return rrsets
+        found = {
+            name: {t: _in_order(by_type[t]) for t in sorted(by_type)}
+            for name, by_type in self._found.items()
+        }
+        found[self._apex] = {**found.get(self._apex, {}), **authority}
+        return with_all_above(self._apex, found)
 
     def _add(self, name: bytes | None, rdtype: int, rdata: bytes) -> None:
         if name:
@@ -152,6 +170,16 @@ class Draft:
                 target = (name if alike else None) or endpoint.host
                 if target:
                     self._add(srv_name, SRV, _srv(endpoint.number, target))
+
+
+def with_all_above(apex: bytes, rrsets: RRsets) -> RRsets:
+    """Return these and, without records, the names that only have others below them."""
+    found = {apex: rrsets[apex]}
+    for name, by_type in rrsets.items():
+        above = itertools.takewhile(lambda n: n not in found, suffixes(name))
+        found.update({missing: {} for missing in above})
+        found[name] = by_type
+    return found
 
 
 def child(label: str, parent: bytes | None) -> bytes | None:

@@ -1,0 +1,24 @@
+"""What an operator says of a node's DNS."""
+
+from __future__ import annotations
+
+import attrs
+
+from veo_shell.core.static_records import StaticRecords
+
+
+@attrs.frozen(kw_only=True)
+class DnsConfig:
+    """The zone and what is in it besides the cluster's own names.
+
+    `zone`, `contact` and `name_servers` are absolute names. The `contact` of the SOA is
+    a mailbox with a dot for its @, "" for `hostmaster` in the zone; the name servers
+    are the nodes unless others are given. `zones` are answered beside VEO's own.
+    """
+
+    zone: str = "veo."
+    ttl_s: int = 5
+    contact: str = ""
+    name_servers: tuple[str, ...] = ()
+    records: StaticRecords = attrs.field(factory=StaticRecords, repr=False)
+    zones: tuple[StaticRecords, ...] = attrs.field(default=(), repr=False)

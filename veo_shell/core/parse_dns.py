@@ -1,0 +1,87 @@
+"""What cluster.yml says of DNS, `dns:`; it counts for the node whose own file it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import attrs
+
+from veo_shell.core import scalars
+from veo_shell.core.dns_config import DnsConfig
+from veo_shell.core.fields import Fields, fields, scalar, several
+from veo_shell.core.scalars import Wrong, quoted
+from veo_shell.core.static_records import (
+    StaticRecords,
+    merged,
+    read_records,
+    read_zone,
+)
+from veo_shell.core.tree import Tree
+
+NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+")
+LONGEST_NAME = 254
+LONGEST_TTL_S = 86_400
+
+
+def read_dns(tree: Tree) -> DnsConfig | None:
+    """Read the mapping; what is wrong is noted in the tree's log."""
+    pairs = list(tree.pairs())
+    values = fields(pairs, DNS)
+    if None in values.values():
+        return None
+    lines, files = values.pop("records", ()), values.pop("zones", ())
+    config = DnsConfig(**values)
+    static = [*_records(tree, lines, config), *_zones(tree, files, config)]
+    own = merged(one for one in static if not one.apex)
+    others = tuple(one for one in static if one.apex)
+    return attrs.evolve(config, records=own, zones=others)
+
+
+def _records(
+    tree: Tree, lines: tuple[str, ...], config: DnsConfig
+) -> Iterator[StaticRecords]:
+    for number, line in enumerate(lines):
+        try:
+            yield read_records(line, config.zone, config.ttl_s)
+        except Wrong as wrong:
+            tree.complain(f"{quoted(line)}: {wrong}", at=f"records[{number}]")
+
+
+def _zones(
+    tree: Tree, files: tuple[tuple[str, str], ...], config: DnsConfig
+) -> Iterator[StaticRecords]:
+    for number, (name, text) in enumerate(files):
+        try:
+            yield read_zone(text, config.zone, config.ttl_s)
+        except Wrong as wrong:
+            tree.complain(f"{quoted(name)}: {wrong}", at=f"zones[{number}]")
+
+
+def _name(text: str) -> str:
+    name = f"{text.lower().removesuffix('.')}."
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise Wrong(f"{quoted(text)} is no name of DNS, like veo or ns1.example.com")
+    return name
+
+
+def _ttl_s(text: str) -> int:
+    seconds = scalars.count(text)
+    if not 1 <= seconds <= LONGEST_TTL_S:
+        raise Wrong(f"{quoted(text)} is not from 1 to {LONGEST_TTL_S} seconds")
+    return seconds
+
+
+def _file(tree: Tree) -> tuple[str, str]:
+    name = tree.text()
+    return name, tree.log.read(name)
+
+
+DNS: Fields = {
+    "zone": ("zone", scalar(_name)),
+    "ttl": ("ttl_s", scalar(_ttl_s)),
+    "contact": ("contact", scalar(_name)),
+    "name_servers": ("name_servers", several(scalar(_name))),
+    "records": ("records", several(scalar(str))),
+    "zones": ("zones", several(_file)),
+}
