@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from veo_shell import errors
 from veo_shell.core.model import Candidate, Port, Service, Transport
 from veo_shell.core.planned import Action, Plan, Step
+from veo_shell.core.sessions import Session
 from veo_shell.core.verbs import (
+    destroy,
     pack,
     pack_error,
     read,
@@ -50,6 +52,7 @@ def carried(packed: Any) -> Any:
         {"web": SERVICE, "n": 1},
         [[CANDIDATE], {"port": PORT}],
         Plan(steps=(STEP,)),
+        Session(id="a1", user="anna"),
     ],
     ids=repr,
 )
@@ -145,9 +148,21 @@ def test_only_marked_methods_are_verbs() -> None:
         @write
         def change(self) -> None: ...
 
+        @destroy
+        def remove(self) -> None: ...
+
         def inner(self) -> None: ...
 
         @read
         def _hidden(self) -> None: ...
 
-    assert set(verbs_of(Word)) == {"look", "change"}
+    verbs = {name: method.verb for name, method in verbs_of(Word).items()}  # type: ignore[attr-defined]
+    assert verbs == {"look": "read", "change": "write", "remove": "destroy"}
+
+
+def test_a_text_of_a_class_of_its_own_travels_as_a_text() -> None:
+    class Name(str):
+        __slots__ = ()
+
+    packed = pack([Name("uno@uno")])
+    assert type(unpack(carried(packed))[0]) is str
