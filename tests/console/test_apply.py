@@ -174,7 +174,7 @@ def test_the_console_takes_a_file_of_the_operators(cluster: Cluster) -> None:
 def test_the_journal_tells_who_applied_it_and_why(cluster: Cluster) -> None:
     assert cluster.apply(WEB, "--yes", "--reason", "INC-42")[0] == 0
     told = cluster.console("[e.text for e in history() if e.kind == 'asked']").stdout
-    assert "container_sup.apply(Plan) by " in told
+    assert "container_sup.apply(Plan[add web]) by " in told
     assert told.rstrip().endswith("): INC-42']")
 
 

@@ -11,11 +11,12 @@ from tests.sim.cluster import World
 from veo_shell.core import events as ev
 from veo_shell.core.commands import Note
 from veo_shell.core.model import JournalEntry
-from veo_shell.core.planned import Plan
+from veo_shell.core.planned import Action, Plan, Step
 from veo_shell.core.sessions import NOBODY, Attendance, Session, check, described
 from veo_shell.core.verbs import pack
 from veo_shell.errors import ReadOnly, Refused
 
+ADD_WEB = Step(action=Action.ADD, uid="u1", service=WEB, replicas=2)
 ANNA = {"id": "a1", "user": "anna", "origin": "uno pts/3", "at_s": 2.0}
 
 
@@ -72,6 +73,8 @@ def test_who_it_is_is_told_in_a_line() -> None:
         (("web", 3), "'web', 3"),
         ((WEB,), "web"),
         ((Plan(steps=()),), "Plan"),
+        ((Plan(steps=(ADD_WEB,)),), "Plan[add web]"),
+        (([],), "[]"),
         (([WEB, WEB],), "[web, web]"),
         ((list(range(9)),), "[0, 1, 2, 3, 4, 5, 6, 7, …]"),
         (("x" * 200,), f"'{'x' * 119}…"),

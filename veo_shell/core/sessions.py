@@ -113,10 +113,15 @@ def _opened(packed: Any) -> Any:
 def _shown(value: Any) -> str:
     """Return a value in a few words; of a record its name, never what it holds."""
     if is_record(value):
-        name = getattr(value, "name", "")
-        return name or type(value).__name__
+        steps = [f"{s.action.value} {s.name}" for s in getattr(value, "steps", ())]
+        return getattr(value, "name", "") or type(value).__name__ + _listed(steps)
     if isinstance(value, list):
-        some = [_shown(item) for item in value[:MEMBERS_MOST]]
-        return f"[{', '.join(some + ['…'] * (len(value) > MEMBERS_MOST))}]"
+        return _listed([_shown(item) for item in value]) or "[]"
     said = repr(value)
     return said if len(said) <= ARGUMENT_MOST else f"{said[:ARGUMENT_MOST]}…"
+
+
+def _listed(words: list[str]) -> str:
+    """Return the first of some words in brackets; "" for none."""
+    some = [*words[:MEMBERS_MOST], *["…"] * (len(words) > MEMBERS_MOST)]
+    return f"[{', '.join(some)}]" if some else ""
