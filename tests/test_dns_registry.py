@@ -241,3 +241,28 @@ async def test_an_operators_own_records_and_zones_are_answered_too(
         registry = cluster["uno"].dns_registry
         assert registry.lookup("www", "CNAME")[0].data == "web.lan."
         assert registry.lookup("x.corp.example")[0].ttl_s == 5
+
+
+async def test_a_node_that_hears_no_other_says_that_its_answers_may_be_old(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        await cluster.run(ON_UNO)
+        query = dns.message.make_query("web.veo.", "A", use_edns=0)
+
+        async def told() -> tuple[int, list[str]]:
+            port, address = cluster.servers["uno"].port, cluster.addresses["uno"]
+            found = await dns.asyncquery.udp(query, address, timeout=5, port=port)
+            errors = [option.to_text() for option in found.options]
+            return found.answer[0].ttl, errors
+
+        assert await told() == (5, [])
+        cluster.network.cut(*cluster.addresses.values())
+        registry = cluster["uno"].dns_registry
+        await eventually(lambda: {r.ttl_s for r in registry.records()} == {1})
+        ttl_s, (error,) = await told()
+        assert ttl_s == 1
+        assert "no other node of the cluster is heard" in error
+        cluster.network.mend(*cluster.addresses.values())
+        await eventually(lambda: {r.ttl_s for r in registry.records()} == {5})
+        assert await told() == (5, [])

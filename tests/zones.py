@@ -75,6 +75,7 @@ def make_zone(
     serial: int = 7,
     ttl_s: int = 5,
     origin: str = "veo.",
+    stale: str = "",
     **config: Any,
 ) -> Zone:
     return compile_zone(
@@ -83,6 +84,7 @@ def make_zone(
         primary=primary,
         nodes=nodes,
         containers=containers,
+        stale=stale,
     )
 
 

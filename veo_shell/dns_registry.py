@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from veo_shell.node import Node
 
 
+NO_PEER = "no other node of the cluster is heard"
+
+
 class DnsRegistry:
     """Every name answered here has a running container, or a node, behind it."""
 
@@ -126,4 +129,5 @@ class DnsRegistry:
                 if machine.members.status(head.node) not in GONE
             ],
             containers=machine.answerable(),
+            stale=NO_PEER if machine.hears_nobody else "",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from tests.core.cores import WEB, anywhere, ask, remove, three
+from tests.core.cores import WEB, anywhere, ask, cut, remove, three
 from tests.core.dialogue import DOS, UNO, Dialogue, ends
 from tests.core.samples import observed, service, slot
 from tests.sim.cluster import SimNode, World
@@ -154,3 +154,19 @@ def test_a_tombstone_is_dropped_at_the_word_of_a_peer_and_of_nobody_else() -> No
         assert [save.dropped for save in saves] == (
             [] if standing else [("service/u1",)]
         )
+
+
+def test_a_node_that_hears_no_other_knows_it() -> None:
+    world = World("uno@uno", "dos@dos", "tres@tres")
+    world.run(5)
+
+    def alone() -> list[str]:
+        return [name for name in world.nodes if world[name].machine.hears_nobody]
+
+    assert alone() == []
+    cut(world, "uno@uno")
+    world.run(10)
+    assert alone() == ["uno@uno"]
+    single = World("uno@uno")
+    single.run(5)
+    assert not single["uno@uno"].machine.hears_nobody

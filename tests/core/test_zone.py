@@ -516,3 +516,30 @@ def test_the_records_are_those_that_are_answered() -> None:
 )
 def test_types_are_told_from_typos(text: str, known: bool) -> None:
     assert is_type(text) is known
+
+
+# What may be old
+
+
+@pytest.mark.parametrize("rdtype", ["A", "MX", "SRV"])
+@pytest.mark.parametrize("udp", [True, False])
+def test_a_view_that_may_be_old_is_answered_from_and_said_to_be(
+    rdtype: str, udp: bool
+) -> None:
+    zone = make_zone(*two_webs(), stale="no other node is heard")
+    found = ask(zone, "nginx.veo.", rdtype, edns_size=UDP_SIZE, udp=udp)
+    (error,) = found.options
+    assert isinstance(error, dns.edns.EDEOption)
+    assert (error.code, error.text) == (
+        dns.edns.EDECode.STALE_ANSWER,
+        "no other node is heard",
+    )
+    assert {rrset.ttl for rrset in [*found.answer, *found.authority]} == {1}
+    plain = ask(zone, "nginx.veo.", rdtype, udp=udp)
+    assert plain.edns == -1
+    assert {rrset.ttl for rrset in [*plain.answer, *plain.authority]} == {1}
+
+
+def test_a_view_is_old_or_not_whatever_is_in_it() -> None:
+    one, other = make_zone(*two_webs()), make_zone(*two_webs(), stale="alone")
+    assert not same_answers(one, other)

@@ -32,6 +32,8 @@ _ONE_QUESTION = b"\0\1\0\0\0\0\0\0"
 _ONE_QUESTION_AND_OPT = b"\0\1\0\0\0\0\0\1"
 _OPT_SIZE = 11
 MOST_ORDERS = 64
+EXTENDED_ERROR, STALE = 15, 3
+LONGEST_TEXT = 200
 _OPTS = tuple(struct.pack(">BHHIH", 0, OPT, UDP_SIZE, do << 15, 0) for do in (0, 1))
 
 
@@ -60,6 +62,8 @@ class Asked:
     rdclass: int
     edns: Edns | None
     udp: bool
+    option: bytes = b""
+    """Goes into the OPT record of a response, if it has one."""
 
     @property
     def room(self) -> int:
@@ -67,7 +71,7 @@ class Asked:
         limit = PLAIN_UDP_SIZE if self.udp else TCP_SIZE
         if self.edns and self.udp:
             limit = min(max(self.edns.size, PLAIN_UDP_SIZE), UDP_SIZE)
-        opt_size = _OPT_SIZE if self.edns else 0
+        opt_size = _OPT_SIZE + len(self.option) if self.edns else 0
         return limit - HEADER_SIZE - len(self.question) - opt_size
 
     def response(
@@ -86,7 +90,8 @@ class Asked:
         if self.edns:
             additional += 1
             flags_opt = (rcode >> 4) << 24 | self.edns.dnssec_ok << 15
-            opt = struct.pack(">BHHIH", 0, OPT, UDP_SIZE, flags_opt, 0)
+            size = len(self.option)
+            opt = struct.pack(">BHHIH", 0, OPT, UDP_SIZE, flags_opt, size) + self.option
         head = struct.pack(
             ">HBBHHHH",
             self.id,
@@ -187,6 +192,12 @@ class Answer:
 def _turned(records: tuple[bytes, ...], by: int) -> tuple[bytes, ...]:
     at = by % len(records) if records else 0
     return records[at:] + records[:at]
+
+
+def extended_error(code: int, text: str) -> bytes:
+    """Return the option of an Extended DNS Error (RFC 8914)."""
+    said = text.encode()[:LONGEST_TEXT]
+    return struct.pack(">HHH", EXTENDED_ERROR, 2 + len(said), code) + said
 
 
 def failure(query: bytes, rcode: int) -> bytes:

@@ -30,6 +30,7 @@ from veo_shell.core.model import (
     NodeRecord,
     Record,
     Service,
+    Status,
 )
 from veo_shell.core.operations import OPERATIONS, Operation, Operations
 from veo_shell.core.orphans import Orphans
@@ -166,6 +167,14 @@ class Machine:
     def may_deny(self) -> bool:
         """Tell whether what it knows no service of is none: of that name, in DNS."""
         return self.is_settled and not self._orphans.doubted
+
+    @property
+    def hears_nobody(self) -> bool:
+        """Tell whether there are other nodes and none is heard: the view may be old."""
+        status = self.members.status
+        others = {status(h.node) for h in self.view.nodes if h.node != self.me}
+        others.discard(Status.LEFT)
+        return bool(others) and others.isdisjoint({Status.ALIVE, Status.SUSPECT})
 
     @property
     def dns_key(self) -> tuple[int, int, int, int]:

@@ -26,6 +26,7 @@ from veo_shell.core.zone_records import Draft, RRsets, child, with_all_above
 # Refresh, retry, expire: a secondary soon forgets what it cannot ask for any more.
 _SOA_TIMERS_S = (5, 5, 60)
 WILDCARD = b"\x01*"
+STALE_TTL_S = 1
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -36,6 +37,7 @@ class Zone:
     is an empty non-terminal. At most one answer per RRset is kept, whatever is asked.
     `own`: the addresses and the name of the node that answers; what runs there is
     answered first, the rest by turns. `ttls`: by name and type, where not `ttl_s`.
+    `stale`: why what is answered may not be so any more, "" if nothing speaks for it.
     """
 
     apex: bytes
@@ -44,6 +46,7 @@ class Zone:
     rrsets: RRsets = attrs.field(repr=False)
     own: frozenset[bytes] = frozenset()
     ttls: Mapping[tuple[bytes, int], int] = attrs.field(factory=dict, repr=False)
+    stale: str = ""
     _answers: dict[bytes, Answer] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
@@ -59,7 +62,9 @@ class Zone:
         """
         end = query.find(0, 12) + 1
         found = self._answers.get(query[12:end].lower() + query[end : end + 4])
-        quick = found and found.quick_response(query, end + 4)
+        if found is None or self.stale:
+            return self._answer_closely(query, udp)
+        quick = found.quick_response(query, end + 4)
         return quick or self._answer_closely(query, udp)
 
     def records(self) -> list[tuple[str, int, str, str]]:
@@ -81,6 +86,9 @@ class Zone:
             asked = dns_packet.parse_query(query, udp=udp)
         except dns_packet.Malformed:
             return dns_packet.failure(query, dns_packet.FORMERR)
+        if self.stale:
+            error = dns_packet.extended_error(dns_packet.STALE, self.stale)
+            asked = attrs.evolve(asked, option=error)
         if rcode := self._refusal(asked):
             return asked.response(rcode=rcode)
         return self._answer_from_zone(asked)
@@ -184,6 +192,8 @@ class Zone:
 
     def ttl_of(self, name: bytes, rdtype: int) -> int:
         """Return for how many seconds the records of a name and type may be kept."""
+        if self.stale:
+            return STALE_TTL_S
         return self.ttls.get((name, rdtype), self.ttl_s)
 
     def _answer_of(self, name: bytes, rdtype: int) -> Answer:
@@ -232,7 +242,7 @@ def is_type(text: str) -> bool:
 def same_answers(one: Zone, other: Zone) -> bool:
     """Tell whether two zones answer alike but for the serial."""
     return (
-        one.apex == other.apex
+        (one.apex, one.stale) == (other.apex, other.stale)
         and one.ttl_s == other.ttl_s
         and _without_soa(one) == _without_soa(other)
     )
@@ -245,6 +255,7 @@ def compile_zone(
     primary: str,
     nodes: Iterable[NodeDocument],
     containers: Iterable[Container],
+    stale: str = "",
 ) -> Zone:
     """Make the zone of these nodes and containers, all taken as fit to be answered.
 
@@ -268,6 +279,7 @@ def compile_zone(
         rrsets=draft.rrsets({NS: servers, SOA: (soa,)}),
         own=draft.targets(primary),
         ttls=draft.ttls,
+        stale=stale,
     )
 
 
