@@ -157,7 +157,7 @@ async def test_sessions_of_all_nodes_are_listed(tmp_path: Path) -> None:
             {"id": f"c{number}", "user": "ben", "origin": "dos"} for number in range(4)
         ]
         for number, one in enumerate(many):
-            cluster["uno"].sessions.attendance.enter(b"%d" % number, one)
+            cluster["uno"].sessions.attendance.enter(b"%d" % number, one, 0.0)
         assert await asyncio.to_thread(others, uno.client) == (
             "also attached: ben at dos; ben at dos; ben at dos and 1 more: "
             "who() tells more"

@@ -22,31 +22,45 @@ ANNA = {"id": "a1", "user": "anna", "origin": "uno pts/3", "at_s": 2.0}
 
 def test_a_session_is_there_until_its_last_line_goes() -> None:
     attendance = Attendance()
-    anna = attendance.enter(b"1", ANNA)
+    anna = attendance.enter(b"1", ANNA, 0)
     assert anna == Session(id="a1", user="anna", origin="uno pts/3", at_s=2.0)
-    attendance.enter(b"2", ANNA)
-    ben = attendance.enter(b"3", {"id": "b1", "at_s": 1.0})
+    attendance.enter(b"2", ANNA, 0)
+    ben = attendance.enter(b"3", {"id": "b1", "at_s": 1.0}, 0)
     assert attendance.sessions() == [ben, anna]
-    assert attendance.lines() == [b"1", b"2", b"3"]
     attendance.leave(b"1")
     assert anna in attendance.sessions()
     attendance.leave(b"2")
     attendance.leave(b"2")
     assert attendance.sessions() == [ben]
+    attendance.enter(b"3", ANNA, 0)  # another one on its line
+    assert attendance.sessions() == [anna]
+    attendance.enter(b"3", None, 0)
+    assert attendance.sessions() == []
+
+
+def test_who_is_silent_for_long_is_looked_at_seldom() -> None:
+    attendance = Attendance()
+    attendance.enter(b"1", ANNA, 0)
+    looks = [now for now in range(0, 8 * 3600, 5) if attendance.due(now)]
+    assert looks[:6] == [0, 5, 10, 15, 20, 25]
+    assert max(looks) - looks[-2] > 1800
+    assert len(looks) < 100
+    attendance.enter(b"1", ANNA, 8 * 3600)
+    assert attendance.due(8 * 3600 + 5) == [b"1"]
 
 
 @pytest.mark.parametrize("told", [None, 1, {}, {"id": 5}, {"id": ""}])
 def test_who_does_not_say_who_it_is_is_nobody(told: Any) -> None:
     attendance = Attendance()
-    assert attendance.enter(b"1", told) == NOBODY
+    assert attendance.enter(b"1", told, 0) == NOBODY
     assert attendance.sessions() == []
 
 
 def test_a_session_that_was_read_only_stays_so() -> None:
     attendance = Attendance()
-    attendance.enter(b"1", {**ANNA, "read_only": True})
-    assert attendance.enter(b"2", ANNA).read_only
-    assert not attendance.enter(b"3", {"id": "b1"}).read_only
+    attendance.enter(b"1", {**ANNA, "read_only": True}, 0)
+    assert attendance.enter(b"2", ANNA, 0).read_only
+    assert not attendance.enter(b"3", {"id": "b1"}, 0).read_only
 
 
 @pytest.mark.parametrize("access", ["write", "destroy"])

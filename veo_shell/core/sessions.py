@@ -13,6 +13,8 @@ from veo_shell.errors import ReadOnly, VeoError
 
 READ = "read"
 ARGUMENT_MOST = 120
+LOOK_AT_TENTHS = 0.1
+"""One that has left is missed after a tenth more of the time that it was silent."""
 MEMBERS_MOST = 8
 
 
@@ -51,34 +53,55 @@ class Attendance:
     """
 
     def __init__(self) -> None:
-        self._lines: dict[bytes, str] = {}
+        self._lines: dict[bytes, _Line] = {}
         self._sessions: dict[str, Session] = {}
 
-    def lines(self) -> list[bytes]:
-        """Return the lines that were called on."""
-        return list(self._lines)
+    def due(self, now: float) -> list[bytes]:
+        """Return the lines of which it is to be found out whether they are there.
+
+        Ever more seldom the longer nothing is called on one: what is sent to find that
+        out waits there to be read, and there is room for a thousand messages.
+        """
+        lines = [line for line, one in self._lines.items() if one.is_due(now)]
+        for line in lines:
+            self._lines[line].looked_at_s = now
+        return lines
 
     def sessions(self) -> list[Session]:
         """Return the sessions, the oldest first."""
         return sorted(self._sessions.values(), key=lambda s: (s.at_s, s.id))
 
-    def enter(self, line: bytes, told: object) -> Session:
+    def enter(self, line: bytes, told: object, now: float) -> Session:
         """Take note of what a session tells of itself; return what it is."""
         session = _read(told)
-        if not session.id:
-            return session
         known = self._sessions.get(session.id)
         if known is not None and known.read_only:
             session = attrs.evolve(session, read_only=True)
-        self._lines[line] = session.id
-        self._sessions[session.id] = session
+        if line not in self._lines or self._lines[line].session != session.id:
+            self.leave(line)
+        if session.id:
+            self._lines[line] = _Line(session.id, now, now)
+            self._sessions[session.id] = session
         return session
 
     def leave(self, line: bytes) -> None:
         """Forget a line, and with its last one the session."""
-        session = self._lines.pop(line, None)
-        if session is not None and session not in self._lines.values():
-            del self._sessions[session]
+        left = self._lines.pop(line, None)
+        held = {one.session for one in self._lines.values()}
+        if left is not None and left.session not in held:
+            del self._sessions[left.session]
+
+
+@attrs.define
+class _Line:
+    """A line of a session: when it was called on, and looked at, last."""
+
+    session: str
+    called_at_s: float
+    looked_at_s: float
+
+    def is_due(self, now: float) -> bool:
+        return now - self.looked_at_s >= (now - self.called_at_s) * LOOK_AT_TENTHS
 
 
 def check(session: Session, verb: str, access: str) -> None:

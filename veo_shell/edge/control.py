@@ -155,7 +155,8 @@ class ControlServer:
                     self._given_up.add((client, number))
                     running[0].cancel()
             case [int(number), str(verb), [*args], {**kwargs}, *told]:
-                session = self._attendance.enter(client, told[0] if told else None)
+                now = asyncio.get_running_loop().time()
+                session = self._attendance.enter(client, told[0] if told else None, now)
                 self._begin((client, number), session, verb, args, kwargs)
             case ["leave"]:
                 self._attendance.leave(client)
@@ -202,7 +203,8 @@ class ControlServer:
         while True:
             await asyncio.sleep(LOOK_S)
             running = {client for client, _ in self._running}
-            for client in running.union(self._attendance.lines()):
+            now = asyncio.get_running_loop().time()
+            for client in running.union(self._attendance.due(now)):
                 if not await self._reply(client, [0, "working"]):
                     self._attendance.leave(client)
                     self._give_up_on(client)
