@@ -266,3 +266,20 @@ async def test_a_node_that_hears_no_other_says_that_its_answers_may_be_old(
         cluster.network.mend(*cluster.addresses.values())
         await eventually(lambda: {r.ttl_s for r in registry.records()} == {5})
         assert await told() == (5, [])
+
+
+async def test_the_serial_never_falls_back_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        monkeypatch.setattr(time, "time", lambda: 4_000_000_000.0)
+        container = await cluster.run(ON_UNO)
+        before = serial(cluster, "uno")
+        assert before >= 4_000_000_000
+        monkeypatch.setattr(time, "time", lambda: 1_000_000_000.0)
+        await cluster.stop("uno")
+        await cluster.boot("uno", "dos")
+        assert serial(cluster, "uno") > before
+        restarted = serial(cluster, "uno")
+        await cluster["uno"].container_sup.stop(container.name)
+        await eventually(lambda: serial(cluster, "uno") > restarted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from veo_shell.core import events as ev
 from veo_shell.core.dns_packet import (
     SERVFAIL,
     failure,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from veo_shell.node import Node
 
 
+RESERVED = 86_400
+"""So many serials are noted as used at a time: a day's, as they follow the clock."""
 NO_PEER = "no other node of the cluster is heard"
 
 
@@ -116,6 +119,13 @@ class DnsRegistry:
         if not same_answers(zone, self._zone):
             self._serial = max(self._serial + 1, int(time.time()))
             self._zone = self._compile()
+            if self._serial > self._node.machine.dns_serial:
+                self._node.feed(ev.SerialsReserved(until=self._serial + RESERVED))
+
+    def go_on(self) -> None:
+        """Have serials that are above all that this node's DNS had before a restart."""
+        self._serial = max(self._serial, self._node.machine.dns_serial + 1)
+        self._zone = self._compile()
 
     def _compile(self) -> Zone:
         machine = self._node.machine

@@ -231,6 +231,7 @@ class Node:
         await self.peers.start()
         await self.dns_registry.start()  # first: who cannot have the port joins nobody
         restored = self.machine.restore(held.documents, held.records, self.clock.now())
+        self.dns_registry.go_on()
         if self.config.removed:
             self.machine.begin_afresh(self.config.removed)
         self.container_monitor.watch()

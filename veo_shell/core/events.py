@@ -79,6 +79,13 @@ class ContainerGone:
 
 
 @attrs.frozen(kw_only=True)
+class SerialsReserved:
+    """This node's DNS will have no serial above this one without another word."""
+
+    until: int
+
+
+@attrs.frozen(kw_only=True)
 class EngineHolds:
     """The names of the images that the engine has, newest first, and of its volumes."""
 
@@ -396,6 +403,7 @@ Event = (
     | Leaving
     | Called
     | RestartAsked
+    | SerialsReserved
     | AddAsked
     | RemoveAsked
     | StopAsked

@@ -95,6 +95,7 @@ class Machine:
         self._looked_s = now
         self._may_judge = False
         self._has_ended = False
+        self._dns_serial = 0
         self.leaves = ""  # the journal's id of the decision to
         self._handlers = self._table()
 
@@ -116,6 +117,7 @@ class Machine:
             ev.EngineFailed: care.on_named,
             ev.ContainerDiscarded: care.on_named,
             ev.TimerDue: care.on_named,
+            ev.SerialsReserved: self._on_serials_reserved,
             ev.EngineHolds: lambda e, _: self._holdings.take(e.images, e.volumes),
             ev.Ticked: self._on_tick,
             ev.HeartbeatDue: exchange.on_heartbeat_due,
@@ -169,6 +171,11 @@ class Machine:
         return self.is_settled and not self._orphans.doubted
 
     @property
+    def dns_serial(self) -> int:
+        """Return a serial above which its DNS never was, also before a restart."""
+        return self._dns_serial
+
+    @property
     def hears_nobody(self) -> bool:
         """Tell whether there are other nodes and none is heard: the view may be old."""
         status = self.members.status
@@ -209,6 +216,7 @@ class Machine:
                 rebooted = all(boots) and len(set(boots)) > 1
                 self._care.remember(document.containers, rebooted=rebooted)
                 self._holdings.remember(document)
+                self._dns_serial = document.dns_serial
         self.view.settle()
         commands, self._out.commands = self._out.commands, []
         return commands
@@ -372,6 +380,9 @@ class Machine:
         out.clear()
         return commands
 
+    def _on_serials_reserved(self, event: ev.SerialsReserved, now: float) -> None:
+        self._dns_serial = event.until
+
     def _save(self) -> Save:
         out, view = self._out, self.view
         known = [n for n in sorted(out.documents) if view.head(n) is not None]
@@ -391,6 +402,7 @@ class Machine:
         state = {
             "engine_lost": self._care.engine_trouble,
             "disk_trouble": self._copies.disk_trouble,
+            "dns_serial": self._dns_serial,
             "images": self._holdings.images,
             "volumes": self._holdings.volumes,
         }
@@ -415,6 +427,7 @@ class Machine:
             records=Records.of(out.records.values()),
             engine_lost=own.engine_lost,
             disk_trouble=own.disk_trouble,
+            dns_serial=own.dns_serial,
             images=state.get("images"),
             volumes=state.get("volumes"),
         )

@@ -508,6 +508,7 @@ class NodeDocument:
     why its Docker Engine does not answer, "" while it does; `disk_trouble` why its disk
     takes nothing: it decides nothing then, and keeps no copy. `boot_id` is the
     process's, `host_boot` that of the machine it runs on, "" where that cannot be told.
+    `dns_serial`: no serial that its DNS has had is higher.
     """
 
     node: str
@@ -526,6 +527,7 @@ class NodeDocument:
     disk_id: str = ""
     host_boot: str = ""
     protocol: int = 1
+    dns_serial: int = 0
     images: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     containers: tuple[Container, ...] = ()

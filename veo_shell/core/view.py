@@ -290,6 +290,7 @@ class View:
                 version=delta.version,
                 engine_lost=delta.engine_lost,
                 disk_trouble=delta.disk_trouble,
+                dns_serial=max(head.dns_serial, delta.dns_serial),
                 images=head.images if delta.images is None else delta.images,
                 volumes=head.volumes if delta.volumes is None else delta.volumes,
             )

@@ -108,8 +108,8 @@ class Delta:
     """Published: how the sender's document went from one version to another.
 
     `gone` names containers. `records` are the sender's writes to the table.
-    `engine_lost` and `disk_trouble` are the document's, as it is now; `images` and
-    `volumes` as well, None where they are as before.
+    `engine_lost`, `disk_trouble` and `dns_serial` are the document's, as it is now;
+    `images` and `volumes` as well, None where they are as before.
     """
 
     node: str
@@ -122,6 +122,7 @@ class Delta:
     records: Records = Records()
     engine_lost: str = ""
     disk_trouble: str = ""
+    dns_serial: Natural = 0
     images: tuple[str, ...] | None = None
     volumes: tuple[str, ...] | None = None
 
