@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.console.conftest import Attach, SampleNode, Serve
+from veo_shell.console.client import Client
 
 COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|[34]8;\d)[;m]")
 RED = b"\x1b[0;31"
@@ -32,6 +33,17 @@ def test_the_prompt_tells_how_many_nodes_live(node: SampleNode, attach: Attach) 
     assert RED in terminal.raw
     terminal.type("node_monitor.turn('left')\r")
     terminal.read_until("(uno@uno 1/1)3>")
+
+
+def test_the_prompt_is_looked_at_again_while_nobody_types(
+    node: SampleNode, attach: Attach, tmp_path: Path
+) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    client = Client(tmp_path)
+    client.call("node_monitor.turn", "dead")
+    client.close()
+    terminal.read_until("1/2")  # only what changed is drawn
 
 
 def test_a_node_that_does_not_answer_freezes_no_prompt(
