@@ -108,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _fill_in_streams()
     try:
         own, rest = _split(sys.argv[1:] if argv is None else argv)
-        parser = _parser(_PlanParser if own[:1] == ["plan"] else _Parser)
+        command = own[0] if own else ""
+        parser = _parser(_PlanParser if command == "plan" else _Parser, command)
         arguments = parser.parse_args(own, argparse.Namespace(args=rest, reason=None))
         if arguments.reason is not None:
             os.environ[REASON] = arguments.reason
@@ -219,7 +220,8 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[_Parser]
 
 
-def _parser(kind: type[_Parser]) -> _Parser:
+def _parser(kind: type[_Parser], command: str = "") -> _Parser:
+    """Return the parser of a command; of all, where it is none: they take a while."""
     parser = kind(
         prog="veo",
         description="A masterless Docker cluster with DNS built in.",
@@ -228,16 +230,22 @@ def _parser(kind: type[_Parser]) -> _Parser:
     )
     parser.add_argument("--version", action="version", version=f"veo {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_start(commands)
-    _add_stop(commands)
-    _add_status(commands)
-    _add_events(commands)
-    _add_attach(commands)
-    _add_check_session(commands)
-    _add_check(commands)
-    _add_plan(commands)
-    _add_apply(commands)
-    _add_streams(commands)
+    adders = {
+        "start": _add_start,
+        "stop": _add_stop,
+        "status": _add_status,
+        "events": _add_events,
+        "attach": _add_attach,
+        "check-session": _add_check_session,
+        "check": _add_check,
+        "plan": _add_plan,
+        "apply": _add_apply,
+        "logs": _add_logs,
+        "exec": _add_exec,
+    }
+    wanted = [adders[command]] if command in adders else adders.values()
+    for add in wanted:
+        add(commands)
     return parser
 
 
@@ -447,12 +455,17 @@ def _add_file_and_prune(parser: _Parser) -> None:
     _add_run_dir(parser)
 
 
-def _add_streams(commands: Commands) -> None:
-    from veo_shell.cli_streams import add_exec, add_logs
+def _add_logs(commands: Commands) -> None:
+    from veo_shell.cli_streams import add_logs
 
     logs = _add(commands, "logs", "print what a service's containers say")
     _add_run_dir(logs)
     add_logs(logs, _run_dir)
+
+
+def _add_exec(commands: Commands) -> None:
+    from veo_shell.cli_streams import add_exec
+
     execute = _add(
         commands,
         "exec",
