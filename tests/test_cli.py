@@ -19,7 +19,7 @@ from tests.local_node import (
     other_user,
     unmeasured_environment,
 )
-from veo_shell import __version__, cli
+from veo_shell import __version__, cli, cli_start
 
 BAD = "a b"  # for each option that can be given wrongly
 
@@ -61,7 +61,7 @@ def test_help_names_every_command(place: LocalNode) -> None:
 
 def test_start_help_names_every_option_with_its_variables(place: LocalNode) -> None:
     said = place.veo("start", "--help").out
-    for setting in cli.START:
+    for setting in cli_start.START:
         assert f"\n  {setting.flag} {setting.metavar}" in said
         assert all(variable in said for variable in setting.variables)
         assert f"VEO_{setting.flag[2:].upper().replace('-', '_')}" in setting.variables
@@ -186,7 +186,7 @@ def test_a_variable_that_is_no_switch(place: LocalNode, variable: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [*(setting.flag for setting in cli.START), "--run-dir", "--join"]
+    "option", [*(setting.flag for setting in cli_start.START), "--run-dir", "--join"]
 )
 def test_an_option_that_is_given_and_empty(place: LocalNode, option: str) -> None:
     """As by a variable of a script that is not set."""

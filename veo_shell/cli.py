@@ -9,9 +9,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from veo_shell import __version__
+from veo_shell.cli_start import env, something
 from veo_shell.console.exits import (
     FAILED,
     FINE,
@@ -26,80 +27,6 @@ from veo_shell.errors import NodeUnreachable, UsageError, VeoError
 STATUSES = (
     "exit status: 0, 1 on a failure, 2 on wrong usage, 3 when no node answers, 5 when "
     "the node refuses what is asked"
-)
-OFF = ("0", "false", "no", "off")
-ON = ("1", "true", "yes", "on")
-
-
-class Setting(NamedTuple):
-    """One option of `veo start`, and the variables that stand in for it."""
-
-    flag: str
-    metavar: str
-    variables: tuple[str, ...]
-    help: str
-    default: str | None = None
-
-
-START = (
-    Setting(
-        "--name",
-        "NAME",
-        ("VEO_NAME", "NAME"),
-        "name@host; this host's name stands for what is missing",
-    ),
-    Setting(
-        "--address",
-        "ADDRESS",
-        ("VEO_ADDRESS",),
-        "the address others reach this host at; default: the one it goes out with",
-    ),
-    Setting(
-        "--config",
-        "FILE",
-        ("VEO_CONFIG",),
-        "the node's file; default ./cluster.yml or /etc/veo/cluster.yml, if there",
-    ),
-    Setting("--cluster", "NAME", ("VEO_CLUSTER",), "the cluster's name", "veo"),
-    Setting(
-        "--cookie-file",
-        "FILE",
-        ("VEO_COOKIE_FILE",),
-        "the cluster's secret, one for all nodes; else $COOKIE, else ~/.veo/cookie",
-    ),
-    Setting(
-        "--accept-cookie-file",
-        "FILE",
-        ("VEO_ACCEPT_COOKIE_FILE",),
-        "a second secret that is accepted too, while the cluster's is changed",
-    ),
-    Setting("--dns-port", "PORT", ("VEO_DNS_PORT",), "where DNS answers", "53"),
-    Setting(
-        "--mesh-port",
-        "PORT",
-        ("VEO_MESH_PORT",),
-        "where peers ask; the next one publishes",
-        "8087",
-    ),
-    Setting(
-        "--data-dir",
-        "DIR",
-        ("VEO_DATA_DIR",),
-        "where state is kept; default /var/lib/veo, ~/.veo/data unless root",
-    ),
-    Setting(
-        "--docker",
-        "URL",
-        ("VEO_DOCKER", "DOCKER_HOST"),
-        "the Docker Engine; default unix:///var/run/docker.sock",
-    ),
-    Setting(
-        "--log-level",
-        "LEVEL",
-        ("VEO_LOG_LEVEL",),
-        "debug, info, warning or error",
-        "info",
-    ),
 )
 
 
@@ -169,16 +96,6 @@ def _fill_in_streams() -> None:
         if getattr(sys, name) is None:
             # Open until the process ends, as the one that was closed.
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
-
-
-def _env(*names: str, default: str | None = None) -> str | None:
-    """Return the first of these environment variables that is set and not empty."""
-    return next((os.environ[n] for n in names if os.environ.get(n)), default)
-
-
-def _words(*names: str) -> list[str]:
-    """Return what stands between commas or spaces in the first of these that is set."""
-    return (_env(*names) or "").replace(",", " ").split()
 
 
 def _run_dir(arguments: argparse.Namespace) -> Path:
@@ -259,19 +176,12 @@ def _add(commands: Commands, name: str, help: str, epilog: str = "") -> _Parser:
     )
 
 
-def _something(text: str) -> str:
-    """Refuse an option that is given as "": the usual would be taken unasked."""
-    if not text:
-        raise argparse.ArgumentTypeError("is empty")
-    return text
-
-
 def _add_run_dir(parser: _Parser) -> None:
     parser.add_argument(
         "--run-dir",
         metavar="DIR",
-        type=_something,
-        default=_env("VEO_RUN_DIR"),
+        type=something,
+        default=env("VEO_RUN_DIR"),
         help="where the node's control socket is; default /run/veo, unless root "
         "$XDG_RUNTIME_DIR/veo or ~/.veo/run (VEO_RUN_DIR)",
     )
@@ -286,63 +196,11 @@ def _add_reason(parser: _Parser) -> None:
 
 
 def _add_start(commands: Commands) -> None:
-    parser = _add(
-        commands,
-        "start",
-        "run a node on this host",
-        "Each option can be given as the variable in brackets instead; the option "
-        "counts more, and a VEO_ variable more than one without.",
-    )
-    parser.set_defaults(run=_start)
-    for setting in START:
-        default = f"; default {setting.default}" if setting.default else ""
-        parser.add_argument(
-            setting.flag,
-            metavar=setting.metavar,
-            type=_something,
-            default=_env(*setting.variables, default=setting.default),
-            help=f"{setting.help}{default} ({', '.join(setting.variables)})",
-        )
-    parser.add_argument(
-        "--join",
-        metavar="HOST[:PORT]",
-        action="append",
-        help="a node to join, any will do; may be repeated (VEO_JOIN, JOIN: several, "
-        "between commas or spaces); what `nodes:` in the file lists is joined too",
-    )
-    parser.add_argument(
-        "--label",
-        metavar="NAME=VALUE",
-        action="append",
-        help="what services can ask for by constraints, over `labels` of the file; may "
-        "be repeated (VEO_LABELS: several, between commas or spaces)",
-    )
+    from veo_shell.cli_start import HELP, add_start
+
+    parser = _add(commands, "start", "run a node on this host", HELP)
     _add_run_dir(parser)
-    _add_switch(
-        parser,
-        "--recover",
-        "VEO_RECOVER",
-        "set a state file aside that cannot be loaded, and begin with what other nodes "
-        "and the engine know",
-    )
-    _add_switch(
-        parser,
-        "--detach",
-        "VEO_DETACH",
-        "run in the background; returns when the node is up",
-    )
-
-
-def _add_switch(parser: _Parser, flag: str, variable: str, says: str) -> None:
-    parser.add_argument(flag, action="store_true", help=f"{says} ({variable})")
-
-
-def _is_on(variable: str) -> bool:
-    """Tell whether a variable that stands for a switch is set to on."""
-    given = _env(variable) or OFF[0]
-    if given.lower() not in ON + OFF:
-        raise UsageError(f"{variable}={given}: one of {', '.join(ON + OFF)}")
-    return given.lower() in ON
+    add_start(parser, _run_dir)
 
 
 def _add_stop(commands: Commands) -> None:
@@ -381,7 +239,7 @@ def _add_events(commands: Commands) -> None:
         "-f", "--follow", action="store_true", help="go on with what comes"
     )
     add = parser.add_argument
-    add("--since", metavar="AGO", type=_something, help="so long ago, as 5m, or a time")
+    add("--since", metavar="AGO", type=something, help="so long ago, as 5m, or a time")
     add("--limit", metavar="N", type=int, help="so many at most")
     add("--kind", action="append", help="only of this kind; may be repeated")
     add("name", metavar="NAME", nargs="?", help="a service, a container or a node")
@@ -475,46 +333,6 @@ def _add_exec(commands: Commands) -> None:
     _add_run_dir(execute)
     _add_reason(execute)
     add_exec(execute, _run_dir)
-
-
-def _start(arguments: argparse.Namespace) -> int:
-    from veo_shell import daemon
-    from veo_shell.options import Options
-
-    options = Options(
-        name=arguments.name,
-        address=arguments.address,
-        config=arguments.config,
-        join=arguments.join or _words("VEO_JOIN", "JOIN"),
-        label=arguments.label or _words("VEO_LABELS"),
-        cluster=arguments.cluster,
-        cookie_file=arguments.cookie_file,
-        dns_port=arguments.dns_port,
-        mesh_port=arguments.mesh_port,
-        data_dir=arguments.data_dir,
-        run_dir=_run_dir(arguments),
-        docker=arguments.docker,
-        log_level=arguments.log_level,
-        accept_cookie_file=arguments.accept_cookie_file,
-        recover=arguments.recover or _is_on("VEO_RECOVER"),
-    )
-    if arguments.detach or _is_on("VEO_DETACH"):
-        return daemon.detach(options, _answers)
-    return daemon.run(options)
-
-
-def _answers(run_dir: Path) -> bool:
-    """Tell whether a node's console answers."""
-    from veo_shell.console.client import Client
-
-    client = Client(run_dir)
-    try:
-        client.read("veo.about")
-    except NodeUnreachable:
-        return False
-    finally:
-        client.close()
-    return True
 
 
 def _stop(arguments: argparse.Namespace) -> int:
