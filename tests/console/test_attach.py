@@ -220,7 +220,9 @@ def test_what_takes_something_away_is_asked_about_once(
     terminal = attach()
     terminal.read_until("(uno@uno 2/2)1>")
     terminal.type(REMOVE)
-    terminal.read_until("container_sup.remove_service takes something away: go on?")
+    terminal.read_until(
+        "container_sup.remove_service('nginx') takes something away: go on?"
+    )
     terminal.type("\r")
     terminal.read_until("NotConfirmed: nothing was done")
     terminal.read_until("(uno@uno 2/2)2>")

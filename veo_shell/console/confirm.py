@@ -34,8 +34,20 @@ def check(
             f"{verb} takes something away, and nobody is there to be asked: nothing "
             "was done; --yes confirms it"
         )
-    if not ask(f"{verb} takes something away: go on?"):
+    if not ask(f"{_called(verb, args, named)} takes something away: go on?"):
         raise NotConfirmed("nothing was done")
+
+
+def _called(verb: str, args: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """Return a call as the journal would tell it."""
+    from veo_shell.core.sessions import described
+    from veo_shell.core.verbs import pack
+
+    try:
+        values = {name: pack(value) for name, value in named.items()}
+        return described(verb, [pack(value) for value in args], values)
+    except TypeError:  # it cannot be sent, as it will say itself
+        return verb
 
 
 def _removes(file: Any = None, prune: Any = False, *_: Any, **__: Any) -> bool:
