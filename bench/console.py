@@ -26,7 +26,7 @@ TYPED = (
     "[c.name for c in container_sup.cloud_containers() if c.restarts]",
     "container_sup.cloud_containers()[0].address, len(_)",
 )
-EVERY_S = 0.08
+EVERY_S = 0.05
 """A fast typist's keys."""
 SETTLE_S = 1.0
 SIZE = 24, 80

@@ -53,7 +53,7 @@ SUBJECTS = {
     "console": Subject(
         text="a person at the console of a node with 1,000 containers",
         bench=console.bench,
-        rounds=5,
+        rounds=3,
     ),
     "runaway": Subject(
         text="a console that runs or prints for ever, and its node",

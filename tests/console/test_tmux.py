@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -59,7 +60,7 @@ def test_the_menu_and_the_signature_are_seen(window: Window) -> None:
     terminal = window()
     terminal.type("why(veo-uno")
     seen = terminal.wait_for("veo-uno-nginx-abcdef-1-1")
-    assert "veo-uno-nginx-abcdef-0-1" in seen
+    assert re.search(r"veo-uno-nginx-abcdef-0-1 +running", seen)
     assert "about: str | Container" in seen
     assert "Return what led to the present state of something." in seen
     terminal.press("Tab")
@@ -68,6 +69,16 @@ def test_the_menu_and_the_signature_are_seen(window: Window) -> None:
     terminal.type("6 * 7")
     terminal.press("Enter")
     terminal.wait_for("\n42\n")
+
+
+def test_names_and_verbs_are_told_about(window: Window) -> None:
+    terminal = window()
+    terminal.type("container")
+    seen = terminal.wait_for("container_monitor ")
+    assert re.search(r"container_monitor +the life of each container", seen)
+    terminal.type("_sup.")
+    seen = terminal.wait_for("count()")
+    assert re.search(r"count\(\) +Count the containers of this node\.", seen)
 
 
 def test_another_size(window: Window) -> None:

@@ -30,6 +30,7 @@ from veo_shell.console.meaning import (
     fields_of,
 )
 from veo_shell.console.typed import CALL, Argument, Chain, Typed, read
+from veo_shell.console.words import WORDS
 from veo_shell.core.kinds import KINDS
 from veo_shell.core.verbs import is_record
 
@@ -164,7 +165,7 @@ class VeoCompleter(Completer):
         return found
 
     def _words(self) -> dict[str, str]:
-        own = {name: _about(value) for name, value in self._names().items()}
+        own = {name: _about(name, value) for name, value in self._names().items()}
         pythons = dict.fromkeys([*dir(builtins), *keyword.kwlist], "")
         return {**own, **pythons, **own}
 
@@ -310,8 +311,10 @@ def _shown(p: Any) -> Parameter:
     return Parameter(p.name, annotation, default, p.kind)
 
 
-def _about(value: Any) -> str:
-    return "()" if callable(value) and not isinstance(value, type) else ""
+def _about(name: str, value: Any) -> str:
+    """Return a line about a name; `()` begins that of what is called."""
+    call = "()" if callable(value) and not isinstance(value, type) else ""
+    return call + WORDS.get(name, "")
 
 
 def _few(completions: Iterable[Completion]) -> list[Completion]:

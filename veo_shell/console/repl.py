@@ -21,6 +21,7 @@ from prompt_toolkit.formatted_text import fragment_list_to_text, to_formatted_te
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.validation import ValidationError
 from ptpython.completer import PythonCompleter
+from ptpython.layout import CompletionVisualisation
 from ptpython.prompt_style import PromptStyle
 from ptpython.repl import PythonRepl
 from ptpython.signatures import Signature, get_signatures_using_jedi
@@ -56,6 +57,8 @@ def interact(
     repl.show_status_bar = False
     repl.show_signature = repl.show_docstring = True
     repl.insert_blank_line_after_output = False
+    # One below the other: each with what it is for, and cheaper to draw.
+    repl.completion_visualisation = CompletionVisualisation.POP_UP
     bind_history(repl)
     usual = {*repl.all_prompt_styles}
     configure(repl)
