@@ -11,7 +11,7 @@ import pytest
 from tests.core.desk import Desk, decision
 from tests.core.samples import DOS, TRES, UNO
 from tests.core.test_groups import APP, DB, at, member, runs
-from veo_shell.core.model import Container, OnPartition, SlotRecord, State
+from veo_shell.core.model import Container, OnPartition, SlotRecord, State, Stuck
 from veo_shell.core.turns import awaited, stops_first
 
 BOTH = DB, APP
@@ -193,7 +193,21 @@ def test_one_that_has_done_its_work_is_waited_for_no_more() -> None:
     desk.play(0.5)
     to = str(desk.slots()[0].node)
     old = runs(DB, DOS), runs(APP, DOS)
-    done = runs(APP, to, generation=2, state=State.EXITED, exit_code=0)
-    desk.run(*old, runs(DB, to, generation=2), done)
+    done = runs(DB, to, generation=2, state=State.EXITED, exit_code=0)
+    desk.run(*old, runs(APP, to, generation=2), done)
     desk.decide(2)
     assert desk.places() == {(to, False)}
+
+
+def test_one_that_is_drained_elsewhere_sees_where_its_group_could_not_go() -> None:
+    by = {DOS: "x/dos/9", TRES: "x/tres/9"}
+    stuck = Stuck(node=UNO, reason="boom", decision=by[DOS])
+    moving = at(APP, UNO, generation=2, handover=True, drained_from=TRES)
+    desk = Desk(member(DB), member(APP), at(DB, DOS, stuck=(stuck,)), moving)
+    desk.write(*(decision(n, drained=True, drained_by=d) for n, d in by.items()))
+    desk.run(runs(DB, DOS), runs(APP, TRES), runs(APP, UNO, generation=2))
+    desk.decide(3)
+    app = desk.view.slot(APP, 0)
+    assert app is not None
+    assert (app.node, app.handover) == (TRES, False)
+    assert "db: boom" in desk.notes[0].text

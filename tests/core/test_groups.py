@@ -556,6 +556,19 @@ def _large(uid: str) -> Service | None:
 # What could not come home
 
 
+def test_what_finds_room_at_home_comes_though_the_rest_finds_none() -> None:
+    desk = Desk(member(DB, memory_bytes=60), member(APP, replicas=3), at(DB, DOS))
+    there = [(APP, DOS, 0), (APP, DOS, 1), (APP, TRES, 2), ("web", TRES, 0)]
+    desk.write(member("web", memory_bytes=60), *(at(u, n, k) for u, n, k in there))
+    held = runs(DB, DOS), *(runs(u, n, k) for u, n, k in there)
+    desk.run(*held)
+    (moved,) = desk.decide(2)
+    assert (moved.uid, moved.node, moved.handover) == (APP, DOS, True)
+    desk.run(*held, runs(APP, DOS, 2, generation=2))
+    (over,) = desk.decide(3)
+    assert (over.uid, over.node, over.handover) == (APP, DOS, False)
+
+
 def test_what_could_not_come_to_its_group_is_tried_again_after_a_while() -> None:
     desk = Desk(member(DB), member(APP, replicas=2))
     desk.write(at(DB, DOS), at(APP, DOS), at(APP, TRES, 1))

@@ -193,7 +193,7 @@ class Moves:
         in_slot = self._view.in_slot(slot.uid, slot.slot)
         is_lost = self._situation.is_lost
         is_alone = not any(c != named and not is_lost(c.node) for c in in_slot)
-        left = self._together.whose_failed(slot, service, others)
+        left = self._together.whose_failed(slot, service)
         if named is not None and (
             (is_rescue and has_ended(named))
             or (

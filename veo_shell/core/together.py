@@ -36,12 +36,15 @@ class Together:
         """Tell whether the rest of a slot's group serves on its node, or nowhere.
 
         And none of it is on its way there. A group that is elsewhere by now is not
-        waited for, unless it was tried there as its node was drained.
+        waited for, unless it was tried there as its node was drained. What comes home
+        from elsewhere waits for nobody: not all may find room there.
         """
         tried = {stuck.node for stuck in slot.stuck if stuck.decision}
         if self._places.home(service, without=tried) not in (None, slot.node):
             return not self.is_home(service, others)
-        return not self.whose_failed(slot, service, others) and not any(
+        if not slot.drained_from:
+            return True
+        return not self.whose_failed(slot, service) and not any(
             self._is_on_its_way(mate, slot.node)
             or (self._moves(mate, spec) and self._is_off(mate, slot.node))
             for mate, spec in self._situation.mates(slot, service)
@@ -66,15 +69,12 @@ class Together:
             for mate, _ in self._situation.mates(slot, service)
         )
 
-    def whose_failed(
-        self, slot: SlotRecord, service: Service, others: list[Container]
-    ) -> str:
+    def whose_failed(self, slot: SlotRecord, service: Service) -> str:
         """Return why the rest of a slot's group cannot come to its node, "" if it can.
 
-        One that failed there is on another node again, and its record says so. What
-        is at home, and has nothing to go back to, stays.
+        One that failed there is on another node again, and its record says so.
         """
-        if not (others or slot.drained_from):
+        if not slot.drained_from:
             return ""
         decision = self._situation.drain_cause(slot.drained_from)
         for mate, spec in self._situation.mates(slot, service):
