@@ -17,6 +17,7 @@ from veo_shell.console.exits import (
     FAILED,
     FINE,
     INTERRUPTED,
+    NO_NODE,
     READER_GONE,
     USAGE,
     status_of,
@@ -221,7 +222,11 @@ def _add_status(commands: Commands) -> None:
     parser = _add(commands, "status", "show nodes, services, containers")
     parser.set_defaults(run=_status)
     _add_run_dir(parser)
-    parser.add_argument("--json", action="store_true", help="as one JSON document")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="as one JSON document")
+    how.add_argument(
+        "--quiet", action="store_true", help="only by the exit status: does it answer?"
+    )
 
 
 def _add_events(commands: Commands) -> None:
@@ -359,6 +364,10 @@ def _ask_to_leave(run_dir: Path) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    if arguments.quiet:
+        from veo_shell.console.client import answers
+
+        return FINE if answers(_run_dir(arguments)) else NO_NODE
     from veo_shell.console import status
 
     return status.show(_run_dir(arguments), as_json=arguments.json)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from veo_shell.errors import NodeUnreachable, UsageError
+from veo_shell.errors import UsageError
 
 RunDir = Callable[[argparse.Namespace], Path]
 
@@ -186,19 +186,7 @@ def _start(arguments: argparse.Namespace, run_dir: Path) -> int:
         recover=arguments.recover or _is_on("VEO_RECOVER"),
     )
     if arguments.detach or _is_on("VEO_DETACH"):
-        return daemon.detach(options, _answers)
+        from veo_shell.console.client import answers
+
+        return daemon.detach(options, answers)
     return daemon.run(options)
-
-
-def _answers(run_dir: Path) -> bool:
-    """Tell whether a node's console answers."""
-    from veo_shell.console.client import Client
-
-    client = Client(run_dir)
-    try:
-        client.read("veo.about")
-    except NodeUnreachable:
-        return False
-    finally:
-        client.close()
-    return True

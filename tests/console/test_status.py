@@ -129,3 +129,13 @@ def test_no_node(node: LocalNode) -> None:
         said = node.veo("status", "--run-dir", "/nowhere", *option)
         assert (said.status, said.out) == (3, "")
         assert said.complaint.startswith("no node answers at /nowhere/control.sock")
+
+
+def test_quietly_the_exit_status_tells_whether_the_node_answers(
+    node: LocalNode,
+) -> None:
+    assert show(node, "--quiet") == ""
+    said = node.veo("status", "--quiet", "--run-dir", "/nowhere")
+    assert (said.status, said.out, said.err) == (3, "", "")
+    said = node.veo("status", "--quiet", "--json")
+    assert (said.status, said.out) == (2, "")

@@ -199,6 +199,18 @@ def _value(reply: list[Any]) -> Any:
     return reply[1]
 
 
+def answers(run_dir: str | os.PathLike[str]) -> bool:
+    """Tell whether the node whose run directory this is does."""
+    client = Client(run_dir)
+    try:
+        client.read("veo.about")
+    except NodeUnreachable:
+        return False
+    finally:
+        client.close()
+    return True
+
+
 def _packed(verb: str, args: Any, kwargs: Any) -> list[msgspec.Raw]:
     """Return the arguments as they are sent; raise `UsageError` if they cannot be."""
     encode = msgspec.msgpack.encode
