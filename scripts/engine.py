@@ -88,17 +88,21 @@ class PrivateEngine:
             self._keep.touch()
         return self.url
 
-    def down(self) -> bool:
-        """Remove its VEO containers and end it; tell whether it was there to stay.
+    def down(self) -> str:
+        """Remove its VEO containers and end it; tell what came of it, "" if nothing.
 
-        A command that still uses it ends it when it is done.
+        A command that still uses it ends it when it is done. What else runs on it, as
+        the hosts of `make multiple`, keeps it.
         """
         if not self._keep.exists():
-            return False
+            return ""
         with self.used() as url:
             remove_containers(url)
+            if others := names_of_running(url):
+                names = ", ".join(others)
+                return f"the private Docker Engine stays, with what runs on it: {names}"
             self._keep.unlink()
-        return True
+        return "the private Docker Engine and the containers on it are gone"
 
     def _start(self) -> None:
         if self.daemon.answers():
@@ -158,6 +162,12 @@ def remove_containers(url: str) -> None:
         ours = client.containers.list(all=True, filters={"label": "veo.cluster"})
         for container in ours:
             container.remove(force=True)
+
+
+def names_of_running(url: str) -> list[str]:
+    """Return the names of the containers that run on an engine."""
+    with connect(url) as client:
+        return sorted(str(container.name) for container in client.containers.list())
 
 
 def ip(*arguments: str) -> str:
@@ -252,8 +262,8 @@ def up() -> int:
 
 def down() -> int:
     """End the private engine."""
-    if PrivateEngine(ROOT).down():
-        say("the private Docker Engine and the containers on it are gone")
+    if came_of_it := PrivateEngine(ROOT).down():
+        say(came_of_it)
     elif url := standing_engine():
         say(f"containers that ran on {url} still do: that is not an engine of ours")
     return 0

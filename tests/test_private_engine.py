@@ -20,6 +20,7 @@ from scripts.engine import (
     prepare_private,
     standing_engine,
 )
+from tests.engines import BUSYBOX, load_busybox
 from tests.rig.rig import lacking
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,24 @@ def test_one_that_is_up_stays_until_down(checkout: Path) -> None:
     assert engine.down()
     assert not engine.daemon.answers()
     assert not engine.down()
+
+
+@pytest.mark.docker
+def test_what_else_runs_on_it_keeps_it(checkout: Path) -> None:
+    engine = PrivateEngine(checkout)
+    url = engine.up()
+    try:
+        with connect(url) as client:
+            load_busybox(client)
+            client.containers.run(
+                BUSYBOX, ["sleep", "600"], detach=True, name="stranger", network="none"
+            )
+            assert engine.down().endswith("stays, with what runs on it: stranger")
+            assert engine.daemon.answers()
+            client.containers.get("stranger").remove(force=True)
+    finally:
+        assert engine.down().endswith("are gone")
+    assert not engine.daemon.answers()
 
 
 @pytest.mark.docker
