@@ -3,12 +3,16 @@
 python := .venv/bin/python
 with_engine := $(python) -m scripts.engine run
 
-.PHONY: help demo start stop test check bench soak mutants
+.PHONY: help demo start stop image multiple three load down test check bench soak mutants
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo    a cluster of two nodes on this machine, shown step by step'
 	@echo 'make start   one node and its console; the node stays until: make stop'
+	@echo 'make multiple two hosts that are containers, an engine in each (make three: three)'
+	@echo 'make load    copies an image to their engines: make load IMAGE=nginx'
+	@echo 'make down    ends them; what they know stays'
+	@echo 'make image   builds the image that they are made of'
 	@echo 'make test    every test (ARGS="tests/core -k zone" for some)'
 	@echo 'make soak    simulated clusters for MINUTES=10, then 12 minutes on real hosts'
 	@echo 'make mutants does the simulation catch faults planted in the core?'
@@ -26,6 +30,26 @@ start:
 
 stop:
 	@scripts/stop
+
+image:
+	@scripts/venv
+	@$(with_engine) scripts/image
+
+multiple:
+	@scripts/venv
+	@scripts/multiple
+
+three:
+	@scripts/venv
+	@scripts/multiple three
+
+load:
+	@scripts/venv
+	@scripts/load $(IMAGE)
+
+down:
+	@scripts/venv
+	@scripts/down
 
 test:
 	@scripts/venv dev

@@ -54,25 +54,25 @@ def provide(url: str) -> None:
         load(client, archive())
 
 
-def is_there(client: docker.DockerClient) -> bool:
+def is_there(client: docker.DockerClient, image: str = IMAGE) -> bool:
     """Tell whether the engine has the image."""
     try:
-        client.images.get(IMAGE)
+        client.images.get(image)
     except ImageNotFound:
         return False
     return True
 
 
-def pull(url: str) -> bool:
+def pull(url: str, image: str = IMAGE) -> bool:
     """Pull the image as long as the registry answers; tell whether it came."""
-    sys.stderr.write(f"pulling {IMAGE}\n")
-    name, _, tag = IMAGE.partition(":")
+    sys.stderr.write(f"pulling {image}\n")
+    name, _, tag = image.partition(":")
     try:
         with connect(url, timeout_s=PULL_SILENCE_S) as client:
             for line in client.api.pull(name, tag=tag, stream=True, decode=True):
                 if "error" in line:
                     return False
-            return is_there(client)
+            return is_there(client, image)
     except (APIError, RequestException):
         return False
 

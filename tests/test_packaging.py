@@ -106,7 +106,10 @@ def files_below(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
 
 
-@pytest.mark.parametrize("target", ["demo", "start", "stop", "test", "check", "bench"])
+TARGETS = "demo start stop image multiple three load down test check bench"
+
+
+@pytest.mark.parametrize("target", TARGETS.split())
 def test_make_has_the_target(target: str) -> None:
     done = subprocess.run(
         ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True
@@ -119,8 +122,13 @@ def test_make_has_the_target(target: str) -> None:
 
 
 def test_ci_and_the_scripts_can_be_run() -> None:
-    names = ("need", "venv", "check", "test", "start", "stop", "runc-clamp")
-    for path in [ROOT / ".ci" / "run", *(ROOT / "scripts" / name for name in names)]:
+    names = (
+        "need venv check test start stop runc-clamp image multiple load down compose"
+    )
+    for path in [
+        ROOT / ".ci" / "run",
+        *(ROOT / "scripts" / name for name in names.split()),
+    ]:
         assert os.access(path, os.X_OK), path
 
 
