@@ -232,9 +232,16 @@ def test_the_rest_is_for_somebody_else(
     assert offered(text) == ["<somebody else>"]
 
 
+def test_a_name_that_nobody_can_know_is_asked_of_nobody(offered: Offered) -> None:
+    assert offered("[c.na") == []
+    assert offered("x = 1; x.re") == ["<somebody else>"]
+
+
 def test_how_a_verb_is_called(completer: VeoCompleter) -> None:
     assert completer.signatures("1 + 2") == []
-    assert completer.signatures("len(") is None
+    assert completer.signatures("json.loads(") is None
+    (told,) = completer.signatures("sorted([1], ") or []
+    assert (told.name, told.index) == ("sorted", 1)
     (told,) = completer.signatures("container_sup.scale('nginx', ") or []
     assert (told.name, told.index) == ("scale", 1)
     assert [p.name for p in told.parameters] == ["name", "replicas", "variant"]
@@ -278,4 +285,4 @@ def test_more_than_anybody_reads_is_not_offered(session: dict[str, Any]) -> None
     veo = VeoCompleter(lambda: session, glance, Silence())
     found = veo.found(Document('container_sup.stop("veo-'), CompleteEvent())
     assert found is not None
-    assert len(found) == 100
+    assert len(found) == 50

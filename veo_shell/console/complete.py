@@ -36,7 +36,7 @@ from veo_shell.core.verbs import is_record
 
 IMPORT = re.compile(r"(?:^|[\n;:])\s*(?:from|import)\s[^\n;]*\Z")
 FILE_SERVICE = "settings.get_applications()"
-MOST = 100
+MOST = 50
 """Who wants to see more types a letter more."""
 TELLING = ("name", "variant", "image", "network_mode")
 TYPES = ("A", "AAAA", "SRV", "TXT", "NS", "SOA", "PTR")
@@ -126,14 +126,15 @@ class VeoCompleter(Completer):
                 document.text_after_cursor,
                 complete_event.completion_requested,
             )
-            found = self._found(read(text), after, is_asked=is_asked)
+            found = self._found(text, after, is_asked=is_asked)
             self._last = None if found is None else found[:MOST]
             self._asked = complete_event
         return self._last
 
     def _found(
-        self, typed: Typed, after: str, *, is_asked: bool
+        self, before: str, after: str, *, is_asked: bool
     ) -> list[Completion] | None:
+        typed = read(before)
         if typed.is_comment:
             return []
         if typed.is_odd:
@@ -147,11 +148,20 @@ class VeoCompleter(Completer):
         if typed.of:
             thing = self._meanings.of(typed.of)
             if thing is None:
-                return None
+                return None if self._may_be_known(typed.of.root, before) else []
             return _few(_completions(typed.prefix, self._meanings.attributes(thing)))
         if not (typed.prefix or typed.argument or is_asked):
             return []
         return self._bare(typed, is_asked=is_asked)
+
+    def _may_be_known(self, root: str, text: str) -> bool:
+        """Tell whether anybody can know a name: it is one, or stands there before.
+
+        What a comprehension goes through is named before it is said what that is.
+        """
+        if root in self._names() or hasattr(builtins, root):
+            return True
+        return len(re.findall(rf"\b{root}\b", text)) > 1
 
     def _bare(self, typed: Typed, *, is_asked: bool) -> list[Completion]:
         argument = typed.argument

@@ -22,7 +22,7 @@ EVERY_S = 5.0
 WAIT_S = 0.15
 """How long a prompt waits for what it is about to tell."""
 LEAVE_S = 0.3
-FRESH_S = 2.0
+FRESH_S = 4.0
 NAMES_S = 0.5
 """How long completion waits for the names that there are now."""
 

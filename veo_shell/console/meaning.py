@@ -6,6 +6,7 @@ What is not VEO's own is not understood here.
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,10 @@ class Meanings:
         return thing if _is_own(thing) else None
 
     def called(self, chain: Chain) -> Called | None:
-        """Return what is called, if it is a verb or another thing of VEO's."""
+        """Return what is called: a verb, or another thing of VEO or Python."""
+        own = getattr(builtins, chain.root, None)
+        if own is not None and not chain.steps and chain.root not in self._names():
+            return _routine(own)
         return self._called(self.of(chain))
 
     def attributes(self, thing: Thing) -> dict[str, str]:

@@ -168,6 +168,7 @@ class Repl(PythonRepl):
         """Load what the first keys would have to wait for; in a thread."""
         self._late_lexer.warm()
         self._veo_completer.warm()
+        gc.freeze()  # what is loaded now stays: no key has to wait for a look at it
         self.app.invalidate()
 
     def eval(self, line: str) -> object:
