@@ -3,7 +3,7 @@
 python := .venv/bin/python
 with_engine := $(python) -m scripts.engine run
 
-.PHONY: help demo start stop image multiple three load down test check bench soak mutants
+.PHONY: help demo start stop image multiple three load down test check bench soak mutants pictures
 .NOTPARALLEL:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo 'make test    every test (ARGS="tests/core -k zone" for some)'
 	@echo 'make soak    simulated clusters for MINUTES=10, then 12 minutes on real hosts'
 	@echo 'make mutants does the simulation catch faults planted in the core?'
+	@echo 'make pictures the pictures of the docs, from real sessions'
 	@echo 'make check   format, lint, types, layering'
 	@echo 'make bench   figures beside plain Docker and Swarm (ARGS="cable" for some)'
 
@@ -23,6 +24,11 @@ demo:
 	@scripts/venv
 	@scripts/need dig curl
 	@$(with_engine) $(python) -m scripts.demo
+
+pictures:
+	@scripts/venv
+	@scripts/need tmux dig curl
+	@$(with_engine) $(python) -m scripts.screenshots
 
 start:
 	@scripts/venv
