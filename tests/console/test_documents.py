@@ -7,6 +7,7 @@ import msgspec
 from scripts import records_schema
 from tests.console.sample_node import container
 from veo_shell.console.documents import document
+from veo_shell.console.linked import NodeName
 
 
 def test_the_schema_of_records_stays_what_it_is() -> None:
@@ -21,3 +22,8 @@ def test_a_document_has_the_fields_of_the_schema() -> None:
     described = records_schema.schema()["$defs"]["Container"]
     assert told.keys() == described["properties"].keys()
     assert told["state"] == "running"
+
+
+def test_a_text_that_leads_on_is_a_text() -> None:
+    assert document([NodeName("uno@uno")]) == '["uno@uno"]'
+    assert document({NodeName("uno@uno"): 1}) == '{"uno@uno":1}'

@@ -31,9 +31,14 @@ def document(value: Any) -> str:
     ('{"a":[1,null]}', '"{(1, 2): \'a\'}"')
     """
     try:
-        return msgspec.json.encode(value, enc_hook=repr).decode()
+        return msgspec.json.encode(value, enc_hook=_spelled).decode()
     except (TypeError, ValueError, OverflowError, RecursionError):
         return msgspec.json.encode(_text(value)).decode()
+
+
+def _spelled(value: Any) -> str:
+    """Return what JSON has no word for; the name of a node is a text, too."""
+    return str(value) if isinstance(value, str) else repr(value)
 
 
 def _text(value: Any) -> str:
