@@ -386,6 +386,20 @@ def test_importing_the_command_line_is_light() -> None:
     assert loaded - sys.stdlib_module_names == {"veo_shell"}
 
 
+def test_a_one_liner_imports_nothing_that_it_does_without(node: LocalNode) -> None:
+    """Each of these takes a twentieth of all that it does."""
+    heavy = ["inspect", "typing_extensions", "shutil", "signal", "asyncio", "attr"]
+    code = f"import sys; [name for name in {heavy} if name in sys.modules]"
+    done = subprocess.run(
+        [sys.executable, "-m", "veo_shell", "attach", "-c", code],
+        env=unmeasured_environment(node.folder, VEO_RUN_DIR=str(node.run_dir)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
+
+
 COMMAND = re.compile(
     r"^(?:.*?(?:run:|-|\$|\|) )?veo ([a-z].*?)(?: [|>#].*)?$", re.MULTILINE
 )

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from veo_shell import __version__
 from veo_shell.cli_start import env, something
@@ -115,8 +115,24 @@ def _run_dir(arguments: argparse.Namespace) -> Path:
         ) from None
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Return what lays out help; without `shutil`, whose import takes longer than that.
+
+    argparse makes one for every option that is added.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isascii() and columns.isdigit() else 0
+    if not width:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            width = os.get_terminal_size(sys.stdout.fileno()).columns
+    return argparse.HelpFormatter(prog, width=(width or 80) - 2)
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage before it."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how, formatter_class=_formatter)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         sys.stdout.flush()  # while a reader that has left can be told from a bug

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from veo_shell.console.light import import_msgspec
 from veo_shell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def _how(arguments: argparse.Namespace) -> script.How:
 
 
 def _attach(arguments: argparse.Namespace, run_dir: Path) -> int:
+    import_msgspec()
     from veo_shell.console import script
 
     how = _how(arguments)._replace(

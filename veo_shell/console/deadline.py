@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from types import FrameType, TracebackType
 
 AGAIN_S = 1.0
@@ -22,6 +21,8 @@ class Deadline:
 
     def __enter__(self) -> None:
         if self.after_s is not None:
+            import signal  # 3 ms that most sessions do without
+
             signal.signal(signal.SIGALRM, self._ring)
             signal.setitimer(signal.ITIMER_REAL, self.after_s, AGAIN_S)
 
@@ -31,7 +32,10 @@ class Deadline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self.after_s is not None:
+            import signal
+
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def check(self) -> None:
         """Raise `TimeUp` if it is over, whatever became of the first one."""
