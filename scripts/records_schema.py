@@ -17,6 +17,7 @@ RECORDS: tuple[type, ...] = (
     model.Added,
     model.Candidate,
     model.Container,
+    model.DnsAgreement,
     model.DnsRecord,
     model.Event,
     model.ImagePull,

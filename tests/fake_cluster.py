@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -177,7 +178,7 @@ class FakeCluster:
                 address=address,
                 mesh_port=MESH_PORT,
                 pub_port=PUB_PORT,
-                dns_port=0,
+                dns_port=_free_port(address),
                 dns=self.dns,
                 role=role,
                 labels=self.labels.get(name, ()),
@@ -381,3 +382,10 @@ def statuses(cluster: FakeCluster, name: str) -> dict[str, Status]:
 def states(node: Node) -> list[State]:
     """Return the states of all containers that a node knows of."""
     return [c.state for c in node.container_sup.cloud_containers()]
+
+
+def _free_port(address: str) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -11,6 +11,7 @@ import dns.asyncquery
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.zone
 import pytest
 
 from tests.fake_cluster import (
@@ -283,3 +284,47 @@ async def test_the_serial_never_falls_back_whatever_the_clock_says(
         restarted = serial(cluster, "uno")
         await cluster["uno"].container_sup.stop(container.name)
         await eventually(lambda: serial(cluster, "uno") > restarted)
+
+
+async def test_every_nodes_server_is_asked_whether_it_answers_the_same(
+    tmp_path: Path,
+) -> None:
+    only_tres = attrs.evolve(WEB, hosts=("tres@tres",))
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+        await cluster.run(only_tres)
+        registry = cluster["uno"].dns_registry
+        await eventually(lambda: len(registry.lookup("web")) == 1)
+        told = {a.node: a for a in await registry.agree("web")}
+        assert set(told) == {"uno@uno", "dos@dos", "tres@tres"}
+        assert all(a.agrees and a.since_s is None for a in told.values())
+        assert {a.data for a in told.values()} == {("127.0.0.3",)}
+        before_s = time.time()
+        for other in ("uno", "dos"):
+            ends = cluster.addresses["tres"], cluster.addresses[other]
+            cluster.network.cut(*ends)
+        await eventually(lambda: registry.lookup("web") == [])
+        told = {a.node: a for a in await registry.agree("web")}
+        assert (told["uno@uno"].code, told["uno@uno"].agrees) == ("NXDOMAIN", True)
+        apart = told["tres@tres"]
+        assert (apart.agrees, apart.data) == (False, ("127.0.0.3",))
+        assert "no other node of the cluster is heard" in apart.trouble
+        assert apart.since_s is not None
+        assert before_s <= apart.since_s <= time.time()
+        await cluster.servers["tres"].stop()
+        told = {a.node: a for a in await registry.agree("web.veo.", "a")}
+        assert not told["tres@tres"].agrees
+        assert "127.0.0.3" in told["tres@tres"].trouble
+        with pytest.raises(UsageError, match="no type of DNS record"):
+            await registry.agree("web", "address")
+
+
+async def test_other_programs_can_read_the_zone(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        await cluster.run(ON_DOS)
+        text = cluster["uno"].dns_registry.to_zone_file()
+        zone = dns.zone.from_text(text, relativize=False)
+        assert zone.origin is not None
+        assert zone.origin.to_text() == "veo."
+        found = zone.get_rdataset("web.veo.", "A")
+        assert found is not None
+        assert found[0].to_text() == "127.0.0.2"

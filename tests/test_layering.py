@@ -109,7 +109,10 @@ RINGS = (
     Ring(
         files=("edge/*.py",),
         veo=(*INNER, "veo_shell.container_builder", "veo_shell.__version__"),
-        others=("attrs", "docker", "msgspec", "psutil", "requests", "urllib3", "zmq"),
+        others=(
+            *("attrs", "dns", "docker", "msgspec", "psutil", "requests", "urllib3"),
+            "zmq",
+        ),
     ),
     Ring(
         files=("console/*.py",),

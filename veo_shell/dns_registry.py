@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,14 @@ from veo_shell.core.dns_packet import (
     is_refusal,
 )
 from veo_shell.core.membership import GONE
-from veo_shell.core.model import DnsRecord
+from veo_shell.core.model import DnsAgreement, DnsRecord, DnsReply, Status
 from veo_shell.core.protocols import Server
 from veo_shell.core.verbs import read
 from veo_shell.core.zone import (
     Zone,
     compile_zone,
     is_type,
+    name_of,
     same_answers,
     static_zone,
 )
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 RESERVED = 86_400
 """So many serials are noted as used at a time: a day's, as they follow the clock."""
+GONE_KEPT = 1_000
 NO_PEER = "no other node of the cluster is heard"
 
 
@@ -41,6 +44,7 @@ class DnsRegistry:
     def __init__(self, node: Node, server: Server) -> None:
         self._node = node
         self._server = server
+        self._changed_s: dict[str, float] = {}
         self._serial = int(time.time())
         self._seen: tuple[int, int, int, int] | None = None
         self._zone = self._compile()
@@ -64,15 +68,51 @@ class DnsRegistry:
 
         >>> dns_registry.lookup("nginx")
         """
-        if not is_type(type):
-            raise UsageError(f"{type!r} is no type of DNS record: try A, SRV, SOA, NS")
-        origin = self._node.config.dns.zone
-        whole = f"{name.lower().removesuffix('.')}."
-        zones = (zone.name for zone in (self._zone, *self._others))
-        if not any(f".{whole}".endswith(f".{zone}") for zone in zones):
-            whole += origin
-        wanted = whole, type.upper()
+        wanted = self._whole(name), _checked(type)
         return [r for r in self.records() if (r.name.lower(), r.type) == wanted]
+
+    @read
+    async def agree(self, name: str, type: str = "A") -> list[DnsAgreement]:  # noqa: A002
+        """Ask the DNS server of every node; tell who answers otherwise, and since when.
+
+        Of all nodes that did not leave; who does not answer does not agree.
+
+        >>> dns_registry.agree("nginx")
+        """
+        whole, kind = self._whole(name), _checked(type)
+        view, status = self._node.machine.view, self._node.machine.members.status
+        heads = [h for h in view.nodes if status(h.node) is not Status.LEFT]
+        replies = await asyncio.gather(
+            *(self._server.ask(h.address, h.dns_port, whole, kind) for h in heads)
+        )
+        told = {head.node: reply for head, reply in zip(heads, replies, strict=True)}
+        own = told[self._node.machine.me]
+        return [
+            DnsAgreement(
+                node=node,
+                agrees=bool(reply.code) and _said(reply) == _said(own),
+                code=reply.code,
+                data=reply.data,
+                trouble=reply.trouble,
+                since_s=self._changed_s.get(whole)
+                if _said(reply) != _said(own)
+                else None,
+            )
+            for node, reply in told.items()
+        ]
+
+    @read
+    def to_zone_file(self) -> str:
+        """Return the zone as a zone file (RFC 1035, section 5), for other programs.
+
+        >>> print(dns_registry.to_zone_file())
+        """
+        lines = [f"$ORIGIN {self._zone.name}"]
+        lines += [
+            f"{name} {ttl_s} IN {kind} {data}"
+            for name, ttl_s, kind, data in self._zone.records()
+        ]
+        return "\n".join(lines) + "\n"
 
     async def start(self) -> None:
         """Begin to answer; raise `StartError` if the port cannot be had."""
@@ -101,6 +141,13 @@ class DnsRegistry:
             return failure(query, SERVFAIL)
         return answer
 
+    def _whole(self, name: str) -> str:
+        """Return an absolute name: in VEO's zone, unless it is in another one."""
+        whole = f"{name.lower().removesuffix('.')}."
+        zones = (zone.name for zone in (self._zone, *self._others))
+        is_whole = any(f".{whole}".endswith(f".{zone}") for zone in zones)
+        return whole if is_whole else whole + self._zone.name
+
     def _from_others(self, query: bytes, udp: bool) -> bytes | None:
         """Return what the zones that an operator wrote answer, None if they do not."""
         answers = (zone.answer(query, udp=udp) for zone in self._others)
@@ -117,10 +164,22 @@ class DnsRegistry:
         self._seen = seen
         zone = self._compile()
         if not same_answers(zone, self._zone):
+            self._note_changes(zone)
             self._serial = max(self._serial + 1, int(time.time()))
             self._zone = self._compile()
             if self._serial > self._node.machine.dns_serial:
                 self._node.feed(ev.SerialsReserved(until=self._serial + RESERVED))
+
+    def _note_changes(self, zone: Zone) -> None:
+        """Note of which names the answers change now; of those that went, the last."""
+        before, after, now_s = self._zone.rrsets, zone.rrsets, time.time()
+        for name in before.keys() | after.keys():
+            if name != zone.apex and before.get(name) != after.get(name):
+                told = name_of(name)
+                self._changed_s.pop(told, None)
+                self._changed_s[told] = now_s
+        while len(self._changed_s) > len(after) + GONE_KEPT:
+            del self._changed_s[next(iter(self._changed_s))]
 
     def go_on(self) -> None:
         """Have serials that are above all that this node's DNS had before a restart."""
@@ -141,3 +200,13 @@ class DnsRegistry:
             containers=machine.answerable(),
             stale=NO_PEER if machine.hears_nobody else "",
         )
+
+
+def _checked(kind: str) -> str:
+    if not is_type(kind):
+        raise UsageError(f"{kind!r} is no type of DNS record: try A, SRV, SOA, NS")
+    return kind.upper()
+
+
+def _said(reply: DnsReply) -> tuple[str, tuple[str, ...]]:
+    return reply.code, reply.data

@@ -909,6 +909,35 @@ class DnsRecord:
 
 
 @attrs.frozen(kw_only=True)
+class DnsReply:
+    """What a DNS server said to a question; `trouble`: why nothing, or what it adds.
+
+    `code` is the response code (`NOERROR`, `NXDOMAIN` …), "" without a response; `data`
+    the rdata of the type asked for, in order.
+    """
+
+    code: str = ""
+    data: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class DnsAgreement:
+    """What one node's DNS server answers to a question, beside what is asked here.
+
+    `agrees`: it answers the same as the asked node. `since_s`: a differing one has not
+    followed since then (Unix time), when that node's own answer last changed.
+    """
+
+    node: str
+    agrees: bool
+    code: str
+    data: tuple[str, ...]
+    trouble: str = ""
+    since_s: float | None = None
+
+
+@attrs.frozen(kw_only=True)
 class NodeEntry:
     """One entry of `nodes:` in cluster.yml: a node, what it is, where to join it.
 

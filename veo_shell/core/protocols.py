@@ -17,6 +17,7 @@ import attrs
 from veo_shell.core.events import EngineEvent, EngineHolds
 from veo_shell.core.happened import Sought
 from veo_shell.core.model import (
+    DnsReply,
     File,
     JournalEntry,
     Knock,
@@ -232,12 +233,15 @@ class Store(Protocol):
 
 
 class Server(Protocol):
-    """A DNS server over UDP and TCP."""
+    """A DNS server over UDP and TCP, that can ask others."""
 
     async def start(
         self, address: str, port: int, answer: Callable[[bytes, bool], bytes | None]
     ) -> None:
         """Answer packets (their bytes, came by UDP or not); raise `StartError`."""
+
+    async def ask(self, address: str, port: int, name: str, kind: str) -> DnsReply:
+        """Return what another server says of a name and a type of record."""
 
     async def stop(self) -> None:
         """Close the sockets."""

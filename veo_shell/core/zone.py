@@ -52,7 +52,7 @@ class Zone:
     @property
     def name(self) -> str:
         """Return what the zone is called, with a dot at its end."""
-        return dns.name.from_wire(self.apex, 0)[0].to_text()
+        return name_of(self.apex)
 
     def answer(self, query: bytes, *, udp: bool = True) -> bytes | None:
         """Return the response to a query, None where silence is the answer.
@@ -228,6 +228,11 @@ class Zone:
                     ttl_s = self.ttl_of(target, kind)
                     records = dns_packet.rrset(owner, kind, ttl_s, found)
                     yield b"".join(records), len(records)
+
+
+def name_of(wire: bytes) -> str:
+    """Return a name as text, with a dot at its end."""
+    return dns.name.from_wire(wire, 0)[0].to_text()
 
 
 def is_type(text: str) -> bool:

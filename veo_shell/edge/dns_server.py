@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import cast
 
 from veo_shell.core import dns_packet
+from veo_shell.core.model import DnsReply
+from veo_shell.edge import dns_client
 from veo_shell.errors import StartError
 
 logger = logging.getLogger(__name__)
@@ -63,6 +65,10 @@ class DnsServer:
             lambda: _Connection(self._pool, guarded, self._idle_timeout_s),
             sock=listener,
         )
+
+    async def ask(self, address: str, port: int, name: str, kind: str) -> DnsReply:
+        """Ask another server, as any client would; see `dns_client.ask`."""
+        return await dns_client.ask(address, port, name, kind)
 
     async def stop(self) -> None:
         """Close the port and all connections; one that is not started stays so."""
