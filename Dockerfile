@@ -35,4 +35,3 @@ VOLUME ["/var/lib/docker", "/var/lib/veo"]
 # again what dies, and is made of parts of which none is larger than it has to be. tini
 # starts nothing again; supervisor is a Python program that holds 25 MB for the same.
 ENTRYPOINT ["/usr/local/lib/veo/init"]
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["veo", "status", "--quiet"]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from scripts.dockerd import wait_until
 from tests.containers import HOSTS, Containers, containers
 from tests.real_node import eventually
 
@@ -26,7 +27,8 @@ def hosts(docker_url: str) -> Iterator[Containers]:
         eventually(lambda: hosts.answers("uno"), 60)
         took_s = time.monotonic() - began
         sys.stderr.write(f"\ncompose up to an answered attach: {took_s:.1f} s\n")
-        eventually(hosts.are_joined, 30)
+        firewall = "does the firewall drop what containers send? iptables -S FORWARD"
+        assert wait_until(hosts.are_joined, 30), firewall
         assert took_s < 2 * UP_S  # on a machine that others use too
         hosts.do("scripts/load", "nginx")
         yield hosts
@@ -34,7 +36,7 @@ def hosts(docker_url: str) -> Iterator[Containers]:
 
 def where(hosts: Containers) -> str | None:
     """Return the one host that runs the one instance, as its engine and DNS say."""
-    running = hosts.running()
+    running = [(host, name) for host, name in hosts.running() if "-nginx-" in name]
     if len(running) != 1:
         return None
     host = running[0][0]
@@ -64,8 +66,13 @@ def test_walkthrough(hosts: Containers) -> None:
         assert port is not None
         url = f"http://website.nginx.veo:{port[1]}/"
         assert "Welcome to nginx!" in hosts.inside(host, "curl", "-s", url)
-        # Names that are not the cluster's are Docker's matter.
+        # Names that are not the cluster's are Docker's matter, until nodes forward.
         assert hosts.address(runner) in hosts.inside(host, "getent", "hosts", runner)
+    # What the cluster runs asks its host's node too.
+    ((_, name),) = hosts.running()
+    told = hosts.inside(runner, "docker", "exec", name, "cat", "/etc/resolv.conf")
+    resolvers = re.findall(r"^nameserver (\S+)$", told, re.MULTILINE)
+    assert resolvers[0] == hosts.address(runner)
 
 
 @pytest.mark.timeout(180)
@@ -128,6 +135,21 @@ def test_a_host_without_either_ends_and_is_started_by_docker(hosts: Containers) 
     assert "is down: this host ends" in hosts.logs("dos")
     eventually(hosts.are_joined, 30)
     assert eventually(lambda: where(hosts), 30) in HOSTS
+
+
+@pytest.mark.timeout(180)
+def test_what_does_not_end_holds_up_no_host(hosts: Containers) -> None:
+    spec = {"image": "nginx", "args": ["sleep", "3600"], "restart": "always"}
+    code = (
+        f"s = settings.parse_service({{'stub': {spec}}}); container_sup.add_service(s)"
+    )
+    hosts.console("uno", f"{code}; container_sup.scale('stub', 2)")
+    said = hosts.run("docker", "stop", "dos")
+    assert said.took_s < STOP_S
+    assert hosts.inspected("dos", "{{.State.ExitCode}}") == "0"
+    on_uno = [name for _, name in hosts.running() if "-stub-" in name]
+    assert len(on_uno) == 2
+    assert hosts.alive("uno") == 1
 
 
 def kill(hosts: Containers, *which: str) -> None:
