@@ -8,11 +8,10 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from veo_shell import __version__
-from veo_shell.cli_start import env, something
+from veo_shell.cli_options import env, run_dir_of, something
 from veo_shell.console.exits import (
     FAILED,
     FINE,
@@ -96,23 +95,7 @@ def _fill_in_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             # Open until the process ends, as the one that was closed.
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
-
-
-def _run_dir(arguments: argparse.Namespace) -> Path:
-    if arguments.run_dir:
-        return Path(arguments.run_dir).absolute()
-    if os.geteuid() == 0:
-        return Path("/run/veo")
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if base.startswith("/"):
-        return Path(base) / "veo"
-    try:
-        return Path.home() / ".veo" / "run"
-    except RuntimeError:
-        raise UsageError(
-            "no home directory to find the node in: give --run-dir"
-        ) from None
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -217,7 +200,7 @@ def _add_start(commands: Commands) -> None:
 
     parser = _add(commands, "start", "run a node on this host", HELP)
     _add_run_dir(parser)
-    add_start(parser, _run_dir)
+    add_start(parser, run_dir_of)
 
 
 def _add_stop(commands: Commands) -> None:
@@ -272,7 +255,7 @@ def _add_attach(commands: Commands) -> None:
     parser = _add(commands, "attach", "open the console of a node", HELP)
     _add_run_dir(parser)
     _add_reason(parser)
-    add_attach(parser, _run_dir)
+    add_attach(parser, run_dir_of)
 
 
 def _add_check_session(commands: Commands) -> None:
@@ -287,7 +270,7 @@ def _add_check_session(commands: Commands) -> None:
     )
     _add_run_dir(parser)
     _add_reason(parser)
-    add_check(parser, _run_dir)
+    add_check(parser, run_dir_of)
 
 
 def _add_check(commands: Commands) -> None:
@@ -339,7 +322,7 @@ def _add_logs(commands: Commands) -> None:
 
     logs = _add(commands, "logs", "print what a service's containers say")
     _add_run_dir(logs)
-    add_logs(logs, _run_dir)
+    add_logs(logs, run_dir_of)
 
 
 def _add_exec(commands: Commands) -> None:
@@ -353,19 +336,21 @@ def _add_exec(commands: Commands) -> None:
     )
     _add_run_dir(execute)
     _add_reason(execute)
-    add_exec(execute, _run_dir)
+    add_exec(execute, run_dir_of)
 
 
 def _stop(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from veo_shell import daemon
 
-    run_dir = _run_dir(arguments)
+    run_dir = Path(run_dir_of(arguments))
     if arguments.leave:
         return daemon.leave(run_dir, _ask_to_leave)
     return daemon.stop(run_dir)
 
 
-def _ask_to_leave(run_dir: Path) -> None:
+def _ask_to_leave(run_dir: str | os.PathLike[str]) -> None:
     """Have a node begin to leave; raise `NodeUnreachable` if it cannot be asked."""
     from veo_shell.console.client import Client
 
@@ -383,17 +368,17 @@ def _status(arguments: argparse.Namespace) -> int:
     if arguments.quiet:
         from veo_shell.console.client import answers
 
-        return FINE if answers(_run_dir(arguments)) else NO_NODE
+        return FINE if answers(run_dir_of(arguments)) else NO_NODE
     from veo_shell.console import status
 
-    return status.show(_run_dir(arguments), as_json=arguments.json)
+    return status.show(run_dir_of(arguments), as_json=arguments.json)
 
 
 def _events(arguments: argparse.Namespace) -> int:
     from veo_shell.console import events
 
     return events.run(
-        _run_dir(arguments),
+        run_dir_of(arguments),
         arguments.name,
         arguments.kind,
         arguments.since,
@@ -417,7 +402,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     from veo_shell.console import apply
 
     try:
-        return apply.plan(_run_dir(arguments), arguments.file, prune=arguments.prune)
+        return apply.plan(run_dir_of(arguments), arguments.file, prune=arguments.prune)
     except UsageError as exc:
         raise VeoError(str(exc)) from exc  # its status would tell of something to do
 
@@ -426,5 +411,5 @@ def _apply(arguments: argparse.Namespace) -> int:
     from veo_shell.console import apply
 
     return apply.apply(
-        _run_dir(arguments), arguments.file, prune=arguments.prune, yes=arguments.yes
+        run_dir_of(arguments), arguments.file, prune=arguments.prune, yes=arguments.yes
     )

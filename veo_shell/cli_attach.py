@@ -7,7 +7,6 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from veo_shell.console.light import import_msgspec
@@ -16,7 +15,7 @@ from veo_shell.errors import UsageError
 if TYPE_CHECKING:
     from veo_shell.console import script
 
-RunDir = Callable[[argparse.Namespace], Path]
+RunDir = Callable[[argparse.Namespace], str]
 
 HELP = (
     "What follows CODE or FILE is its sys.argv. Without either, code that is piped to "
@@ -112,7 +111,7 @@ def add_check(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
     parser.add_argument("file", metavar="FILE", help="a transcript, or a page.md")
 
 
-def _check(arguments: argparse.Namespace, run_dir: Path) -> int:
+def _check(arguments: argparse.Namespace, run_dir: str) -> int:
     from veo_shell.console import replay
 
     return replay.check(run_dir, arguments.file, _how(arguments))
@@ -130,7 +129,7 @@ def _how(arguments: argparse.Namespace) -> script.How:
     )
 
 
-def _attach(arguments: argparse.Namespace, run_dir: Path) -> int:
+def _attach(arguments: argparse.Namespace, run_dir: str) -> int:
     import_msgspec()
     from veo_shell.console import script
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from veo_shell.cli_options import env, something
 from veo_shell.errors import UsageError
 
-RunDir = Callable[[argparse.Namespace], Path]
+RunDir = Callable[[argparse.Namespace], str]
 
 HELP = (
     "Each option can be given as the variable in brackets instead; the option counts "
@@ -92,18 +92,6 @@ START = (
 )
 
 
-def env(*names: str, default: str | None = None) -> str | None:
-    """Return the first of these environment variables that is set and not empty."""
-    return next((os.environ[n] for n in names if os.environ.get(n)), default)
-
-
-def something(text: str) -> str:
-    """Refuse an option that is given as "": the usual would be taken unasked."""
-    if not text:
-        raise argparse.ArgumentTypeError("is empty")
-    return text
-
-
 def add_start(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
     """Give `veo start` its options."""
     parser.set_defaults(run=lambda arguments: _start(arguments, run_dir(arguments)))
@@ -164,7 +152,7 @@ def _words(*names: str) -> list[str]:
     return (env(*names) or "").replace(",", " ").split()
 
 
-def _start(arguments: argparse.Namespace, run_dir: Path) -> int:
+def _start(arguments: argparse.Namespace, run_dir: str) -> int:
     from veo_shell import daemon
     from veo_shell.options import Options
 
@@ -179,7 +167,7 @@ def _start(arguments: argparse.Namespace, run_dir: Path) -> int:
         dns_port=arguments.dns_port,
         mesh_port=arguments.mesh_port,
         data_dir=arguments.data_dir,
-        run_dir=run_dir,
+        run_dir=Path(run_dir),
         docker=arguments.docker,
         log_level=arguments.log_level,
         accept_cookie_file=arguments.accept_cookie_file,

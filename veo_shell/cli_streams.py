@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from veo_shell.errors import UsageError
 
 TAIL = 100
-RunDir = Callable[[argparse.Namespace], Path]
+RunDir = Callable[[argparse.Namespace], str]
 Parser = Callable[..., Any]
 
 
@@ -55,7 +54,7 @@ def _tail(text: str) -> int | None:
     return int(text)
 
 
-def _logs(arguments: argparse.Namespace, run_dir: Path) -> int:
+def _logs(arguments: argparse.Namespace, run_dir: str) -> int:
     from veo_shell.console.client import Client
     from veo_shell.console.logs import print_logs
 
@@ -70,7 +69,7 @@ def _logs(arguments: argparse.Namespace, run_dir: Path) -> int:
         )
 
 
-def _exec(arguments: argparse.Namespace, run_dir: Path) -> int:
+def _exec(arguments: argparse.Namespace, run_dir: str) -> int:
     from veo_shell.console.client import Client
     from veo_shell.console.execute import attach
 

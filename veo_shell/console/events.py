@@ -96,7 +96,7 @@ def write(events: Iterable[Event], stream: TextIO, *, as_json: bool = False) -> 
 
 
 def run(
-    run_dir: os.PathLike[str],
+    run_dir: str | os.PathLike[str],
     about: str | None,
     kinds: list[str] | None,
     since: str | None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from veo_shell.console import render
 from veo_shell.console.client import Client
 
 
-def show(run_dir: Path, *, as_json: bool) -> int:
+def show(run_dir: str | os.PathLike[str], *, as_json: bool) -> int:
     """Print nodes, services and containers; return the exit status."""
     client = Client(run_dir)
     try:
