@@ -10,11 +10,15 @@ Absolute figures drift with the machine: ratios are of pairs that were measured 
 from __future__ import annotations
 
 import argparse
+import compileall
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 
+import veo_shell
 from bench import (
     cable,
     console,
@@ -121,6 +125,9 @@ SUBJECTS = {
 def main() -> int:
     """Measure and print what was asked for."""
     options = parser().parse_args()
+    # What pip installs is compiled; so is this, wherever it is measured.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    compileall.compile_dir(Path(veo_shell.__file__).parent, quiet=1)
     reason = lacking()
     for name in options.subjects or SUBJECTS:
         subject = SUBJECTS[name]
