@@ -12,6 +12,7 @@ from tests.sim.watch_majority import MajorityWatch
 from tests.sim.watch_slots import SlotWatch
 from tests.sim.watch_verdicts import VerdictWatch
 from veo_shell.core import events as ev
+from veo_shell.core.life import FELL
 from veo_shell.core.model import Restart, State
 from veo_shell.core.wire import Delta
 
@@ -84,11 +85,15 @@ class Watch:
 
     @staticmethod
     def _check_refused(process: Process, event: ev.EngineFailed) -> None:
-        """Whoever finds its name taken says so, and tries again, or is given up."""
+        """Whoever finds its name taken says so, and tries again, or is given up.
+
+        Or ends with its group, if that ended meanwhile.
+        """
         for container in process.machine.view.containers():
             told = container.state, container.reason
             is_it = container.name == event.name
-            if is_it and told != (State.BACKOFF, event.reason):
+            is_over = container.state is State.FAILED and FELL in container.reason
+            if is_it and not is_over and told != (State.BACKOFF, event.reason):
                 raise Violation(f"{container.name} is {told}: {event.reason}")
 
     def _check_engine(self, host: Host) -> None:
