@@ -146,9 +146,11 @@ def _service_unrest(
 def _waits_for_its_node(
     by_name: dict[str, Process], decider: Process, slot: SlotRecord, service: Service
 ) -> bool:
-    """Tell whether a slot has its data on a node that is away: so does its update."""
-    is_away = slot.node is not None and slot.node not in by_name
-    return is_away and bool(decider.machine.situation.data_at(slot, service))
+    """Tell whether a slot stays with a node that is away: so does its update."""
+    if slot.node is None or slot.node in by_name:
+        return False
+    is_kept = service.on_partition is OnPartition.KEEP
+    return is_kept or bool(decider.machine.situation.data_at(slot, service))
 
 
 def _place_unrest(
