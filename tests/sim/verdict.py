@@ -150,7 +150,7 @@ def _waits_for_its_node(
     if slot.node is None or slot.node in by_name:
         return False
     is_kept = service.on_partition is OnPartition.KEEP
-    return is_kept or bool(decider.machine.situation.data_at(slot, service))
+    return is_kept or bool(decider.machine.situation.why_bound(slot, service))
 
 
 def _place_unrest(
