@@ -66,6 +66,20 @@ def test_an_unhealthy_container_is_started_again() -> None:
     assert uno.machine.health_for_s("another", world.now) == 0.0
 
 
+def test_a_health_is_no_older_than_its_container_was_started() -> None:
+    world = World("uno@uno")
+    world.run(500)
+    uno = world["uno@uno"]
+    add(uno)
+    world.run(5)
+    name = only(uno).name
+    assert 0 < uno.machine.health_for_s(name, world.now) <= 5
+    uno.kill()
+    uno.boot()
+    world.run(3)
+    assert 0 < uno.machine.health_for_s(name, world.now) <= 3
+
+
 def test_a_container_is_restarted_where_an_operator_wants_it() -> None:
     world = World("uno@uno")
     uno = world["uno@uno"]

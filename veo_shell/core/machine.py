@@ -260,9 +260,14 @@ class Machine:
         self.view.settle()
 
     def health_for_s(self, name: str, now: float) -> float:
-        """Return for how long a container of this node has had its health."""
+        """Return for how long a container of this node has had its health.
+
+        Not from before it was started, or found as this node was.
+        """
         life = self._care.lives.get(name)
-        return now - life.health_s if life is not None else 0.0
+        if life is None:
+            return 0.0
+        return now - max(life.health_s, life.started_s or life.changed_s)
 
     def answerable(self) -> list[Container]:
         """Return the containers that DNS may answer for.
