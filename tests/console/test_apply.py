@@ -168,6 +168,41 @@ def test_the_console_takes_a_file_of_the_operators(cluster: Cluster) -> None:
     assert said.stderr.startswith("ConfigError: yours.yml: cannot be read: No such fil")
 
 
+TWO_OF_ONE_NAME = """services:
+  web: {image: 'a:1', restart: always}
+  web: {image: 'b:1', restart: always}
+"""
+
+
+def test_the_console_asks_before_a_file_removes_something(cluster: Cluster) -> None:
+    first, second = cluster.run_dir / "v1.yml", cluster.run_dir / "v2.yml"
+    first.write_text(TWO_OF_ONE_NAME)
+    second.write_text(TWO_OF_ONE_NAME.replace("a:1", "c:1").replace("b:1", "d:1"))
+    assert cluster.console("container_sup.apply('v1.yml')").returncode == 0
+    for call in ("container_sup.apply('v2.yml')", "cluster.apply('v2.yml')"):
+        said = cluster.console(call)
+        assert (said.returncode, said.stdout) == (5, "")
+        assert said.stderr.startswith("NotConfirmed: container_sup.apply takes someth")
+    images = "sorted(s.image for s in container_sup.services())"
+    assert cluster.console(images).stdout == "['a:1', 'b:1']\n"
+    assert cluster.veo("apply", "v2.yml").returncode == 5
+    sure = cluster.veo("attach", "--yes", "-c", "container_sup.apply('v2.yml')")
+    assert sure.returncode == 0
+    assert cluster.console(images).stdout == "['c:1', 'd:1']\n"
+    cluster.write(WEB)
+    said = cluster.console("container_sup.apply('mine.yml', prune=True)")
+    assert said.returncode == 5
+    cluster.write("")
+    assert cluster.console("container_sup.apply('mine.yml')").returncode == 0
+
+
+def test_an_apply_that_is_called_wrongly_says_so_itself(cluster: Cluster) -> None:
+    for given in ("5", "None, 'x'", "None, False, 3", "prnue=True"):
+        said = cluster.console(f"container_sup.apply({given})")
+        assert (said.returncode, said.stdout) == (1, "")
+        assert said.stderr.startswith("UsageError: container_sup.apply")
+
+
 # veo apply, where there is no terminal
 
 

@@ -195,23 +195,6 @@ def test_what_takes_something_away_is_to_be_confirmed(
     assert session(text(REMOVE, is_sure=True)).stdout == "'nginx removed'\n"
 
 
-@pytest.mark.parametrize("args", ["prune=True", "'f', True", "model.Plan(steps=[a])"])
-def test_applying_what_may_remove_is_to_be_confirmed(
-    node: SampleNode, session: Session, args: str
-) -> None:
-    code = (
-        "from types import SimpleNamespace as N\n"
-        "a = N(action=N(value='remove'))\nmodel = N(Plan=N)\n"
-        "from veo_shell.console import confirm\n"
-        "c = N(is_sure=False, session={'read_only': False})\n"
-        "v = 'container_sup.apply'\n"
-        "check = lambda *a, **k: confirm.check(c, v, 'write', a, k)\n"
-        f"check(), check(None, False)\ncheck({args})"
-    )
-    done = session(text(code))
-    assert (done.returncode, done.stdout) == (5, "(None, None)\n")
-
-
 def test_a_read_only_session_is_refused_by_the_node(
     node: SampleNode, session: Session
 ) -> None:

@@ -9,12 +9,32 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from veo_shell.errors import NotConfirmed
+from veo_shell.errors import NotConfirmed, UsageError
 
 if TYPE_CHECKING:
     from veo_shell.console.client import Client
 
-APPLY = "container_sup.apply"
+APPLY, PLAN = "container_sup.apply", "container_sup.plan"
+
+
+def planned(
+    client: Client, verb: str, args: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what a verb is to be called with: a plan where `apply` would make one.
+
+    Only a plan tells whether something is removed: of two services of one name a file
+    may leave none. What is applied is what was asked about.
+    """
+    if verb != APPLY or _is_unasked(client):
+        return args, named
+    file = args[0] if args else named.get("file")
+    if hasattr(file, "steps") or len(args) > 2 or named.keys() - {"file", "prune"}:
+        return args, named  # there is nothing to plan, or the node will complain
+    try:
+        plan = client.read(PLAN, *args, **named)
+    except UsageError as exc:  # it names the verb that nobody called
+        raise type(exc)(str(exc).replace(PLAN, APPLY)) from None
+    return (plan,), {}
 
 
 def check(
@@ -25,7 +45,7 @@ def check(
     named: Mapping[str, Any],
 ) -> None:
     """Raise `NotConfirmed` unless somebody confirms what takes something away."""
-    if client.is_sure or client.session["read_only"]:  # the node refuses it then
+    if _is_unasked(client):
         return
     if access != "destroy" and not (verb == APPLY and _removes(*args, **named)):
         return
@@ -50,10 +70,17 @@ def _called(verb: str, args: Sequence[Any], named: Mapping[str, Any]) -> str:
         return verb
 
 
-def _removes(file: Any = None, prune: Any = False, *_: Any, **__: Any) -> bool:
-    """Tell whether applying this may remove services."""
-    steps = getattr(file, "steps", ())
-    return bool(prune) or any(step.action.value == "remove" for step in steps)
+def _is_unasked(client: Client) -> bool:
+    return client.is_sure or client.session["read_only"]  # the node refuses it then
+
+
+def _removes(file: Any = None, *_: Any, **__: Any) -> bool:
+    """Tell whether applying this removes services."""
+    return any(step.action.value == "remove" for step in _steps(file))
+
+
+def _steps(file: Any) -> Any:
+    return getattr(file, "steps", ())
 
 
 def can_ask() -> bool:

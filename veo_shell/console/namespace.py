@@ -95,9 +95,10 @@ class Verb:
         self.access, self.signature, self.__doc__ = described
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = taken(self.name, args, kwargs)
+        args, kwargs = confirm.planned(self._client, self.name, args, kwargs)
         confirm.check(self._client, self.name, self.access, args, kwargs)
         call = self._client.read if self.access == "read" else self._client.call
-        args, kwargs = taken(self.name, args, kwargs)
         with self._client.during(self.name, args):
             return call(self.name, *args, **kwargs)
 
