@@ -28,7 +28,7 @@ RECORDED = """\
 name"""
 
 
-def replayed(session: Session, **how: object) -> tuple[int, str, str]:
+def replayed(session: Session, /, **how: object) -> tuple[int, str, str]:
     said = ", ".join(f"{name}={value!r}" for name, value in how.items())
     call = "__import__('veo_shell.console.replay', fromlist=['']).check"
     done = session(f"{call}(run_dir, 'session.txt', How({said}))")
@@ -125,6 +125,27 @@ def test_what_is_as_told_is_fine(
 ) -> None:
     (tmp_path / "session.txt").write_text(TOLD)
     assert replayed(session) == (0, "session.txt: 7 steps, all as they are told\n", "")
+
+
+def test_one_step_is_one(node: SampleNode, session: Session, tmp_path: Path) -> None:
+    (tmp_path / "session.txt").write_text(">>> 1\n1\n")
+    assert replayed(session) == (0, "session.txt: 1 step, as it is told\n", "")
+
+
+def test_of_a_read_only_session_no_shell_is_run(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "session.txt").write_text(">>> 1\n1\n$ touch changed\n")
+    who = {"id": "a1", "read_only": True}
+    _, out, err = replayed(session, session=who)
+    assert out == ""
+    assert err.splitlines()[-1] == (
+        "veo_shell.errors.ReadOnly: session.txt:3: a command of a shell cannot be held "
+        "to --read-only; nothing was done"
+    )
+    assert not (tmp_path / "changed").exists()
+    (tmp_path / "session.txt").write_text(">>> 1\n1\n")
+    assert replayed(session, session=who)[0] == 0
 
 
 def test_the_first_difference_is_told(

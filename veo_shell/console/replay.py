@@ -20,7 +20,7 @@ from veo_shell.console.namespace import build
 from veo_shell.console.script import How, RunDir
 from veo_shell.console.statements import statements
 from veo_shell.console.transcript import Step, matches, steps
-from veo_shell.errors import UsageError, VeoError
+from veo_shell.errors import ReadOnly, UsageError, VeoError
 
 AGAIN_S = 0.2
 SOURCE = "<session>"
@@ -31,6 +31,8 @@ def check(run_dir: RunDir, path: str, how: How) -> int:
     told = _read(path)
     client = Client(run_dir, session=how.session)
     client.is_sure = how.is_sure
+    if client.session["read_only"]:
+        _refuse_shell(path, told)
     deadline = Deadline(how.timeout_s)
     at = told[0]
     try:
@@ -50,8 +52,23 @@ def check(run_dir: RunDir, path: str, how: How) -> int:
         limit = f"not done in {how.timeout_s:g} s (--timeout)"
         _complain(f"{path}:{at.line}: timed out: {limit}")
         return TIMED_OUT
-    sys.stdout.write(f"{path}: {len(told)} steps, all as they are told\n")
+    many = (
+        "1 step, as it is told"
+        if len(told) == 1
+        else f"{len(told)} steps, all as they are told"
+    )
+    sys.stdout.write(f"{path}: {many}\n")
     return FINE
+
+
+def _refuse_shell(path: str, told: list[Step]) -> None:
+    """Raise `ReadOnly` if there are commands of a shell: no node refuses those."""
+    for step in told:
+        if step.is_shell:
+            raise ReadOnly(
+                f"{path}:{step.line}: a command of a shell cannot be held to "
+                "--read-only; nothing was done"
+            )
 
 
 class Replay:
