@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import signal
 import stat
+import termios
 from pathlib import Path
 
 import pytest
 
 from tests.console.conftest import Attach, SampleNode, Serve
+from tests.console.terminal import Terminal
+from tests.local_node import eventually
 from veo_shell.console.client import Client
 
 COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|[34]8;\d)[;m]")
@@ -97,6 +100,39 @@ def test_ctrl_c_clears_the_input(node: SampleNode, attach: Attach) -> None:
     terminal.read_until("garbage")
     terminal.type("\x03")
     terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type("6 * 7\r")
+    terminal.read_until("\n42")
+
+
+SLOW = (
+    "import os, time, veo_shell.console.repl as r; r.PythonCompleter.get_completions = "
+    "lambda *_: [os.write(1, b'loo' b'king'), time.sleep(1), "
+    "os.write(1, b'loo' b'ked')][:0]\r"
+)
+
+
+def is_cooked(terminal: Terminal) -> bool:
+    """Tell whether Ctrl-C is a signal now; at the prompt it is a key."""
+    return bool(termios.tcgetattr(terminal.master)[3] & termios.ISIG)
+
+
+def test_a_second_ctrl_c_wedges_nothing(node: SampleNode, attach: Attach) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type(SLOW)
+    terminal.read_until("(uno@uno 2/2)2>")
+    terminal.type("y = [1]; y.")
+    terminal.read_until("looking")
+    terminal.type("\x03")
+    eventually(lambda: is_cooked(terminal), 30)  # it waits for who still looks
+    terminal.type("\x03")
+    terminal.read_until("looked")
+    terminal.type("print('by' + 'time')\r")
+    terminal.read_until("bytime")
+    terminal.type("os.write(1, b'asl' b'eep') and time.sleep(60)\r")
+    terminal.read_until("asleep")
+    terminal.type("\x03")
+    terminal.read_until("KeyboardInterrupt")
     terminal.type("6 * 7\r")
     terminal.read_until("\n42")
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -157,7 +158,11 @@ class Repl(PythonRepl):
 
     def read(self) -> str:
         self._glance.look()
-        return super().read()
+        held = signal.signal(signal.SIGINT, signal.SIG_IGN)  # here it is a key
+        try:
+            return super().read()
+        finally:
+            signal.signal(signal.SIGINT, held)
 
     def _begin_warming(self, app: Application[str]) -> None:
         if self._is_cold:
