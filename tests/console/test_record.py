@@ -101,6 +101,44 @@ def test_a_console_is_recorded_as_a_pipe_would_see_it(
     assert replayed(session)[0] == 0
 
 
+def test_what_was_asked_or_went_on_is_replayed(
+    node: SampleNode, attach: Attach, session: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / "session.txt"
+    terminal = attach(f"record={str(path)!r}")
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type("container_sup.remove_service('nginx')\r")
+    terminal.read_until("[y/N] ")
+    terminal.type("y\r")
+    terminal.read_until("(uno@uno 2/2)2>")
+    terminal.type("watch('container_sup.number()')\r")
+    terminal.read_until("every 1 s")
+    terminal.type("q")
+    terminal.read_until("(uno@uno 2/2)3>")
+    terminal.type("container_sup.events(follow=True)\r")
+    assert node.says() == "quiet"
+    terminal.type("\x03")
+    terminal.read_until("(uno@uno 2/2)4>")
+    terminal.type("container_sup.count()\r")
+    terminal.read_until("(uno@uno 2/2)5>")
+    terminal.type("\x04")
+    terminal.wait()
+    assert (
+        path.read_text()
+        == """\
+(uno@uno 2/2)1> container_sup.remove_service('nginx')
+'nginx removed'
+(uno@uno 2/2)2> watch('container_sup.number()')
+…
+(uno@uno 2/2)3> container_sup.events(follow=True)
+…
+(uno@uno 2/2)4> container_sup.count()
+42
+"""
+    )
+    assert replayed(session, is_sure=True, timeout_s=20)[0] == 0
+
+
 TOLD = """\
 (uno@uno 2/2)1> container_sup.count()
 42

@@ -89,7 +89,11 @@ def can_ask() -> bool:
 
 
 def ask(question: str) -> bool:
-    """Ask whoever is at the terminal; tell whether the answer is yes."""
-    sys.stdout.write(f"{question} [y/N] ")
-    sys.stdout.flush()
+    """Ask whoever is at the terminal; tell whether the answer is yes.
+
+    A record of the session has none of it: where it is replayed nobody is asked.
+    """
+    terminal = sys.__stdout__ or sys.stdout
+    terminal.write(f"{question} [y/N] ")
+    terminal.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -65,17 +65,16 @@ class Record:
         last = "".join(traceback.format_exception_only(error)).rstrip()
         self.line(f"{TRACEBACK}\n    ...\n{failure.printed(last)}")
 
-    @contextlib.contextmanager
-    def showing(self, value: Any) -> Iterator[None]:
-        """Write a value as a pipe would get it, however a terminal shows it.
+    def showing(self, value: Any) -> None:
+        """Write a value that is about to be shown, as a pipe would get it.
 
-        One that comes little by little is heard; what is drawn in place is not.
+        What goes on until Ctrl-C says something else each time: `…`.
         """
-        is_heard = type(value).__name__ in ("Events", "Lines")
-        if value is not None and not is_heard:
+        if render.is_live(value) or render.is_endless(value):
+            self.line("…")
+        elif value is not None:
             self.line(render.text(value))
-        with self._listening(is_heard):
-            yield
+        self._is_listening = False  # to the end of the step
 
     def hear(self, text: str) -> None:
         """Write what is printed, unless it is written otherwise."""

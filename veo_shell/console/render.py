@@ -21,6 +21,7 @@ from veo_shell.core.verbs import is_record
 GOOD = frozenset({"running", "healthy", "alive", "yes", "pulled"})
 VERDICTS = frozenset({"state", "status", "health", "fits", "hears"})
 LIVE = frozenset({"Events", "Top", "Watch"})
+ENDLESS = frozenset({"Events", "Lines"})
 BAD = frozenset({"failed", "dead", "unhealthy", "exited", "no"})
 
 
@@ -79,6 +80,11 @@ def parts(value: Any) -> list[Any] | None:
 def is_live(value: object) -> bool:
     """Tell whether this is what comes little by little, and prints itself."""
     return type(value).__name__ in LIVE
+
+
+def is_endless(value: object) -> bool:
+    """Tell whether this comes until Ctrl-C wherever it is printed."""
+    return type(value).__name__ in ENDLESS
 
 
 def is_log(value: Any) -> bool:

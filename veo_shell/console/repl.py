@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -224,8 +224,9 @@ class Repl(PythonRepl):
 
     def _show_result(self, result: object) -> None:
         try:
-            with self._record.showing(result) if self._record else nullcontext():
-                self._show(result)
+            if self._record:
+                self._record.showing(result)
+            self._show(result)
         except Exception as exc:  # of what goes on: ptpython would end the session
             self._handle_exception(exc)
             self.current_statement_index -= 1  # it is counted once more

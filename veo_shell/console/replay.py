@@ -119,7 +119,8 @@ class Replay:
             value: Any = eval(statement.code, self._names)  # noqa: S307 (their own)
             if statement.is_expression and value is not None:
                 self._names["_"] = value
-                render.show(value, heard)
+                if not render.is_endless(value):
+                    render.show(value, heard)
 
 
 def _read(path: str) -> list[Step]:

@@ -145,13 +145,14 @@ def _perform(
         return
     if value is not None:
         names["_"] = value
-    with record.showing(value) if record else contextlib.nullcontext():
-        if how.as_json:
-            from veo_shell.console import documents
+    if record:
+        record.showing(value)
+    if how.as_json:
+        from veo_shell.console import documents
 
-            documents.show(value, sys.stdout)
-        elif value is not None:
-            render.show(value)
+        documents.show(value, sys.stdout)
+    elif value is not None:
+        render.show(value)
 
 
 def _status(
