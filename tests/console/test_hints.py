@@ -12,7 +12,7 @@ from tests.console.conftest import Attach, SampleNode, Session
 from tests.console.sample_node import container
 from veo_shell.console import namespace
 from veo_shell.console.client import Client
-from veo_shell.console.erlang import python_for
+from veo_shell.console.erlang import meant, python_for
 from veo_shell.console.hints import hint
 from veo_shell.console.words import WORDS
 from veo_shell.errors import UsageError
@@ -42,6 +42,23 @@ def names(node: SampleNode, tmp_path: Path) -> Iterator[dict[str, Any]]:
         ('io:fwrite("~p~n", [X]).', "print(…), or the value alone: it is shown"),
         ("application:which_applications().", "cluster.services"),
         ("nodes().", "cluster.nodes"),
+        ("settings:get_role(uno@uno).", 'settings.get_role("uno@uno")'),
+        ("settings:get_role(uno@uno)", 'settings.get_role("uno@uno")'),
+        ("settings:get_role('uno@uno').", "settings.get_role('uno@uno')"),
+        (
+            "H = hd(settings:get_applications()).",
+            "H = settings.get_applications()[0]",
+        ),
+        (
+            "T = tl(settings:get_applications()).",
+            "T = settings.get_applications()[1:]",
+        ),
+        ("[H|T] = X", "h, *t = x"),
+        ("[A, B | _] = X.", "a, b , *_ = x"),
+        (
+            "[H|T] = settings:get_applications().",
+            "h, *t = settings.get_applications()",
+        ),
         ("q().", "exit"),
         ("init:stop().", "exit leaves the console, `veo stop` stops the node"),
     ],
@@ -68,6 +85,36 @@ def test_erlang_is_met_with_the_python_way(typed: str, python: str) -> None:
 )
 def test_what_is_no_erlang_is_left_alone(typed: str) -> None:
     assert python_for(typed, WORDS) == ""
+
+
+def test_what_there_is_none_of_is_no_hint() -> None:
+    words = {"container_sup": ["count"], "dns_registry": ()}
+    said = "in Python: container_sup.count()"
+    assert meant("container_sup:count().", words) == said
+    assert meant("container_sup:nonsense().", words) == ""
+    assert meant("dns_registry:lookup(X).", words) != ""  # its verbs are not known
+    assert meant("container_sup.count()", words) == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("dns_registry:add_service(T).", "dns_registry.add_service is gone: DNS is "),
+        ("container_storage:save_container(C).", "container_storage.save_container is"),
+        ("node_monitor:allocate(T)", "node_monitor.allocate is gone: what is reserved"),
+        ("container_sup:nonsense().", ""),
+    ],
+)
+def test_what_is_gone_is_told(names: dict[str, Any], typed: str, said: str) -> None:
+    told = hint(SyntaxError("x"), typed, names)
+    assert told.startswith(said)
+    assert bool(told) == bool(said)
+
+
+def test_what_is_gone_is_told_in_python_too(names: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        assert names["dns_registry"].add_service
+    assert str(caught.value).startswith("dns_registry.add_service is gone: DNS is made")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from scripts import verbs_page
 from tests.console.conftest import ROOT, environment
+from veo_shell.console import erlang
 
 ENDS_THE_NODE = "leave()"
 FILE = """\
@@ -55,8 +56,8 @@ def test_every_call_of_the_original_has_a_row() -> None:
     assert len(rows) == text.count("\n| `")
     told = {
         match[0]
-        for erlang, *_ in rows
-        if (match := re.search(r"\w+:\w+", erlang)) is not None
+        for typed, *_ in rows
+        if (match := re.search(r"\w+:\w+", typed)) is not None
     }
     assert told == {f"{w}:{v}" for w, verbs in ORIGINAL.items() for v in verbs.split()}
     session = verbs_page.names()
@@ -64,6 +65,12 @@ def test_every_call_of_the_original_has_a_row() -> None:
         assert because or verdict == "same"
         for word, verb in re.findall(r"\b([a-z_]+)\.([a-z_]+)\(", python):
             assert verb in dir(session[word])
+    said = {
+        f"{m[1]}.{m[2]}": because.removeprefix(": ")
+        for typed, _, verdict, because in rows
+        if verdict == "gone" and (m := erlang.CALL.search(typed))
+    }
+    assert said == erlang.GONE
 
 
 @pytest.mark.timeout(120)

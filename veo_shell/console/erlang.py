@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 CALL = re.compile(r"\b([a-z]\w*):([a-z]\w*)\s*\(")
+HEAD_AND_TAIL = re.compile(r"\A\[([\w\s,]+)\|\s*(\w+)\s*\]\s*=\s*([A-Z]\w*)?")
 REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (CALL, r"\1.\2("),
+    (re.compile(r"""(?<![\w.@"'])([a-z]\w*@[\w.-]*\w)(?!["'])"""), r'"\1"'),
+    (re.compile(r"\bhd\((.+)\)"), r"\1[0]"),
+    (re.compile(r"\btl\((.+)\)"), r"\1[1:]"),
+    (HEAD_AND_TAIL, lambda m: f"{m[1]}, *{m[2]} = {m[3] or ''}".lower()),
     (re.compile(r'<<\s*("[^"]*")\s*>>'), r"\1"),
     (re.compile(r"#\{([^{}]*)\}"), lambda m: "{" + m[1].replace("=>", ":") + "}"),
     (re.compile(r"\bfun\s*\(([^()]*)\)\s*->\s*(.*?)\s*\bend\b"), r"lambda \1: \2"),
@@ -43,6 +48,47 @@ KNOWN = {
     "sys:get_state": "container_monitor.state(c)",
 }
 """Calls of Erlang's own, and what takes their place."""
+
+GONE = {
+    "container_storage.save_container": (
+        "each node writes down itself what runs on it; nobody else could"
+    ),
+    "container_storage.remove_container": (
+        "to forget a container that runs would be to lose it; `stop` ends it"
+    ),
+    "dns_registry.add_service": (
+        "DNS is made of what runs, on every node; `lookup` and `records()` tell what "
+        "it answers"
+    ),
+    "dns_registry.remove_records": (
+        "what has ended is out of DNS by itself, and at once"
+    ),
+    "node_monitor.allocate": (
+        "what is reserved follows from what is placed, so that it cannot be forgotten "
+        "to be given back"
+    ),
+}
+"""Calls of the Erlang program that there are none of here, and why."""
+
+
+def gone(call: str) -> str:
+    """Return why there is no such call any more, "" if there never was."""
+    return f"{call} is gone: {GONE[call]}" if call in GONE else ""
+
+
+def meant(text: str, words: Mapping[str, Iterable[str]]) -> str:
+    """Return the line for who types Erlang: how it is in Python, or why it is not.
+
+    `words` are VEO's own with their verbs; none are known of a node that is away.
+    """
+    calls = [match.groups() for match in CALL.finditer(text)]
+    for word, verb in calls:
+        if told := gone(f"{word}.{verb}"):
+            return told
+    if any(verb not in (words.get(word) or (verb,)) for word, verb in calls):
+        return ""
+    python = python_for(text, words)
+    return f"in Python: {python}" if python else ""
 
 
 def python_for(text: str, words: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from veo_shell.console.erlang import python_for
+from veo_shell.console.erlang import meant
 from veo_shell.console.words import WORDS
 from veo_shell.errors import VeoError
 
@@ -13,13 +13,21 @@ from veo_shell.errors import VeoError
 def hint(error: BaseException, source: str, names: Mapping[str, Any]) -> str:
     """Return a line that helps with an error, "" where there is none."""
     may_be_erlang = isinstance(error, SyntaxError | NameError)
-    if may_be_erlang and (python := python_for(source, WORDS)):
-        return f"in Python: {python}"
+    if may_be_erlang and (said := erlang(source, names)):
+        return said
     if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
         return _other_name(str(error.name or ""), names)
     if isinstance(error, AttributeError) and not isinstance(error, VeoError):
         return _other_attribute(error)
     return ""
+
+
+def erlang(source: str, names: Mapping[str, Any]) -> str:
+    """Return a line that helps who types Erlang, "" for anything else."""
+    if ":" not in source:  # it calls nothing: no node has to be asked what it has
+        return meant(source, dict.fromkeys(WORDS, ()))
+    verbs = {word: _verbs(names[word]) if word in names else [] for word in WORDS}
+    return meant(source, verbs)
 
 
 def _other_attribute(error: AttributeError) -> str:

@@ -31,14 +31,12 @@ from ptpython.validator import PythonValidator
 from veo_shell.console import failure, hints, render
 from veo_shell.console.client import Client
 from veo_shell.console.complete import PromptCompleter, VeoCompleter
-from veo_shell.console.erlang import python_for
 from veo_shell.console.glance import Glance
 from veo_shell.console.namespace import build
 from veo_shell.console.quick import LateLexer, quickly
 from veo_shell.console.record import Record
 from veo_shell.console.script import behind
 from veo_shell.console.waiting import Waiting
-from veo_shell.console.words import WORDS
 from veo_shell.errors import VeoError
 
 HISTORY = "~/.veo/history"
@@ -145,7 +143,7 @@ class Repl(PythonRepl):
             super().__init__(
                 get_globals=get,
                 _completer=self._veo_completer,
-                _validator=HintingValidator(self.get_compiler_flags),
+                _validator=HintingValidator(self.get_compiler_flags, names),
             )
         self._late_lexer = cast("LateLexer", self._lexer)
         threaded = self.default_buffer.completer
@@ -260,9 +258,13 @@ class Repl(PythonRepl):
 class HintingValidator(PythonValidator):
     """Says how what Erlang would take is written in Python."""
 
+    def __init__(self, get_flags: Callable[[], int], names: dict[str, Any]) -> None:
+        super().__init__(get_flags)
+        self._names = names
+
     def validate(self, document: Document) -> None:
-        if python := python_for(document.text, WORDS):
-            raise ValidationError(len(document.text), f"in Python: {python}")
+        if said := hints.erlang(document.text, self._names):
+            raise ValidationError(len(document.text), said)
         super().validate(document)
 
 

@@ -74,6 +74,10 @@ def no_such(owner: str, name: str, known: Iterable[str]) -> str:
     """Say that a word has no such verb, and which may be meant."""
     import difflib
 
+    from veo_shell.console.erlang import gone
+
+    if told := gone(f"{owner}.{name}"):
+        return told
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     if close:
