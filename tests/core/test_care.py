@@ -36,6 +36,8 @@ from veo_shell.core.commands import (
 from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     Container,
+    GroupPolicy,
+    GroupRole,
     Health,
     JournalEntry,
     NodeRecord,
@@ -882,3 +884,35 @@ def test_one_that_begins_at_the_same_moment_is_seen_by_what_begins_after_it() ->
     node.merge(slot(UNO, generation=2, ends=(NAME,), stops_first=True, revision=9))
     commands = node.follow()
     assert not [c for c in commands if isinstance(c, CreateContainer)]
+
+
+def test_one_that_waits_for_its_turn_is_not_begun_where_its_slot_went_elsewhere() -> (
+    None
+):
+    """As its group did meanwhile: its master is ready there."""
+    master = attrs.evolve(
+        WEB,
+        restart=Restart.ALWAYS,
+        group="shop",
+        group_role=GroupRole.MASTER,
+        group_policy=GroupPolicy.MASTER_KILLS_ALL,
+    )
+    slave = attrs.evolve(master, group_role=GroupRole.SLAVE)
+    here = observed(uid="app", running=False, exit_code=1)
+    node = Dialogue(
+        service("db", master),
+        service("app", slave),
+        slot(UNO, uid="db"),
+        slot(UNO, uid="app"),
+    )
+    node.listed(here)
+    assert node.told(ev.TimerDue(name=here.name)) == []
+    there = container(DOS, uid="db", generation=2)
+    node.view.merge_document(document(DOS, containers=(there,)))
+    node.merge(
+        slot(DOS, uid="db", generation=2, revision=9),
+        slot(DOS, uid="app", generation=2, revision=9),
+    )
+    orders = node.follow()
+    assert not [order for order in orders if isinstance(order, StartContainer)]
+    assert [o.name for o in orders if isinstance(o, DiscardContainer)] == [here.name]

@@ -249,9 +249,12 @@ class Care:
         """
         if not self._listed:
             return
-        for name in self._mates.released():
-            self._live(name, ev.TimerDue(name=name), now)
         banned = self._banned
+        for name in self._mates.released():
+            # While it waited for its turn its slot may have gone to another node.
+            self._judge(name, self.lives[name], banned, now)
+            if name in self.lives and self.lives[name].wanted:
+                self._live(name, ev.TimerDue(name=name), now)
         changed = banned != self._banned_before or may_start != self._could_start
         self._banned_before, self._could_start = banned, may_start
         uids = self._view.touched | self._again
