@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,28 @@ def test_the_console_answers_when_every_other_node_is_dead(pair: Pair) -> None:
     assert (said.status, said.out) == (3, "")
     (line,) = said.err.splitlines()
     assert line.startswith("NodeUnreachable: dos@dos: ")
+
+
+def test_another_node_that_is_busy_is_told_in_one_line(pair: Pair) -> None:
+    uno, dos = pair
+    with terminal(uno) as screen:
+        screen.read_until("(uno@uno 2/2)1>")
+        screen.type("use('dos'); container_sup.count()\r")
+        screen.read_until(")2>")
+        os.kill(dos.pid(), signal.SIGSTOP)
+        try:
+            screen.type("container_sup.count()\r")
+            screen.read_until("container_sup.count: 1 s, Ctrl-C cancels")
+            begun_s = time.monotonic()
+            screen.type("\x03")
+            screen.read_until(")3>")
+            assert time.monotonic() - begun_s < 2
+            said = uno.attach("dos", "-c", "container_sup.count()")
+        finally:
+            os.kill(dos.pid(), signal.SIGCONT)
+    assert (said.status, said.out) == (3, "")
+    (line,) = said.err.splitlines()
+    assert line.endswith("look by another node, use('uno@uno'), or attach on its host")
 
 
 def test_a_node_that_is_busy_is_told_in_one_line(pair: Pair) -> None:

@@ -89,6 +89,13 @@ class Client:
         """Call a verb of this socket's own node, wherever the session is."""
         return unpack(_value(self._here("", verb, args, {})))
 
+    def tell(self, verb: str, /, *args: Any) -> None:
+        """Call a verb of this socket's own node, and wait for nothing."""
+        body = _packed(verb, args, {})
+        with self._lock:
+            self._number += 1
+            _send(self._connected(), [self._number, verb, *body, self.session])
+
     @property
     def at(self) -> str:
         """Return the node that the session has moved to, "" for this socket's own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -36,17 +37,26 @@ def asked(
         named = {name: pack(value) for name, value in kwargs.items()}
     except TypeError as exc:
         raise UsageError(f"{verb}: an argument cannot be sent: {exc}") from exc
-    stream = os.urandom(16).hex()
+    stream, begun_s = os.urandom(16).hex(), time.monotonic()
     try:
         _begin(client, node, stream, verb, packed, named)
         told = b"".join(chunks(client, node, stream))
     except (PeerUnreachable, StreamLost) as exc:
-        raise NodeUnreachable(f"{exc}; {doubt}look by another node") from exc
+        tried_s = time.monotonic() - begun_s
+        raise NodeUnreachable(
+            f"{exc}, tried for {tried_s:.0f} s; {doubt}look by another node, "
+            f"use({_own(client)!r}), or attach on its host"
+        ) from exc
     finally:
+        # Not waited for: that node may be what does not answer.
         with contextlib.suppress(VeoError):  # it ends by itself, later
-            client.here("streams.close", node, [stream])
+            client.tell("streams.close", node, [stream])
     answer: list[Any] = msgspec.msgpack.decode(told)
     return answer
+
+
+def _own(client: Client) -> str:
+    return str(client.here("veo.about").get("node", ""))
 
 
 def _begin(client: Client, *asked: Any) -> None:
