@@ -16,6 +16,8 @@ from veo_shell.console.signature import parse_signature
 from veo_shell.core.model import Service
 from veo_shell.errors import UsageError
 
+Capsys = pytest.CaptureFixture[str]
+WORDS = words.WORDS
 FILE = """
 nodes:
   - node: uno@uno
@@ -149,21 +151,85 @@ def test_records_can_be_made(names: dict[str, Any]) -> None:
     assert "Service" in dir(names["model"])
 
 
-def test_help(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    names["help"]()
-    listed = capsys.readouterr().out
-    for word, line in words.WORDS.items():
-        assert f"{word}: {line}\n    {words.EXAMPLES[word]}\n" in listed
-        assert word in words.EXAMPLES[word]
+def told(names: dict[str, Any], capsys: Capsys, *about: Any) -> str:
+    names["help"](*about)
+    return capsys.readouterr().out
+
+
+def test_help(names: dict[str, Any], capsys: Capsys) -> None:
+    listed = told(names, capsys)
+    assert len(listed.splitlines()) <= 20
+    assert all(f"  {word:<18} {line}\n" in listed for word, line in WORDS.items())
+    assert all(word in words.EXAMPLES[word] for word in WORDS)
     assert repr(names["help"]) == listed.rstrip()
-    names["help"](names["settings"])
-    assert "get_applications(file: File | None = None)" in capsys.readouterr().out
-    names["help"](names["container_sup"].add_service)
-    told = capsys.readouterr().out
-    assert "`container_sup.add_service(t)`" in told
-    assert "changes the cluster" in told
-    names["help"](len)
-    assert "number of items" in capsys.readouterr().out
+    assert "number of items" in told(names, capsys, len)
+    said = told(names, capsys, names["settings"])
+    assert said.splitlines()[1] == "  h, t = settings.get_applications()"
+    assert "get_applications(file: File | None = None)" in said
+    assert 'str = ""' not in said
+    said = told(names, capsys, names["container_sup"].add_service)
+    assert "`container_sup.add_service(t)`" in said
+    assert "changes the cluster" in said
+    assert names["help"].__call__.__doc__
+
+
+@pytest.mark.parametrize(
+    ("about", "head", "changes"),
+    [
+        ("container_sup.exec", "container_sup.exec(container: Container | ", True),
+        ("container_sup.logs", "container_sup.logs(name: Container | ", False),
+        ("settings.get_applications", "settings.get_applications(file: File", False),
+        ("settings.parse_service", "settings.parse_service(mapping: Mapping", False),
+        ("container_builder.build", "container_builder.build(service: ", False),
+        ("top", "top(every: float = 1) -> Top", False),
+        ("tail", "tail(name: Container | ", False),
+        ("use", "use(node: str) -> None", False),
+        ("reason", "reason(why: str = '') -> None", False),
+        ("help", "help(*about: Any) -> None", False),
+        ("cluster", "cluster: The cluster as a whole; ", False),
+        ("cluster.plan", "cluster.plan(file: File | None", False),
+        ("cluster.apply", "cluster.apply(file: File | Plan | None", True),
+        ("model.Cpu", "Cpu: The processors of a node; ", False),
+        ("why", "why(about: str | Container) -> list[", False),
+    ],
+)
+def test_help_is_ours(
+    names: dict[str, Any], capsys: Capsys, about: str, head: str, changes: bool
+) -> None:
+    said = told(names, capsys, eval(about, names))  # noqa: S307 (from above)
+    assert said.startswith(head)
+    assert said.endswith("  (changes the cluster)\n") == changes
+    assert "__weakref__" not in said
+    assert told(names, capsys, about) == said
+
+
+def test_help_about_a_text(names: dict[str, Any], capsys: Capsys) -> None:
+    assert told(names, capsys, "container_sup").startswith("container_sup: start, ")
+    assert told(names, capsys, "add_service").startswith("container_sup.add_service(")
+    assert told(names, capsys, "len") == told(names, capsys, len)
+    assert told(names, capsys, "cluster.dns") == "dns\n  What DNS answers.\n"
+    for missing in ("nothing", "cluster.nothing", "a b", ""):
+        with pytest.raises(UsageError, match="help: nothing is called"):
+            names["help"](missing)
+
+
+def test_help_about_records(names: dict[str, Any], capsys: Capsys) -> None:
+    one = names["container_sup"].cloud_containers()[0]
+    said = told(names, capsys, one)
+    assert said.startswith("Container: ")
+    assert "\n  restarts: int\n" in said
+    assert "\n  why() -> list[JournalEntry]\n" in said
+    assert "__weakref__" not in said
+
+
+def test_help_is_wrapped_at_words(
+    names: dict[str, Any], capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    lines = told(names, capsys, names["container_sup"].exec).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[1].startswith("    ")
 
 
 def test_why_and_history_need_no_word(
@@ -189,12 +255,11 @@ def test_why_and_history_need_no_word(
     assert capsys.readouterr().out == (
         "why(about: str | Container) -> list[JournalEntry]\n"
         "  Return what led to the present state of something.\n"
-        "  \n"
+        "\n"
         '  `why("nginx")`\n'
     )
-    names["help"]()
-    told = capsys.readouterr().out
-    assert all(f"  {name}(" in told for name in words.SHORTCUTS)
+    listed = told(names, capsys)
+    assert all(f"  {name}(" in listed for name in words.SHORTCUTS)
 
 
 def test_a_node_that_has_not_learnt_it_yet(node: SampleNode, tmp_path: Path) -> None:

@@ -6,44 +6,195 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from veo_shell.console.words import EXAMPLES, WORDS, shortcuts_lines
+from veo_shell.console.words import (
+    EXAMPLES,
+    WORDS,
+    first_line,
+    shortcuts_lines,
+    words_lines,
+)
+from veo_shell.core.verbs import is_record
+from veo_shell.errors import UsageError
+
+CHANGE = "(changes the cluster)"
+DONE = ("Added", "Applied", "Executed", "Written")
+"""What is returned of what was changed."""
+LAST = (
+    "help(container_sup) lists the verbs of a word and help(container_sup.scale), or",
+    'help("scale"), tells what one does. Ctrl-D leaves; the node runs on.',
+)
 
 
 class Help:
     """`help()` lists the words, `help(x)` tells about a word, a verb or anything."""
 
-    def __init__(self, words: Mapping[str, Any]) -> None:
-        self._words = words
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self._names = names
 
     def __call__(self, *about: Any) -> None:
-        for line in self._lines(*about):
-            sys.stdout.write(f"{line}\n")
+        """List the words, or tell about a word, a verb, a record or anything else.
+
+        >>> help(container_sup.scale)
+        """
+        sys.stdout.write("\n".join([*self._lines(*about), ""]))
 
     def __repr__(self) -> str:
         return "\n".join(self._lines())
 
     def _lines(self, *about: Any) -> Iterable[str]:
-        from veo_shell.console.namespace import Facade, Local, Shortcut, Verb
+        if not about:
+            lines = [*words_lines(), *shortcuts_lines(), *LAST]
+        elif type(about[0]) is str:
+            lines = [*self._of_text(about[0])]
+        else:
+            lines = [*_of(about[0])]
+        return [part for line in lines for part in _wrapped(line)]
 
-        match about:
-            case ():
-                for name, line in WORDS.items():
-                    yield f"{name}: {line}"
-                    yield f"    {EXAMPLES[name]}"
-                yield from shortcuts_lines()
-                yield "help(container_sup) lists the verbs of a word, help(verb) tells"
-                yield "what it does. Ctrl-D leaves; the node runs on."
-            case (Facade() | Local() as word,):
-                yield repr(word)
-            case (Shortcut() as shortcut,):
-                yield repr(shortcut).partition("\n")[0]
-                yield from (f"  {line}" for line in shortcut.__doc__.splitlines())
-            case (Verb() as verb,):
-                yield f"{verb.name}{verb.signature}"
-                yield from (f"  {line}" for line in (verb.__doc__ or "").splitlines())
-                if verb.access != "read":
-                    yield "  (changes the cluster)"
-            case _:
-                import pydoc
+    def _of_text(self, text: str) -> Iterable[str]:
+        """Tell about what is called so: a name, `word.verb`, or a verb of any word."""
+        found = [*self._called(text.strip().removesuffix("()"))]
+        if not found:
+            raise UsageError(
+                f"help: nothing is called {text!r}; help() lists the words"
+            )
+        for number, thing in enumerate(found):
+            yield from [""] * bool(number)
+            yield from _of(thing)
 
-                yield pydoc.render_doc(about[0], renderer=pydoc.plaintext)  # type: ignore[attr-defined]
+    def _called(self, text: str) -> Iterable[Any]:
+        import builtins
+
+        first, *rest = text.split(".")
+        for names in (self._names, vars(builtins)):
+            if first in names:
+                return _members(names[first], rest)
+        words = [self._names[word] for word in WORDS]
+        return [getattr(word, text) for word in words if text in dir(word)]
+
+
+def _members(owner: Any, path: list[str]) -> list[Any]:
+    """Return what is found at the end of a path, nothing where it leads nowhere."""
+    for name in path:
+        if name not in dir(owner):
+            return []
+        own = getattr(type(owner), name, None)  # what a property returns would be asked
+        owner = own if isinstance(own, property) else getattr(owner, name)
+    return [owner]
+
+
+def _of(thing: Any) -> Iterable[str]:
+    from veo_shell.console.namespace import Facade, Local, Shortcut, Verb
+
+    match thing:
+        case Facade() | Local():
+            head, *verbs = repr(thing).splitlines()
+            example = EXAMPLES.get(head.partition(":")[0])
+            return [head, *([f"  {example}"] if example else []), *verbs]
+        case Verb():
+            said = _verb(thing.name, thing.signature, thing.__doc__)
+            return [*said, *([f"  {CHANGE}"] if thing.access != "read" else [])]
+        case Shortcut():
+            return _verb(repr(thing).partition("\n")[0], "", thing.__doc__)
+    return _of_ours(thing) or _of_python(thing)
+
+
+def _of_ours(thing: Any) -> list[str]:
+    """Tell about what else a session has of VEO, nothing about other things."""
+    import inspect
+
+    from veo_shell.console.cluster import Cluster
+    from veo_shell.console.session import Reason, Use
+    from veo_shell.console.signature import spelled
+
+    match thing:
+        case Help() | Reason() | Use():
+            name, call = type(thing).__name__.lower(), type(thing).__call__
+            return [*_verb(name, spelled(call), inspect.getdoc(call))]
+        case Cluster():
+            return [*_parts("cluster", type(thing))]
+        case property():
+            return [*_verb(str(getattr(thing.fget, "__name__", "")), "", thing.__doc__)]
+        case _ if is_record(thing) or is_record_class(thing):
+            return [*_record(thing if isinstance(thing, type) else type(thing))]
+        case _ if inspect.isroutine(thing) and _is_own(thing):
+            said = [*_verb(_name(thing), spelled(thing), inspect.getdoc(thing))]
+            changes = str(inspect.signature(thing).return_annotation) in DONE
+            return [*said, *([f"  {CHANGE}"] if changes else [])]
+    return []
+
+
+def _of_python(thing: Any) -> Iterable[str]:
+    import pydoc
+
+    plain = pydoc.plaintext  # type: ignore[attr-defined]
+    return pydoc.render_doc(thing, renderer=plain).splitlines()
+
+
+def is_record_class(thing: Any) -> bool:
+    return isinstance(thing, type) and hasattr(thing, "__attrs_attrs__")
+
+
+def _is_own(thing: Any) -> bool:
+    return (getattr(thing, "__module__", None) or "").startswith("veo_shell.")
+
+
+def _name(routine: Any) -> str:
+    """Return how a session calls it."""
+    owner = getattr(routine, "__self__", None)
+    word = getattr(owner, "_word", getattr(owner, "_name", ""))
+    if type(owner).__name__ == "Cluster":
+        word = "cluster"
+    elif routine.__module__ == "veo_shell.container_builder":
+        word = "container_builder"
+    return f"{word}.{routine.__name__}" if word else str(routine.__name__)
+
+
+def _verb(name: str, signature: str, doc: str | None) -> Iterable[str]:
+    yield f"{name}{signature}"
+    yield from (f"  {line}".rstrip() for line in (doc or "").splitlines())
+
+
+def _record(kind: type) -> Iterable[str]:
+    """Tell the fields of a record, and what a session can do with it."""
+    import inspect
+
+    fields: Any = kind.__attrs_attrs__  # type: ignore[attr-defined]
+    yield f"{kind.__name__}: {first_line(kind.__doc__)}"
+    for field in fields:
+        said = inspect.formatannotation(field.type).strip("'")
+        yield f"  {field.name}: {said}"
+    yield from [*_parts("", kind, {field.name for field in fields})][1:]
+
+
+def _parts(name: str, kind: type, but: Iterable[str] = ()) -> Iterable[str]:
+    import inspect
+
+    from veo_shell.console.signature import spelled
+
+    yield f"{name}: {first_line(kind.__doc__)}"
+    for part in dir(kind):
+        value = getattr(kind, part)
+        if part.startswith("_") or part in but:
+            continue
+        yield f"  {part}{spelled(value) if inspect.isroutine(value) else ''}"
+        if doc := inspect.getdoc(value):
+            yield f"      {first_line(doc)}"
+
+
+def _wrapped(line: str) -> list[str]:
+    """Return a line as lines that fit a terminal, broken between words."""
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    if not 20 < width < len(line):
+        return [line]
+
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=f"{indent}    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

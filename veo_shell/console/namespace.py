@@ -59,11 +59,12 @@ def build(client: Client) -> dict[str, Any]:
         "use": Use(client),
         "errors": importlib.import_module("veo_shell.errors"),
         "model": Local("model", "veo_shell.core.model"),
-        "help": Help(words),
     }
     names["cluster"] = Cluster(client, {**names})
     names.update(Live(client, names).names())
-    client.own = Own({**names})
+    own = {**names}
+    own["help"] = names["help"] = Help(own)
+    client.own = Own(own)
     return names
 
 
@@ -374,11 +375,13 @@ class Builder(Local):
 def _documented(owner: Any, names: Iterable[str]) -> dict[str, str]:
     import inspect
 
+    from veo_shell.console.signature import spelled
+
     rows = {}
     for name in names:
         value = getattr(owner, name)
-        call = f"{name}{inspect.signature(value)}" if inspect.isroutine(value) else name
-        rows[call.replace("'", "")] = inspect.getdoc(value) or ""
+        call = f"{name}{spelled(value)}" if inspect.isroutine(value) else name
+        rows[call] = inspect.getdoc(value) or ""
     return rows
 
 

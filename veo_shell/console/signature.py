@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
+import re
 from collections.abc import Iterator
 from inspect import Parameter, Signature
 from typing import Any
+
+
+def spelled(routine: Any) -> str:
+    """Return the signature of a routine as it is called, its types as written."""
+    text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(routine)))
+    return text.replace("(self, ", "(").replace("(self)", "()")
 
 
 @functools.cache
