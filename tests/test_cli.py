@@ -91,6 +91,8 @@ def test_start_help_names_every_option_with_its_variables(place: LocalNode) -> N
         ["attach", "-c", "1", "--echo"],
         ["attach", "-c", "1", "--timeout", "3"],
         ["attach", "-c", "1", "--record", "f"],
+        ["attach", "--record", "/nowhere/x", "-c", "1"],
+        ["attach", "--record", "/tmp", "-c", "1"],
         ["check-session"],
         ["check-session", "missing.txt"],
         ["attach", "--timeout", "0", "-c", "1"],

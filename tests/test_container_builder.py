@@ -213,6 +213,13 @@ def test_mounts(mount: Mount, payload: dict[str, Any]) -> None:
     assert parse_inspect({"HostConfig": {"Mounts": [payload]}}, WEB).mounts == (mount,)
 
 
+def test_what_cannot_be_read_back_is_told_in_one_line() -> None:
+    with pytest.raises(UsageError, match=r"mapping and a service, not dict and int$"):
+        parse_inspect({}, 5)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"mapping and a service, not str and Serv"):
+        parse_inspect("{}", WEB)  # type: ignore[arg-type]
+
+
 # What Docker reports
 
 

@@ -115,8 +115,16 @@ def parse_inspect(inspect: Mapping[str, Any], service: Service) -> Service:
     given: of these only what was given is read. That the container's labels tell, else
     the service.
 
+    Raises:
+        UsageError: the one is no document of Docker's, or the other no service.
+
     >>> container_builder.parse_inspect(container_sup.inspect(c), t)
     """
+    if not isinstance(inspect, Mapping) or not isinstance(service, Service):
+        raise UsageError(
+            "parse_inspect takes a mapping and a service, not "
+            f"{type(inspect).__name__} and {type(service).__name__}"
+        )
     config = inspect.get("Config") or {}
     host = inspect.get("HostConfig") or {}
     labels = config.get("Labels") or {}

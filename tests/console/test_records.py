@@ -24,7 +24,7 @@ from veo_shell.core.model import (
     Written,
 )
 from veo_shell.core.verbs import pack, unpack
-from veo_shell.errors import UsageError
+from veo_shell.errors import AmbiguousNode, AmbiguousService, Refused, UsageError
 
 DOS = attrs.evolve(container(2), node="dos@dos", restarts=3, ports=())
 LISTED = Records([container(0), container(1, State.BACKOFF), DOS])
@@ -112,8 +112,19 @@ def test_by_name() -> None:
     assert str(caught.value) == "none is called 'dso'; did you mean 'dos'?"
     assert isinstance(caught.value, LookupError)
     both = Records([SERVICE, attrs.evolve(SERVICE, variant="blue")])
-    with pytest.raises(UsageError, match="2 are called 'nginx', of the variants none,"):
+    with pytest.raises(AmbiguousService) as meant:
         both["nginx"]
+    assert str(meant.value) == (
+        "2 are called 'nginx', of the variants none, blue: "
+        ".where(name='nginx') lists them"
+    )
+    with pytest.raises(AmbiguousNode, match=r"2 are called 'dos': .where.node='dos'"):
+        Records([NODES["dos"], attrs.evolve(NODES["dos"], node="dos@else")])["dos"]
+    with pytest.raises(
+        UsageError, match=r"^2 are called 'veo.*': .where.name="
+    ) as told:
+        Records([LISTED[DOS.name], LISTED[DOS.name]])[DOS.name]
+    assert not isinstance(told.value, Refused)
     with pytest.raises(NoSuchRecord, match="none is called 'x'"):
         Records([NodeName("a")])["x"]
 

@@ -11,12 +11,15 @@ import gc
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from veo_shell.console import failure, render, script, session, words
 from veo_shell.console.client import Client
 from veo_shell.console.exits import INTERRUPTED
 from veo_shell.errors import VeoError
+
+if TYPE_CHECKING:
+    from veo_shell.console.record import Record
 
 
 def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int:
@@ -28,6 +31,13 @@ def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int
         return script.run_stdin(run_dir, how)
     # A shell lets what it starts with & ignore it; a console without is a trap.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    with script.recorded(how.record) as record:
+        return _converse(run_dir, how, record)
+
+
+def _converse(
+    run_dir: str | os.PathLike[str], how: script.How, record: Record | None
+) -> int:
     from veo_shell.console.glance import Glance
 
     client = Client(run_dir, session=how.session)
@@ -42,10 +52,7 @@ def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int
         if others := session.others(client):
             sys.stdout.write(f"{failure.printed(others)}\n")
         sys.stdout.flush()
-        with (
-            script.recorded(how.record) as record,
-            contextlib.closing(Glance(client.another())) as glance,
-        ):
+        with contextlib.closing(Glance(client.another())) as glance:
             gc.disable()  # until the prompt: it takes a tenth of what is imported
             from veo_shell.console.repl import interact  # ptpython, after the banner
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from veo_shell.core.verbs import is_record
-from veo_shell.errors import UsageError
+from veo_shell.errors import AmbiguousNode, AmbiguousService, UsageError, VeoError
 
 if TYPE_CHECKING:
     from veo_shell.console.linked import Links
@@ -59,11 +59,7 @@ class Records(list[T]):
         if len(found) == 1:
             return found[0]
         if found:
-            what = ", ".join(getattr(one, "variant", "") or "none" for one in found)
-            raise UsageError(
-                f"{len(found)} are called {key!r}, of the variants {what}: "
-                f".where(name={key!r}) lists them"
-            )
+            raise _ambiguous(key, found)
         names = [name for one in self for name in _names(one)[-1:]]
         raise NoSuchRecord(f"none is called {key!r}{_meant(key, names)}")
 
@@ -88,13 +84,27 @@ class Own:
         return self._links.own(value)
 
 
+def _ambiguous(key: str, found: list[Any]) -> VeoError:
+    """Return the error that verbs raise which are given a name of several."""
+    many, field = f"{len(found)} are called {key!r}", _name_field(found[0])
+    listed = f".where({field}={key!r}) lists them"
+    if hasattr(found[0], "variant"):
+        what = ", ".join(one.variant or "none" for one in found)
+        return AmbiguousService(f"{many}, of the variants {what}: {listed}")
+    return (AmbiguousNode if field == "node" else UsageError)(f"{many}: {listed}")
+
+
+def _name_field(record: Any) -> str:
+    return next((name for name in NAMES if hasattr(record, name)), "")
+
+
 def _names(record: Any) -> list[str]:
     """Return what a record is called; a node by its first name too."""
-    fields = [name for name in NAMES if hasattr(record, name)]
-    if not fields:
+    field = _name_field(record)
+    if not field:
         return []
-    name = str(getattr(record, fields[0]))
-    return [name, name.partition("@")[0]] if fields[0] == "node" else [name]
+    name = str(getattr(record, field))
+    return [name, name.partition("@")[0]] if field == "node" else [name]
 
 
 def _test(records: list[Any], name: str, value: Any) -> Any:

@@ -81,11 +81,23 @@ def run_text(
     how: How = USUAL,
 ) -> int:
     """Run code, or what comes on stdin, as a session; return its exit status."""
+    with recorded(how.record) as record:
+        return _run_recorded(run_dir, source, filename, argv, how, record)
+
+
+def _run_recorded(
+    run_dir: RunDir,
+    source: str | bytes | None,
+    filename: str,
+    argv: Sequence[str],
+    how: How,
+    record: Record | None,
+) -> int:
     client = Client(run_dir, session=how.session)
     client.is_sure = how.is_sure
     deadline = Deadline(how.timeout_s)
     try:
-        with deadline, recorded(how.record) as record:
+        with deadline:
             if source is None:
                 source = sys.stdin.buffer.read()
             _run(client, source, filename, argv, how, deadline, record)
@@ -98,7 +110,11 @@ def run_text(
 
 @contextlib.contextmanager
 def recorded(path: str) -> Iterator[Record | None]:
-    """Have a record of a session, if a file is given for it."""
+    """Have a record of a session, if a file is given for it.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     if not path:
         yield None
         return
