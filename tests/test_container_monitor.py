@@ -54,6 +54,10 @@ async def test_state_is_that_of_now_by_record_name_and_id(tmp_path: Path) -> Non
         await eventually(lambda: state(container).restarts == 1)
         with pytest.raises(UnknownContainer, match="no container is called 'x'"):
             state("x")
+        name = container.name
+        before = f"{name[:-1]}{int(name[-1]) + 7}"
+        with pytest.raises(UnknownContainer, match=f"{before}': {name} has its place"):
+            state(before)
 
 
 async def test_an_unhealthy_container_leaves_dns_and_comes_back(

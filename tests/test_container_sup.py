@@ -614,6 +614,12 @@ async def test_stop_of_what_is_not_there(tmp_path: Path) -> None:
             with pytest.raises(UnknownContainer) as caught:
                 await sup.stop(name)
             assert str(caught.value) == f"no container is called {name!r}"
+        with pytest.raises(UnknownContainer) as caught:
+            await sup.stop("web")
+        assert str(caught.value) == (
+            "no container is called 'web': that is a service: give one of its "
+            f"containers, {container.name}"
+        )
         await sup.stop(container)
         with pytest.raises(UnknownContainer):
             await sup.stop(container)

@@ -312,6 +312,11 @@ async def test_why_of_what_nobody_knows(tmp_path: Path) -> None:
         with pytest.raises(UnknownService) as caught:
             await cluster["uno"].journal.why("wbe")
         assert str(caught.value) == "the journal has nothing about 'wbe'"
+        await cluster["uno"].container_sup.add_service(WEB)
+        with pytest.raises(UnknownService, match=r"'wbe'; did you mean 'web'\?$"):
+            await cluster["uno"].journal.why("wbe")
+        with pytest.raises(UnknownService, match=r"'uon'; did you mean 'uno'\?$"):
+            await cluster["uno"].container_sup.events("uon")
 
 
 async def test_why_a_node_that_was_removed_by_its_short_name(tmp_path: Path) -> None:

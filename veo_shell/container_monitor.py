@@ -45,6 +45,12 @@ Work = Callable[[], Coroutine[None, None, Event]]
 Failure = type[EngineFailed] | type[StopAnswered]
 
 
+def _slot_in(name: str) -> list[str]:
+    """Return the uid and the slot that a container's name tells, if it is such."""
+    *_, uid, slot, generation = ["", "", *name.rsplit("-", 3)]
+    return [uid, slot] if uid and slot.isdigit() and generation.isdigit() else []
+
+
 class ContainerMonitor:
     """Watches this node's containers and performs what the core orders for them."""
 
@@ -66,7 +72,22 @@ class ContainerMonitor:
         for found in self._node.machine.view.containers():
             if name and name in (found.name, found.id):
                 return found
-        raise UnknownContainer(f"no container is called '{shown(name)}'")
+        said = f"no container is called '{shown(name)}'"
+        raise UnknownContainer(said + self._instead(name))
+
+    def _instead(self, name: str) -> str:
+        """Return what to look at instead: those of a service, or what took a slot."""
+        view, slot = self._node.machine.view, _slot_in(name)
+        uids = {r.uid for r in view.named(name)}
+        found = [
+            c.name
+            for c in view.containers()
+            if c.uid in uids or (slot and _slot_in(c.name) == slot)
+        ]
+        if uids:
+            names = f": give one of its containers, {', '.join(found)}" if found else ""
+            return f": that is a service{names}"
+        return f": {found[0]} has its place now" if found else ""
 
     def _in_slot(self, pending: Container) -> Container:
         """Return what fills the slot of one that waited for a node, if it yet does."""

@@ -14,6 +14,7 @@ from veo_shell.core.chains import Entries, in_order, once
 from veo_shell.core.happened import Sought, Tail, event
 from veo_shell.core.kinds import KINDS
 from veo_shell.core.model import Container, Event, JournalEntry, NodeInfo, Service
+from veo_shell.core.near import meant
 from veo_shell.core.protocols import Store
 from veo_shell.core.scalars import Wrong, duration_ns, quoted, shown
 from veo_shell.core.verbs import read
@@ -64,8 +65,9 @@ class EventLog:
         if not found and sought.names:
             everything = Sought(names=sought.names)
             if not await self._all(everything, 1, 0.0):
-                said = f"the journal has nothing about '{shown(sought.names[0])}'"
-                raise UnknownService(said)
+                name = sought.names[0]
+                said = f"the journal has nothing about '{shown(name)}'"
+                raise UnknownService(said + meant(name, self._node.machine.view))
         return [event(e) for e in found if e.at_s >= since_s][-last:]
 
     @read

@@ -23,6 +23,7 @@ from veo_shell.core.happened import Sought
 from veo_shell.core.kinds import VERDICTS, topic
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import Container, JournalEntry, NodeInfo, Service
+from veo_shell.core.near import meant
 from veo_shell.core.protocols import Store
 from veo_shell.core.scalars import shown
 from veo_shell.core.verbs import read
@@ -74,7 +75,7 @@ class Journal:
         ends = self._ends(found, subject)
         if not ends:
             said = f"the journal has nothing about '{shown(subject)}'"
-            raise UnknownService(said)
+            raise UnknownService(said + meant(subject, self._node.machine.view))
         chain = await self._with_causes(ends)
         broken = [e for e in chain.values() if e.uid and e.cause not in {"", *chain}]
         if broken:
