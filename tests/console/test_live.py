@@ -16,7 +16,7 @@ import pytest
 
 from tests.console.conftest import Attach, SampleNode, Serve, Session
 from tests.console.terminal import Terminal
-from veo_shell.console import namespace, top
+from veo_shell.console import namespace, screen, top
 from veo_shell.console.client import Client
 from veo_shell.console.screen import Screen
 from veo_shell.console.watch import Watch
@@ -106,7 +106,7 @@ def test_another_size_is_drawn_anew(node: SampleNode, attach: Attach) -> None:
     terminal.type("top(every=0.1)\r")
     terminal.read_until("veo-uno-nginx-abcdef-0-1")
     fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("HHHH", 8, 60, 0, 0))
-    terminal.read_until("… 4 more lines")
+    terminal.read_until(" more lines")
     terminal.type("q")
     terminal.read_until(f"{PROMPT}2>")
     is_in_order(terminal)
@@ -192,15 +192,56 @@ def test_a_node_that_does_not_answer_delays_nothing(
     client.close()
 
 
+REASON = "start: driver failed programming external connectivity: port 80 is in use"
+CONTAINER = {
+    "name": "veo-uno-a-service-with-a-long-name-abcdef-0-1",
+    "service": "a-service-with-a-long-name",
+    "node": "uno@uno",
+    "state": "backoff",
+    "health": "none",
+    "restarts": 12,
+    "reason": REASON,
+}
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_top_fits_the_terminal_and_keeps_the_reason(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    told = {"cluster": "test", "nodes": [], "containers": [CONTAINER, CONTAINER]}
+    lines = top.text(told, is_seen=True).splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    assert text.count("backoff") == 3
+    assert "(too narrow for health" in text or width == 160
+    words = [word for line in lines for word in line.split()]
+    assert [word for word in words if word in REASON.split()] == 2 * REASON.split()
+    once = top.text(told, is_seen=False)
+    assert once.count(REASON) == 2
+    assert "too narrow" not in once
+
+
+def test_the_line_of_an_error_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> str:
+        raise VeoError("no node answers " * 10)
+
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = screen.made(away).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines).count("no node answers") == 10
+
+
 def test_only_what_changed_is_written() -> None:
     stream = io.StringIO()
-    screen = Screen(stream)
-    screen.draw("one\ntwo\nthree")
+    shown = Screen(stream)
+    shown.draw("one\ntwo\nthree")
     before = len(stream.getvalue())
-    screen.draw("one\nTWO")
+    shown.draw("one\nTWO")
     written = stream.getvalue()[before:]
     assert written == "\x1b[2;1HTWO\x1b[0m\x1b[K\x1b[3;1H\x1b[J"
-    assert screen.last == "one\nTWO"
+    assert shown.last == "one\nTWO"
 
 
 def test_an_error_that_is_no_mistake_of_the_users_is_a_frame() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from veo_shell.console import render
+from veo_shell.console import fold, render
 from veo_shell.console.execute import Executed
 from veo_shell.core.logs import LogLine
 from veo_shell.core.model import (
@@ -19,6 +19,7 @@ from veo_shell.core.model import (
     Cpu,
     Disk,
     DnsChange,
+    DnsRecord,
     Health,
     JournalEntry,
     Loss,
@@ -394,6 +395,26 @@ def test_a_narrow_terminal_is_told_what_it_has_no_room_for(
     assert "address" not in head
     assert head.split()[:2] == ["name", "node"]
     assert told.startswith("(too narrow for address, service")
+
+
+def test_names_of_dns_are_broken_at_dots(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "_website._tcp.a-service-with-a-name.some-cluster.veo"
+    data = "10 100 49153 veo-uno-a-service-with-a-name-abcdef-0-1.some-cluster.veo"
+    records = [DnsRecord(name=name, ttl_s=5, type="SRV", data=data)]
+    for width in (120, 100, 80):
+        shown = on_screen(records, monkeypatch, width, NO_COLOR="1")
+        _, *lines, told = re.sub(r"\x1b\[\d+m", "", shown).splitlines()
+        at = lines[0].index("SRV")
+        parts = [line[:at].strip() for line in lines]
+        assert "".join(parts) == name
+        assert all(part.endswith((".", "veo", "")) for part in parts)
+        parts = [line[at + 6 :].strip() for line in lines]
+        assert "".join(parts).replace(" ", "") == data.replace(" ", "")
+        assert all(part[-1:] in (".", "o", "3", "") for part in parts)
+        assert told == "(too narrow for ttl)"
+        assert max(map(len, lines)) <= width
+    assert on_screen(records, monkeypatch, 30, NO_COLOR="1")
+    assert fold.at_dots("a" * 10 + ".b", 4) == ["aaaa", "aaaa", "aa.b"]
 
 
 def test_nothing_is_cut_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,17 +184,11 @@ def _parts(name: str, kind: type, but: Iterable[str] = ()) -> Iterable[str]:
 def _wrapped(line: str) -> list[str]:
     """Return a line as lines that fit a terminal, broken between words."""
     import shutil
-    import textwrap
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     if not 20 < width < len(line):
         return [line]
+    from veo_shell.console import fold
 
     indent = " " * (len(line) - len(line.lstrip()))
-    return textwrap.wrap(
-        line,
-        width,
-        subsequent_indent=f"{indent}    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return fold.words(line, width, f"{indent}    ")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
-from veo_shell.console import plans
+from veo_shell.console import fold, plans
 from veo_shell.console.cells import IF_ANY, SPARE, columns, fields
 from veo_shell.core.kinds import topic
 from veo_shell.core.printable import printable
@@ -236,7 +236,11 @@ def _print_rich(value: Any, stream: TextIO) -> None:
 
     console = Console(file=stream, highlight=False)
     head, rows = table(value)
-    head, rows, spared = narrowed(value, head, rows, console.width)
+    kind = type(value[0]).__name__ if head else ""
+    spare = SPARE.get(kind, ())
+    head, rows, spared = fold.narrowed(spare, head, rows, console.width)
+    if kind == "DnsRecord":
+        rows = fold.names(head, rows, console.width)
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(head))
     if not head:
         made.title, made.title_justify = type(value).__name__, "left"
@@ -249,27 +253,6 @@ def _print_rich(value: Any, stream: TextIO) -> None:
     console.print(made)
     if spared:
         console.print(f"(too narrow for {', '.join(spared)})")
-
-
-def narrowed(
-    value: Any, head: list[str], rows: list[list[str]], width: int
-) -> tuple[list[str], list[list[str]], list[str]]:
-    """Return a table without what is spared where it is too wide, and that.
-
-    What is still too wide is folded.
-    """
-    spared: list[str] = []
-    for name in SPARE.get(type(value[0]).__name__, ()) if head else ():
-        columns = zip(head, *rows, strict=True)
-        needed = sum(max(map(len, column)) + 2 for column in columns) - 2
-        if needed <= width:
-            break
-        if name in head:
-            at = head.index(name)
-            head = head[:at] + head[at + 1 :]
-            rows = [row[:at] + row[at + 1 :] for row in rows]
-            spared.append(name)
-    return head, rows, spared
 
 
 def _style(column: str, cell: str) -> str:

@@ -17,7 +17,7 @@ import tty
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from veo_shell.console import failure, render
+from veo_shell.console import failure, fold, render
 from veo_shell.errors import UsageError, VeoError
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J", "\x1b[?7h\x1b[?25h\x1b[?1049l"
@@ -41,21 +41,22 @@ def show(frame: Frame, stream: TextIO, every: float) -> None:
         return
     screen = Screen(stream)
     with contextlib.suppress(KeyboardInterrupt), screen:
-        screen.draw(_made(frame))
+        screen.draw(made(frame))
         while not screen.is_left(every):
-            screen.draw(_made(frame))
+            screen.draw(made(frame))
     stream.write(f"{screen.last}\n")
     stream.flush()
 
 
-def _made(frame: Frame) -> str:
+def made(frame: Frame) -> str:
     """Return a frame; a node that is away may be there at the next."""
     try:
         return frame()
     except UsageError:
         raise
     except VeoError as exc:
-        return failure.message(exc)
+        width = shutil.get_terminal_size().columns
+        return "\n".join(fold.words(failure.message(exc), width))
 
 
 class Screen(contextlib.AbstractContextManager["Screen"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import threading
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TextIO
 
-from veo_shell.console import cells, render, screen
+from veo_shell.console import cells, fold, render, screen
 from veo_shell.core.printable import printable
 from veo_shell.errors import VeoError
 
@@ -23,6 +24,10 @@ WAIT_S = 0.5
 ONCE_S = 3.0
 """For so long the nodes are waited for where there is only one frame."""
 WORST = ("failed", "backoff", "unhealthy", "exited", "pending", "creating", "starting")
+SPARE_NODE = ("disk", "memory", "load")
+SPARE_CONTAINER = ("health", "node", "restarts")
+"""What a terminal that is too narrow can do without, and in which order."""
+REASON_LEAST = 24
 Row = Mapping[str, Any]
 
 
@@ -126,25 +131,49 @@ def text(told: Mapping[str, Any], *, is_seen: bool) -> str:
     )
     if is_seen:
         head += f"   {time.strftime('%H:%M:%S')}   Ctrl-C ends"
-    parts = [head, "", *grid(map(_node, nodes), is_seen=is_seen)]
+    width = shutil.get_terminal_size().columns if is_seen else 0
+    lines = fold.words(head, width) if is_seen else [head]
+    parts = [*lines, "", *grid(map(_node, nodes), SPARE_NODE, width)]
     if containers:
-        parts += ["", *grid(map(_container, containers), is_seen=is_seen)]
+        parts += ["", *grid(map(_container, containers), SPARE_CONTAINER, width)]
     return "\n".join(parts)
 
 
-def grid(rows: Iterable[Mapping[str, str]], *, is_seen: bool) -> list[str]:
-    """Return aligned lines below a head; what is bad is red, if somebody sees it."""
+def grid(
+    rows: Iterable[Mapping[str, str]], spare: Sequence[str], width: int
+) -> list[str]:
+    """Return aligned lines below a head that fit a width, if somebody sees them.
+
+    What is bad is red, and says its reason in further lines if one has no room for it.
+    """
     rows = list(rows)
     head = list(rows[0]) if rows else []
     lines = [[printable(row[name]) or "-" for name in head] for row in rows]
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    is_coloured = is_seen and not os.environ.get("NO_COLOR")
-    drawn = [_padded(head, widths)]
+    spared: list[str] = []
+    if width:
+        folded = {"reason": REASON_LEAST}
+        head, lines, spared = fold.narrowed(spare, head, lines, width, folded=folded)
+    widths = fold.widest(head, lines)
+    is_coloured = width and not os.environ.get("NO_COLOR")
+    drawn = _within(_padded(head, widths), width, head[-1]) if head else []
     for line in lines:
         colour = _colour(line) if is_coloured else ""
-        shown = _padded(line, widths)
-        drawn.append(f"\x1b[{colour}m{shown}\x1b[0m" if colour else shown)
-    return drawn
+        for shown in _within(_padded(line, widths), width, line[-1]):
+            drawn.append(f"\x1b[{colour}m{shown}\x1b[0m" if colour else shown)
+    return [*drawn, *([f"(too narrow for {', '.join(spared)})"] if spared else [])]
+
+
+def _within(line: str, width: int, last: str) -> list[str]:
+    """Return a line as several if it is too long: its last cell goes on below."""
+    if not width or len(line) <= width:
+        return [line]
+    before = line[: -len(last)]
+    room = width - len(before)
+    if room < min(REASON_LEAST, len(last)):
+        told = fold.words(last, width - 4)
+        return [before.rstrip(), *(f"    {part}" for part in told)]
+    first, *more = fold.words(last, room)
+    return [before + first, *(" " * len(before) + part for part in more)]
 
 
 def _padded(line: Sequence[str], widths: Sequence[int]) -> str:
