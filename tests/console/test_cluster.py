@@ -12,6 +12,7 @@ from veo_shell.console.client import Client
 from veo_shell.console.cluster import Cluster
 from veo_shell.console.records import Records
 from veo_shell.core.model import State
+from veo_shell.errors import UsageError
 
 
 class Asked:
@@ -49,6 +50,15 @@ def test_the_short_way_is_the_long_one(cluster: Cluster) -> None:
     assert told.events("x", "1h") == ("events", ("x",), {"since": "1h"})
     assert told.if_lost("dos") == ("if_lost", ("dos",), {})
     assert told.where(SERVICE) == ("where", (SERVICE,), {})
+
+
+def test_what_it_has_not_is_told_in_one_line(cluster: Any) -> None:
+    with pytest.raises(UsageError, match="cluster has no 'aply': did you mean 'apply'"):
+        cluster.aply()
+    with pytest.raises(UsageError, match="cluster has no 'foo'; it has nodes, servic"):
+        cluster.foo()
+    assert not hasattr(cluster, "_foo")
+    assert not hasattr(cluster, "foo")
 
 
 def test_it_tells_how_it_is(node: Any, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from veo_shell.edge.fake_engine import FakeEngine, Program
 from veo_shell.edge.fake_streams import FakeDialogue
 from veo_shell.errors import (
     AmbiguousContainer,
+    ReadOnly,
     StreamLost,
     UnknownContainer,
     UsageError,
@@ -128,6 +129,14 @@ async def test_what_is_no_command_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=wrong):
         await console.do(lambda: run(console.client, "web", command))
+
+
+async def test_a_read_only_session_is_refused_by_the_verbs_name(
+    console: Console,
+) -> None:
+    console.client.session["read_only"] = True
+    with pytest.raises(ReadOnly, match=r"^container_sup\.exec changes something"):
+        await console.do(lambda: run(console.client, "web", SAYS))
 
 
 async def test_several_containers_are_listed(console: Console) -> None:

@@ -589,3 +589,10 @@ async def test_everything_is_printed_without_being_held(
         )
     )
     assert (status, len(capsys.readouterr().out.splitlines())) == (0, 300)
+
+
+async def test_what_follows_says_what_it_is(console: Console) -> None:
+    await console.cluster.run(WEB)
+    lines = await console.do(console.follow)
+    assert repr(lines) == "<lines as they come>"
+    await asyncio.to_thread(lines.close)

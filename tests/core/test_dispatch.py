@@ -132,7 +132,9 @@ async def test_arguments_arrive_as_their_hints_want_them(
             "word.where",
             ["web"],
             "word.where: service must be Service, not 'web'; "
-            "it is called as word.where(service: Service) -> list[Candidate]",
+            "it is called as word.where(service: Service) -> list[Candidate]; "
+            "settings.get_applications() has those of the file, "
+            "container_sup.services() those that run",
         ),
         ("word.restart", ["sometimes"], "policy must be Restart, not 'sometimes'"),
         ("word.either", [5], "which must be Container | str, not 5"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from veo_shell.console.words import no_such
 
 if TYPE_CHECKING:
     import os
@@ -32,6 +34,14 @@ class Cluster:
     def __init__(self, client: Client, words: Mapping[str, Any]) -> None:
         self._client = client
         self._words = words
+
+    def __getattr__(self, name: str) -> NoReturn:
+        from veo_shell.console.namespace import NoSuchVerb
+
+        if name.startswith("_"):
+            raise AttributeError(name)
+        known = [name for name in vars(Cluster) if not name.startswith("_")]
+        raise NoSuchVerb(no_such("cluster", name, known))
 
     def __repr__(self) -> str:
         about = self._client.read("veo.about")

@@ -25,6 +25,7 @@ from veo_shell.errors import (
     EngineError,
     NodeUnreachable,
     PeerUnreachable,
+    ReadOnly,
     StreamLost,
     UsageError,
     VeoError,
@@ -71,6 +72,9 @@ class Running:
         asked = self.stream, container.id, list(command), tty, stdin
         try:
             client.call("streams.exec", self.node, *asked)
+        except ReadOnly as exc:  # it names the verb that nobody calls here
+            said = str(exc).replace("streams.exec", "container_sup.exec")
+            raise ReadOnly(said) from None
         except BaseException:  # Ctrl-C too, while it begins
             self.close()
             raise

@@ -53,6 +53,9 @@ class Lines:
         self._pool = Pool(client, follow=follow, since=since)
         self._pool.want(found, tail)
 
+    def __repr__(self) -> str:
+        return "<lines as they come>"
+
     @property
     def has_failed(self) -> bool:
         """Tell whether something could not be read; a line says what."""

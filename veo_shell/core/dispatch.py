@@ -14,6 +14,11 @@ from veo_shell.core.verbs import pack, unpack, verbs_of
 from veo_shell.errors import UsageError, VeoError, VerbFailed
 
 Words = Mapping[str, object]
+WHENCE = {
+    "Service": "; settings.get_applications() has those of the file, "
+    "container_sup.services() those that run"
+}
+"""Where to get what a verb wants, of what is often given by its name."""
 
 
 async def dispatch(
@@ -98,7 +103,7 @@ def _converted(
             wanted = inspect.formatannotation(_bare(parameters[name].annotation))
             raise UsageError(
                 f"{verb}: {name} must be {wanted}, not {value!r:.60}; "
-                f"it is called as {verb}{_signature(method)}"
+                f"it is called as {verb}{_signature(method)}{WHENCE.get(wanted, '')}"
             ) from exc
         except TypeError:  # a hint that msgspec cannot judge: the verb's own affair
             continue
