@@ -625,6 +625,20 @@ def test_a_job_that_has_not_begun_is_lost_with_no_node_but_goes_with_its_master(
     assert places(desk.decide(30)) == {(DB, TRES), ("job", TRES)}
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_job_that_was_done_is_not_begun_again_while_its_master_is_away(
+    is_known: bool,
+) -> None:
+    """Though its container is gone, as with `auto_remove`."""
+    desk = Desk(member(DB), member("job", restart=Restart.NEVER))
+    desk.write(at(DB, DOS), at("job", DOS, done=True))
+    gone = runs("job", DOS, id="", state=State.EXITED, exit_code=0)
+    desk.run(*([gone] if is_known else []), runs(DB, DOS, state=State.BACKOFF))
+    desk.decide(1)
+    desk.lose(DOS)
+    assert places(desk.decide(30)) == {(DB, TRES)}
+
+
 def test_a_job_that_has_not_begun_goes_with_its_group_from_a_drained_node() -> None:
     desk = waiting_job()
     desk.write(decision(DOS, drained=True, drained_by="x/y/9"))

@@ -140,7 +140,8 @@ class Situation:
         """
         named = self.named(slot)
         if service.restart is Restart.NEVER:
-            is_made = slot.done if named is None else bool(named.id)
+            is_there = named is not None and (bool(named.id) or has_ended(named))
+            is_made = slot.done or is_there
             return not is_made and bool(awaited(self.view, service))
         return not (slot.done if named is None else has_ended(named))
 
