@@ -417,6 +417,21 @@ def test_names_of_dns_are_broken_at_dots(monkeypatch: pytest.MonkeyPatch) -> Non
     assert fold.at_dots("a" * 10 + ".b", 4) == ["aaaa", "aaaa", "aa.b"]
 
 
+def test_what_dns_would_answer_is_broken_at_dots(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "_website._tcp.a-service-with-a-name.some-cluster.veo"
+    before = ("10 100 49153 veo-uno-web-abcdef-0-1.some-cluster.veo",) * 2
+    change = DnsChange(name=name, type="SRV", before=before, after=())
+    shown = on_screen([change], monkeypatch, 80, NO_COLOR="1")
+    _, *lines = re.sub(r"\x1b\[\d+m", "", shown).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "veo-uno-web-abcdef-0-1." in " ".join(lines).split()
+    at = lines[0].index("SRV")
+    assert "".join(line[:at].strip() for line in lines) == name
+    assert all(line[:at].strip()[-1:] in (".", "o", "") for line in lines)
+
+
 def test_nothing_is_cut_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = on_screen([CONTAINER], monkeypatch, 30, NO_COLOR="1")
     assert "…" not in shown

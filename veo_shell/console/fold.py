@@ -45,26 +45,32 @@ def widest(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 
 
-def names(head: list[str], rows: list[list[str]], width: int) -> list[list[str]]:
-    """Return rows of DNS whose names, and what they stand for, end lines at dots.
+def names(
+    head: list[str], rows: list[list[str]], width: int, wide: Sequence[str]
+) -> list[list[str]]:
+    """Return rows of DNS whose `wide` columns end lines at dots.
 
-    A name has the room that it needs first.
+    The first of them, the name, has the room that it needs first.
     """
-    if not {"name", "data"} <= {*head}:
-        return rows
-    name, data = head.index("name"), head.index("data")
+    at = [head.index(name) for name in wide]
     widths = widest(head, rows)
-    taken = sum(widths) - widths[name] - widths[data] + 2 * len(head) - 2
-    room = max(width - taken, 2 * LEAST)
-    label, other = _longest(row[name] for row in rows), _longest(r[data] for r in rows)
-    first = min(widths[name], max(room - other, label), room - LEAST)
-    folded = []
-    for row in rows:
-        line = [*row]
-        line[name] = "\n".join(at_dots(row[name], first))
-        line[data] = "\n".join(at_dots(row[data], room - first))
-        folded.append(line)
-    return folded
+    labels = [max(len(head[i]), _longest(row[i] for row in rows)) for i in at]
+    room = width - sum(widths) + sum(widths[index] for index in at) - 2 * len(head) + 2
+    room = max(room, LEAST * len(at))
+    first = max(room - sum(labels[1:]), labels[0])
+    first = min(widths[at[0]], first, room - LEAST * (len(at) - 1))
+    rooms = {at[0]: first}
+    for place, index in enumerate(at[1:], 1):
+        left = room - sum(rooms.values())
+        label = min(labels[place], left - sum(labels[place + 1 :]))
+        rooms[index] = min(widths[index], max(left // (len(at) - place), label))
+    return [
+        [
+            "\n".join(at_dots(cell, rooms[index])) if index in rooms else cell
+            for index, cell in enumerate(row)
+        ]
+        for row in rows
+    ]
 
 
 def at_dots(text: str, width: int) -> list[str]:

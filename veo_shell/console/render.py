@@ -20,6 +20,7 @@ from veo_shell.core.verbs import is_record
 
 GOOD = frozenset({"running", "healthy", "alive", "yes", "pulled"})
 VERDICTS = frozenset({"state", "status", "health", "fits", "hears"})
+OF_DNS = {"DnsRecord": ("name", "data"), "DnsChange": ("name", "before", "after")}
 LIVE = frozenset({"Events", "Top", "Watch"})
 ENDLESS = frozenset({"Events", "Lines"})
 BAD = frozenset({"failed", "dead", "unhealthy", "exited", "no"})
@@ -239,8 +240,8 @@ def _print_rich(value: Any, stream: TextIO) -> None:
     kind = type(value[0]).__name__ if head else ""
     spare = SPARE.get(kind, ())
     head, rows, spared = fold.narrowed(spare, head, rows, console.width)
-    if kind == "DnsRecord":
-        rows = fold.names(head, rows, console.width)
+    if kind in OF_DNS:
+        rows = fold.names(head, rows, console.width, OF_DNS[kind])
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(head))
     if not head:
         made.title, made.title_justify = type(value).__name__, "left"
