@@ -268,6 +268,35 @@ def test_what_takes_something_away_is_asked_about_once(
     terminal.read_until("'nginx removed'")
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("\x03", "\nKeyboardInterrupt\n"), ("\x04", "\nNotConfirmed: nothing was done\n")],
+)
+def test_a_question_left_open_ends_its_line(
+    node: SampleNode, attach: Attach, key: str, said: str
+) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type(REMOVE)
+    terminal.read_until("[y/N] ")
+    terminal.type(key)
+    terminal.read_until(said)
+    terminal.read_until("(uno@uno 2/2)2>")
+    assert b"\rKeyboard" not in terminal.raw.replace(b"\n\rK", b"").replace(
+        b"\r\r", b""
+    )
+
+
+def test_half_a_line_is_kept_at_ctrl_c(node: SampleNode, attach: Attach) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type("print('ha' + 'lf', end='', flush=True); container_sup.wait()\r")
+    terminal.read_until("half")
+    assert node.says() == "waiting"
+    terminal.type("\x03")
+    terminal.read_until("^C\nKeyboardInterrupt\n")
+
+
 def test_who_is_sure_is_not_asked(node: SampleNode, attach: Attach) -> None:
     terminal = attach("is_sure=True")
     terminal.read_until("(uno@uno 2/2)1>")
@@ -293,6 +322,7 @@ def test_a_dumb_terminal_gets_a_script_session(
     node: SampleNode, attach: Attach
 ) -> None:
     terminal = attach(TERM="dumb")
+    terminal.read_until("TERM=dumb: no console there; what is typed is run as a script")
     terminal.type("container_sup.count()\n\x04")
     terminal.read_until("\n42")
     assert terminal.wait() == 0

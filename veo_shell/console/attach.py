@@ -21,13 +21,18 @@ from veo_shell.errors import VeoError
 if TYPE_CHECKING:
     from veo_shell.console.record import Record
 
+DUMB = "TERM={}: no console there; what is typed is run as a script at Ctrl-D"
+
 
 def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int:
     """Attach to the node of a run directory; return the exit status.
 
     Without a terminal on both sides, run what comes on stdin as a script.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or render.is_dumb():
+    is_seen = sys.stdin.isatty() and sys.stdout.isatty()
+    if is_seen and render.is_dumb():
+        sys.stderr.write(f"{DUMB.format(os.environ.get('TERM', ''))}\n")
+    if not is_seen or render.is_dumb():
         return script.run_stdin(run_dir, how)
     # A shell lets what it starts with & ignore it; a console without is a trap.
     signal.signal(signal.SIGINT, signal.default_int_handler)

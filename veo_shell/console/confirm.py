@@ -96,4 +96,8 @@ def ask(question: str) -> bool:
     terminal = sys.__stdout__ or sys.stdout
     terminal.write(f"{question} [y/N] ")
     terminal.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):  # Ctrl-D: what follows begins a line
+        terminal.write("\n")
+        terminal.flush()
+    return answer.strip().lower() in ("y", "yes")

@@ -252,7 +252,10 @@ class Repl(PythonRepl):
 
     def _handle_keyboard_interrupt(self, e: KeyboardInterrupt) -> None:
         self.current_statement_index += 1
-        sys.stdout.write("\rKeyboardInterrupt\n")
+        terminal = sys.__stdout__ or sys.stdout
+        terminal.write("\n")  # a question or half a line may stand there, and ^C
+        terminal.flush()
+        sys.stdout.write("KeyboardInterrupt\n")
 
 
 class HintingValidator(PythonValidator):
