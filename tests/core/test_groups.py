@@ -569,6 +569,14 @@ def test_what_finds_room_at_home_comes_though_the_rest_finds_none() -> None:
     assert (over.uid, over.node, over.handover) == (APP, DOS, False)
 
 
+def test_what_runs_at_home_already_is_taken_back_and_not_begun_beside_itself() -> None:
+    """As after a partition: what was begun elsewhere meanwhile does not come up."""
+    desk = Desk(member(DB), member(APP), at(DB, DOS), at(APP, UNO, generation=2))
+    failing = runs(APP, UNO, generation=2, state=State.BACKOFF, reason="name taken")
+    desk.run(runs(DB, DOS), runs(APP, DOS), failing)
+    assert [(r.uid, r.node, r.made) for r in desk.decide(5)] == [(APP, DOS, 1)]
+
+
 def test_what_could_not_come_to_its_group_is_tried_again_after_a_while() -> None:
     desk = Desk(member(DB), member(APP, replicas=2))
     desk.write(at(DB, DOS), at(APP, DOS), at(APP, TRES, 1))

@@ -34,7 +34,7 @@ from veo_shell.core.situation import Situation
 from veo_shell.core.slots import Slots
 from veo_shell.core.together import Together
 from veo_shell.core.trials import Trial, Trials
-from veo_shell.core.turns import awaited, has_ended, stops_first
+from veo_shell.core.turns import awaited, has_ended, is_named, stops_first
 
 FAILING = frozenset({State.BACKOFF, State.UNHEALTHY})
 
@@ -147,10 +147,10 @@ class Moves:
     def _bring_home(self, slot: SlotRecord, service: Service) -> bool:
         """Begin to move a slot to where the rest of its group is; tell whether.
 
-        Not one that several run in: of these, the one that is there is to stay.
+        Not one that another than the named one runs in: one of these is to stay.
         """
         claimants = self._situation.claimants(slot.uid, slot.slot)
-        if sum(c.name not in slot.ends for c in claimants) > 1:
+        if any(c.name not in slot.ends and not is_named(slot, c) for c in claimants):
             return False
         home = self._places.home(service)
         if home in (None, slot.node) or self._situation.data_at(slot, service):
