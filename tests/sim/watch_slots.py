@@ -190,7 +190,7 @@ class SlotWatch:
         is_later = old.generation < new.generation and old.revision < new.revision
         stood = old.wanted and old.node is not None and is_later
         waits = service.group_role is GroupRole.SLAVE and not old.done
-        if new.updating or waits:
+        if new.updating or waits or service.mode is Mode.GLOBAL:
             return  # it is another job, or has not begun: its master is not there
         if stood and new.wanted and new.node != old.node and not new.made:
             raise Violation(
