@@ -303,6 +303,8 @@ async def test_every_nodes_server_is_asked_whether_it_answers_the_same(
             ends = cluster.addresses["tres"], cluster.addresses[other]
             cluster.network.cut(*ends)
         await eventually(lambda: registry.lookup("web") == [])
+        alone = cluster["tres"].dns_registry
+        await eventually(lambda: {r.ttl_s for r in alone.records()} == {1})
         told = {a.node: a for a in await registry.agree("web")}
         assert (told["uno@uno"].code, told["uno@uno"].agrees) == ("NXDOMAIN", True)
         apart = told["tres@tres"]
