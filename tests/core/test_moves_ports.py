@@ -24,6 +24,7 @@ from veo_shell.core.model import (
     MountKind,
     OnPartition,
     Port,
+    Restart,
     Service,
     State,
 )
@@ -101,6 +102,16 @@ def test_one_whose_port_another_has_got_is_placed_anew(
     desk = Desk(record, *slots, runs(DOS), failed, *VOTERS)
     (moved,) = desk.decide(2)
     assert (moved.slot, moved.generation) == (1, 2)
+    assert moved.node in {UNO, TRES}
+
+
+def test_a_job_whose_port_another_has_got_has_not_begun() -> None:
+    spec = attrs.evolve(FIXED, restart=Restart.NEVER)
+    failed = runs(DOS, 1, id="1", state=State.BACKOFF, reason="port is allocated")
+    slots = at(DOS), at(DOS, 1, done=True)
+    desk = Desk(web(spec, replicas=2), *slots, runs(DOS, id="0"), failed)
+    *_, moved = desk.decide(5)
+    assert (moved.slot, moved.generation, moved.done) == (1, 2, False)
     assert moved.node in {UNO, TRES}
 
 

@@ -16,6 +16,7 @@ FAILED_TOO = (
     "79b4fa6e",
     "0e0738c0",
     "cbbf99e8",
+    "4eec409b",
 )
 KEPT = tuple(map(str, (*FAILED_ONCE, *FAILED_TOO)))
 """Histories that failed once, besides those above. A change of `plan`, `faults` or

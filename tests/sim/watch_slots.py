@@ -181,9 +181,8 @@ class SlotWatch:
             self._check_update(process, old, record)
             self._check_data(process, old, record)
 
-    @staticmethod
-    def _check_job(process: Process, old: SlotRecord, new: SlotRecord) -> None:
-        """A job is not moved: it would run twice."""
+    def _check_job(self, process: Process, old: SlotRecord, new: SlotRecord) -> None:
+        """A job is not moved, but where it never began: it would run twice."""
         service = process.machine.view.spec(new.uid)
         if service is None or service.restart is not Restart.NEVER:
             return
@@ -192,10 +191,22 @@ class SlotWatch:
         waits = service.group_role is GroupRole.SLAVE and not old.done
         if new.updating or waits or service.mode is Mode.GLOBAL:
             return  # it is another job, or has not begun: its master is not there
-        if stood and new.wanted and new.node != old.node and not new.made:
+        moved = stood and new.wanted and new.node != old.node and not new.made
+        if moved and not self._is_kept_from_beginning(old):
             raise Violation(
                 f"{process.name} moves {service.name}, a job, to {new.node}"
             )
+
+    def _is_kept_from_beginning(self, slot: SlotRecord) -> bool:
+        """Tell whether a slot's container is there, and was never started."""
+        mark = slot.uid, slot.slot, slot.container_generation
+        boxes = [
+            box
+            for host in self._world.hosts
+            for box in host.engine.own()
+            if (i := box.identity) and (i.uid, i.slot, i.generation) == mark
+        ]
+        return bool(boxes) and not any(box.ever_started for box in boxes)
 
     @staticmethod
     def _check_global(process: Process, old: SlotRecord, new: SlotRecord) -> None:

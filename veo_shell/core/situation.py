@@ -176,10 +176,11 @@ class Situation:
     def must_move(self, slot: SlotRecord, service: Service) -> bool:
         """Tell whether a placed slot needs another node: a group as a whole.
 
-        What never ran for another one that has its port leaves nothing behind.
+        What never ran for another one that has its port leaves nothing behind: nor is
+        it a job that has begun.
         """
         if service.mode is not Mode.GLOBAL and self.is_kept_out(slot, service):
-            return self.is_movable(slot, service)
+            return True
         if not self._is_to_move(slot, service) or self.why_bound(slot, service):
             return False
         return all(
