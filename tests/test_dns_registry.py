@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import dns.asyncquery
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.xfr
 import dns.zone
 import pytest
 
@@ -22,6 +24,7 @@ from tests.fake_cluster import (
     eventually,
     fake_cluster,
 )
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.model import DnsRecord
 from veo_shell.core.parse import parse
 from veo_shell.edge.fake_engine import FakeEngine
@@ -196,7 +199,7 @@ async def test_a_node_that_does_not_know_yet_what_it_runs_denies_nothing(
         await eventually(lambda: cluster["uno"].machine.knows_its_own)
         denied = await ask(cluster, "uno", "web.veo.")
         assert denied.rcode() == dns.rcode.NXDOMAIN
-        assert cluster["uno"].dns_registry.answer(b"no packet", True) is None
+        assert cluster["uno"].dns_registry.answer(b"no packet", True, "") is None
 
 
 async def test_a_node_that_lost_its_disk_denies_nothing_until_it_knows_again(
@@ -330,3 +333,53 @@ async def test_other_programs_can_read_the_zone(tmp_path: Path) -> None:
         found = zone.get_rdataset("web.veo.", "A")
         assert found is not None
         assert found[0].to_text() == "127.0.0.2"
+
+
+async def transferred(cluster: FakeCluster, name: str, asker: str) -> dns.zone.Zone:
+    """Take a whole zone from uno, as a secondary would."""
+    zone = dns.zone.Zone(name)
+    await dns.asyncquery.inbound_xfr(
+        cluster.addresses["uno"],
+        zone,
+        port=cluster.servers["uno"].port,
+        timeout=5,
+        source=asker,
+    )
+    return zone
+
+
+async def test_whom_the_file_names_may_have_the_zones_whole(tmp_path: Path) -> None:
+    corp = "$ORIGIN corp.example.\n@ 60 SOA a b 42 5 5 60 30\n@ NS a\nx A 192.0.2.9\n"
+    text = "dns:\n  zones: [corp.zone]\n  transfer: [127.0.7.0/24]\n"
+    config = parse(text, "cluster.yml", {"corp.zone": corp}.__getitem__).dns
+    assert config is not None
+    async with fake_cluster(tmp_path, dns=config) as cluster:
+        await cluster.run(ON_DOS)
+        zone = await transferred(cluster, "veo.", "127.0.7.1")
+        written = cluster["uno"].dns_registry.to_zone_file()
+        assert zone == dns.zone.from_text(written)
+        zone = await transferred(cluster, "corp.example.", "127.0.7.1")
+        assert "x 5 IN A 192.0.2.9" in zone.to_text().splitlines()
+        for asker, name in (("127.0.8.1", "veo."), ("127.0.7.1", "web.veo.")):
+            with pytest.raises(dns.xfr.TransferError):
+                await transferred(cluster, name, asker)
+        by_udp = await ask(cluster, "uno", "veo.", "AXFR")
+        assert by_udp.rcode() == dns.rcode.REFUSED
+
+
+async def test_a_node_that_does_not_know_all_gives_no_zone_away(
+    tmp_path: Path,
+) -> None:
+    """A secondary would take what is left out for gone."""
+    config = attrs.evolve(DnsConfig(), transfer=(ipaddress.ip_network("127.0.0.0/8"),))
+    timing = attrs.evolve(FAST, boot_grace_s=1.0)
+    async with fake_cluster(tmp_path, "uno", dns=config, timing=timing) as cluster:
+        await cluster["uno"].container_sup.add_service(WEB)
+        await cluster.ready(1)
+        await cluster.kill("uno")
+        cluster.lose_disk("uno")
+        await cluster.boot("uno")
+        with pytest.raises(dns.xfr.TransferError, match="SERVFAIL"):
+            await transferred(cluster, "veo.", "127.0.7.1")
+        await cluster.ready(1)
+        assert (await transferred(cluster, "veo.", "127.0.7.1"))["web"]

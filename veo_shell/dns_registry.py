@@ -16,7 +16,7 @@ from veo_shell.core.dns_packet import (
 )
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import DnsAgreement, DnsRecord, DnsReply, Status
-from veo_shell.core.protocols import Server
+from veo_shell.core.protocols import Reply, Server
 from veo_shell.core.verbs import read
 from veo_shell.core.zone import (
     Zone,
@@ -26,6 +26,7 @@ from veo_shell.core.zone import (
     same_answers,
     static_zone,
 )
+from veo_shell.core.zones import Zones
 from veo_shell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class DnsRegistry:
         self._changed_s: dict[str, float] = {}
         self._serial = int(time.time())
         self._seen: tuple[int, int, int, int] | None = None
-        self._zone = self._compile()
-        self._others = tuple(map(static_zone, node.config.dns.zones))
+        self._others = {z.apex: static_zone(z) for z in node.config.dns.zones}
+        self._zones = Zones(self._compile(), self._others)
 
     @read
     def records(self) -> list[DnsRecord]:
@@ -58,7 +59,7 @@ class DnsRegistry:
         """
         return [
             DnsRecord(name=name, ttl_s=ttl_s, type=kind, data=data)
-            for zone in (self._zone, *self._others)
+            for zone in self._zones
             for name, ttl_s, kind, data in zone.records()
         ]
 
@@ -107,10 +108,10 @@ class DnsRegistry:
 
         >>> print(dns_registry.to_zone_file())
         """
-        lines = [f"$ORIGIN {self._zone.name}"]
+        lines = [f"$ORIGIN {self._zones.own.name}"]
         lines += [
             f"{name} {ttl_s} IN {kind} {data}"
-            for name, ttl_s, kind, data in self._zone.records()
+            for name, ttl_s, kind, data in self._zones.own.records()
         ]
         return "\n".join(lines) + "\n"
 
@@ -124,7 +125,7 @@ class DnsRegistry:
         """Stop answering."""
         await self._server.stop()
 
-    def answer(self, query: bytes, udp: bool) -> bytes | None:
+    def answer(self, query: bytes, udp: bool, asker: str) -> Reply:
         """Return the packet that answers a packet, None for no answer.
 
         While this node does not know what it runs, or what the others know, it does
@@ -134,24 +135,31 @@ class DnsRegistry:
         machine = self._node.machine
         if not machine.knows_its_own:
             return failure(query, SERVFAIL) if is_query(query) else None
-        answer = self._zone.answer(query, udp=udp)
-        if self._others and answer is not None and is_refusal(answer):
-            answer = self._from_others(query, udp) or answer
-        if answer is not None and is_denial(answer) and not machine.may_deny:
+        answer = self._zones.answer(query, udp=udp)
+        if answer is None:
+            return None
+        if is_refusal(answer) and not udp:
+            return self._transfer(query, asker) or answer
+        if is_denial(answer) and not machine.may_deny:
             return failure(query, SERVFAIL)
         return answer
+
+    def _transfer(self, query: bytes, asker: str) -> Reply:
+        """Return all of a zone if that is what is asked for, and by whom it may be.
+
+        What this node does not deny it does not leave out of a copy either.
+        """
+        allowed = self._node.config.dns.transfer
+        found = self._zones.transfer(query, asker, allowed)
+        if found and not self._node.machine.may_deny:
+            return failure(query, SERVFAIL)
+        return found
 
     def _whole(self, name: str) -> str:
         """Return an absolute name: in VEO's zone, unless it is in another one."""
         whole = f"{name.lower().removesuffix('.')}."
-        zones = (zone.name for zone in (self._zone, *self._others))
-        is_whole = any(f".{whole}".endswith(f".{zone}") for zone in zones)
-        return whole if is_whole else whole + self._zone.name
-
-    def _from_others(self, query: bytes, udp: bool) -> bytes | None:
-        """Return what the zones that an operator wrote answer, None if they do not."""
-        answers = (zone.answer(query, udp=udp) for zone in self._others)
-        return next((a for a in answers if a and not is_refusal(a)), None)
+        is_whole = any(f".{whole}".endswith(f".{zone.name}") for zone in self._zones)
+        return whole if is_whole else whole + self._zones.own.name
 
     def refresh(self) -> None:
         """Compile the zone anew if what it was made of changed.
@@ -163,16 +171,16 @@ class DnsRegistry:
             return
         self._seen = seen
         zone = self._compile()
-        if not same_answers(zone, self._zone):
+        if not same_answers(zone, self._zones.own):
             self._note_changes(zone)
             self._serial = max(self._serial + 1, int(time.time()))
-            self._zone = self._compile()
+            self._zones = Zones(self._compile(), self._others)
             if self._serial > self._node.machine.dns_serial:
                 self._node.feed(ev.SerialsReserved(until=self._serial + RESERVED))
 
     def _note_changes(self, zone: Zone) -> None:
         """Note of which names the answers change now; of those that went, the last."""
-        before, after, now_s = self._zone.rrsets, zone.rrsets, time.time()
+        before, after, now_s = self._zones.own.rrsets, zone.rrsets, time.time()
         for name in before.keys() | after.keys():
             if name != zone.apex and before.get(name) != after.get(name):
                 told = name_of(name)
@@ -184,7 +192,7 @@ class DnsRegistry:
     def go_on(self) -> None:
         """Have serials that are above all that this node's DNS had before a restart."""
         self._serial = max(self._serial, self._node.machine.dns_serial + 1)
-        self._zone = self._compile()
+        self._zones = Zones(self._compile(), self._others)
 
     def _compile(self) -> Zone:
         machine = self._node.machine

@@ -129,10 +129,13 @@ def test_so_many_records_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_wrong_is_told_with_its_place_all_at_once() -> None:
     assert problems(
         '  zone: "a..b"\n  ttl: 0\n  contact: "!"\n  records: ["x A y"]\n'
+        "  transfer: [192.0.2.1/24]\n"
     ) == [
         'c.yml:2: dns.zone: "a..b" is no name of DNS, like veo or ns1.example.com',
         'c.yml:3: dns.ttl: "0" is not from 1 to 86400 seconds',
         'c.yml:4: dns.contact: "!" is no name of DNS, like veo or ns1.example.com',
+        'c.yml:6: dns.transfer[0]: "192.0.2.1/24" is no address or network, like '
+        "192.0.2.7 or 192.0.2.0/24",
     ]
     (line,) = problems('  records: ["ok A 192.0.2.1", "x A y"]\n')
     assert line.startswith('c.yml:1: dns.records[1]: "x A y": line 1 cannot be read')

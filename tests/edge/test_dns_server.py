@@ -27,8 +27,9 @@ from tests.zones import (
     question,
     two_webs,
 )
+from veo_shell.core.protocols import AnswerFunction, Reply
 from veo_shell.core.zone import Zone
-from veo_shell.edge.dns_server import AnswerFunction, DnsServer
+from veo_shell.edge.dns_server import DnsServer
 from veo_shell.errors import StartError
 
 CROWD = tuple(make_node(f"n{i}@n{i}", f"10.0.0.{i}") for i in range(100))
@@ -41,7 +42,9 @@ ZONE = make_zone(
 Serve = Callable[..., Awaitable[DnsServer]]
 
 
-def from_zone(packet: bytes, udp: bool, zone: Zone = ZONE) -> bytes | None:
+def from_zone(
+    packet: bytes, udp: bool, asker: str = "", zone: Zone = ZONE
+) -> bytes | None:
     return zone.answer(packet, udp=udp)
 
 
@@ -243,7 +246,7 @@ async def test_an_asker_who_cannot_be_reached_is_let_go(
     """An answer too long to be sent stands for every failure to send."""
     caplog.set_level(logging.DEBUG, "veo_shell.edge.dns_server")
     server = await serve(
-        lambda packet, udp: b"x" * 70_000 if packet == b"long" else packet
+        lambda packet, udp, asker: b"x" * 70_000 if packet == b"long" else packet
     )
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
@@ -259,7 +262,7 @@ async def test_an_asker_who_cannot_be_reached_is_let_go(
 async def test_a_failing_answer_is_servfail_and_logged(
     serve: Serve, caplog: pytest.LogCaptureFixture, tcp: bool
 ) -> None:
-    def fail_once(packet: bytes, udp: bool) -> bytes | None:
+    def fail_once(packet: bytes, udp: bool, asker: str) -> bytes | None:
         if b"broken" in packet:
             raise ZeroDivisionError
         return from_zone(packet, udp)
@@ -279,7 +282,7 @@ async def test_a_failing_answer_is_servfail_and_logged(
 async def test_a_failure_on_an_answer_is_silence(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(packet: bytes, udp: bool) -> bytes | None:
+    def fail(packet: bytes, udp: bool, asker: str) -> bytes | None:
         raise ZeroDivisionError
 
     reader, writer = await connect(await serve(fail))
@@ -331,7 +334,7 @@ async def test_what_a_slow_reader_makes_us_keep_is_bounded(serve: Serve) -> None
     """It sends and does not read: the server waits for it, then answers all."""
     answered = 0
 
-    def count(packet: bytes, udp: bool) -> bytes | None:
+    def count(packet: bytes, udp: bool, asker: str) -> bytes | None:
         nonlocal answered
         answered += b"crowd" in packet
         return from_zone(packet, udp)
@@ -353,6 +356,40 @@ async def test_what_a_slow_reader_makes_us_keep_is_bounded(serve: Serve) -> None
         assert is_like(await read_frame(reader), answer)
     assert answered == total
     await close(writer, other_writer)
+
+
+def parts(packet: bytes, udp: bool, asker: str) -> Reply:
+    """Answer a question for `veo.` in a thousand parts, as a zone is transferred."""
+    if packet.startswith(b"all"):
+        return iter([b"%d" % number * 4000 for number in range(1000)])
+    return b"<" + asker.encode() + b">"
+
+
+async def test_an_answer_in_parts_is_sent_as_it_is_read(serve: Serve) -> None:
+    """What is asked behind it comes after it; others are answered meanwhile."""
+    server = await serve(parts)
+    other_reader, other_writer = await connect(server)
+    reader, writer = await connect(server)
+    writer.write((frame(b"all") + frame(b"x")) * 2)
+    for _ in range(2):
+        for number in range(1000):
+            assert await read_frame(reader) == b"%d" % number * 4000
+            if number % 100 == 0:
+                other_writer.write(frame(b"x"))
+                assert await read_frame(other_reader) == b"<127.0.0.1>"
+        assert await read_frame(reader) == b"<127.0.0.1>"
+    await close(writer, other_writer)
+
+
+async def test_an_answer_in_parts_is_none_for_a_datagram(serve: Serve) -> None:
+    server = await serve(parts)
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.setblocking(False)
+        asker.connect(("127.0.0.1", server.port))
+        asker.send(b"all")
+        asker.send(b"x")
+        assert await loop.sock_recv(asker, 512) == b"<127.0.0.1>"
 
 
 @pytest.mark.parametrize("size", [4097, 65_535])

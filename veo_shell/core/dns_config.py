@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
+
 import attrs
 
 from veo_shell.core.static_records import StaticRecords
+
+Network = IPv4Network | IPv6Network
 
 
 @attrs.frozen(kw_only=True)
@@ -14,6 +18,7 @@ class DnsConfig:
     `zone`, `contact` and `name_servers` are absolute names. The `contact` of the SOA is
     a mailbox with a dot for its @, "" for `hostmaster` in the zone; the name servers
     are the nodes unless others are given. `zones` are answered beside VEO's own.
+    `transfer`: who may have all zones whole.
     """
 
     zone: str = "veo."
@@ -22,3 +27,4 @@ class DnsConfig:
     name_servers: tuple[str, ...] = ()
     records: StaticRecords = attrs.field(factory=StaticRecords, repr=False)
     zones: tuple[StaticRecords, ...] = attrs.field(default=(), repr=False)
+    transfer: tuple[Network, ...] = ()

@@ -14,11 +14,13 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 A, NS, CNAME, SOA, AAAA, SRV, OPT, ANY = 1, 2, 5, 6, 28, 33, 41, 255
+IXFR, AXFR = 251, 252
 TRANSFERS = range(251, 255)  # IXFR, AXFR, MAILB, MAILA
 META = frozenset({OPT, *range(128, 251)})  # never the type of a record
 IN = 1
 
-NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
+NOTAUTH, BADVERS = 9, 16
 RESPONSE, AUTHORITATIVE, TRUNCATED, RECURSION_DESIRED = 0x80, 0x04, 0x02, 0x01
 OPCODE = 0x78
 

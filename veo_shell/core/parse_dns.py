@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 
 import attrs
 
 from veo_shell.core import scalars
-from veo_shell.core.dns_config import DnsConfig
+from veo_shell.core.dns_config import DnsConfig, Network
 from veo_shell.core.fields import Fields, fields, scalar, several
 from veo_shell.core.scalars import Wrong, quoted
 from veo_shell.core.static_records import (
@@ -72,6 +73,15 @@ def _ttl_s(text: str) -> int:
     return seconds
 
 
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise Wrong(
+            f"{quoted(text)} is no address or network, like 192.0.2.7 or 192.0.2.0/24"
+        ) from None
+
+
 def _file(tree: Tree) -> tuple[str, str]:
     name = tree.text()
     return name, tree.log.read(name)
@@ -84,4 +94,5 @@ DNS: Fields = {
     "name_servers": ("name_servers", several(scalar(_name))),
     "records": ("records", several(scalar(str))),
     "zones": ("zones", several(_file)),
+    "transfer": ("transfer", several(scalar(_network))),
 }

@@ -7,6 +7,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -232,13 +233,17 @@ class Store(Protocol):
         """Close; what was saved before is on disk."""
 
 
+Reply = bytes | Iterator[bytes] | None
+"""What a packet of DNS gets: a packet, over TCP maybe several, or silence."""
+AnswerFunction = Callable[[bytes, bool, str], Reply]
+"""From a packet, whether it came by UDP, and whose it is: the asker's IP address."""
+
+
 class Server(Protocol):
     """A DNS server over UDP and TCP, that can ask others."""
 
-    async def start(
-        self, address: str, port: int, answer: Callable[[bytes, bool], bytes | None]
-    ) -> None:
-        """Answer packets (their bytes, came by UDP or not); raise `StartError`."""
+    async def start(self, address: str, port: int, answer: AnswerFunction) -> None:
+        """Answer packets; raise `StartError`."""
 
     async def ask(self, address: str, port: int, name: str, kind: str) -> DnsReply:
         """Return what another server says of a name and a type of record."""

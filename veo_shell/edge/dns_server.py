@@ -8,21 +8,20 @@ import functools
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import cast
 
 from veo_shell.core import dns_packet
 from veo_shell.core.model import DnsReply
+from veo_shell.core.protocols import AnswerFunction, Reply
 from veo_shell.edge import dns_client
 from veo_shell.errors import StartError
 
 logger = logging.getLogger(__name__)
 
-# From a packet, and whether it came by UDP, to its answer; None says nothing
-AnswerFunction = Callable[[bytes, bool], bytes | None]
-
 _QUERY_SIZE = 4096  # none is longer; what a datagram has beyond is not even read
 _BATCH = 64  # about 1 ms of work, then the loop's other tasks have their turn
+_BATCH_BYTES = 65_536
 _UDP_BUFFER_SIZE = 1 << 20
 _FREE_PORT_TRIES = 16
 
@@ -132,12 +131,14 @@ class _Connection(asyncio.Protocol):
         self._idle_timeout_s = idle_timeout_s
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
+        self._more: Iterator[bytes] = iter(())
         self._is_blocked = False
         self._used_at = self._loop.time()
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._asker: str = (transport.get_extra_info("peername") or [""])[0]
         self._pool.add(self)
         self._watch = self._loop.call_later(self._idle_timeout_s, self._close_if_idle)
 
@@ -165,16 +166,14 @@ class _Connection(asyncio.Protocol):
         """Answer a batch of what was received; the rest waits for its turn."""
         if self._transport.is_closing():
             return
-        queries = self._take_queries()
-        answers = [self._answer(query, False) for query in queries]
-        framed = (len(a).to_bytes(2) + a for a in answers if a is not None)
-        self._transport.write(b"".join(framed))
-        if queries:
+        framed, is_all = self._answer_batch()
+        if framed:
+            self._transport.write(b"".join(framed))
             self._used_at = self._loop.time()
             self._pool.touch(self)
         if self._is_blocked:
             self._transport.pause_reading()
-        elif len(queries) == _BATCH:
+        elif not is_all:
             self._transport.pause_reading()
             self._loop.call_soon(self._serve)
         elif self._frame_size() > 2 + _QUERY_SIZE:
@@ -182,15 +181,35 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    def _take_queries(self) -> list[bytes]:
-        queries: list[bytes] = []
-        while len(queries) < _BATCH:
-            size = self._frame_size()
-            if not 2 <= size <= min(len(self._received), 2 + _QUERY_SIZE):
-                break
-            queries.append(bytes(self._received[2:size]))
-            del self._received[:size]
-        return queries
+    def _answer_batch(self) -> tuple[list[bytes], bool]:
+        """Return answers in frames, and whether these are all that can be given now."""
+        framed: list[bytes] = []
+        size = 0
+        while len(framed) < _BATCH and size < _BATCH_BYTES:
+            answer = next(self._more, None)
+            if answer is None:
+                if (query := self._take_query()) is None:
+                    return framed, True
+                answer = self._answer_to(query)
+            framed.append(len(answer).to_bytes(2) + answer if answer else b"")
+            size += len(framed[-1])
+        return framed, False
+
+    def _answer_to(self, query: bytes) -> bytes | None:
+        """Return an answer, or the first part of one; its rest comes next."""
+        reply = self._answer(query, False, self._asker)
+        if reply is None or isinstance(reply, bytes):
+            return reply
+        self._more = reply
+        return next(reply)
+
+    def _take_query(self) -> bytes | None:
+        size = self._frame_size()
+        if not 2 <= size <= min(len(self._received), 2 + _QUERY_SIZE):
+            return None
+        query = bytes(self._received[2:size])
+        del self._received[:size]
+        return query
 
     def _frame_size(self) -> int:
         """Return the size of the next query with its length, 0 if not known yet."""
@@ -207,9 +226,9 @@ class _Connection(asyncio.Protocol):
             self._watch = self._loop.call_later(left_s, self._close_if_idle)
 
 
-def _guarded(answer: AnswerFunction, packet: bytes, udp: bool) -> bytes | None:
+def _guarded(answer: AnswerFunction, packet: bytes, udp: bool, asker: str) -> Reply:
     try:
-        return answer(packet, udp)
+        return answer(packet, udp, asker)
     except Exception:
         logger.exception("DNS: a query of %d bytes gets SERVFAIL", len(packet))
         if dns_packet.is_query(packet):
@@ -224,9 +243,9 @@ def _answer_datagrams(udp: socket.socket, answer: AnswerFunction) -> None:
             packet, asker = udp.recvfrom(_QUERY_SIZE)
         except BlockingIOError:
             return
-        reply = answer(packet, True)
-        if reply is None:
-            continue
+        reply = answer(packet, True, asker[0])
+        if not isinstance(reply, bytes):
+            continue  # silence, or for TCP alone
         try:
             udp.sendto(reply, asker)
         except OSError as exc:  # full buffer, no route, port 0: it will ask again
