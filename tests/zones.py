@@ -20,7 +20,9 @@ from veo_shell.core.model import (
     State,
     Transport,
 )
-from veo_shell.core.zone import Zone, compile_zone
+from veo_shell.core.zone import Live, Zone
+from veo_shell.core.zone_making import compile_zone
+from veo_shell.core.zone_records import ServiceStatus
 
 RESOURCES = Resources(
     cpu=Cpu(count=1.0),
@@ -76,6 +78,9 @@ def make_zone(
     ttl_s: int = 5,
     origin: str = "veo.",
     stale: str = "",
+    services: tuple[ServiceStatus, ...] = (),
+    on_host: tuple[str, ...] = (),
+    live: Live | None = None,
     **config: Any,
 ) -> Zone:
     return compile_zone(
@@ -85,6 +90,9 @@ def make_zone(
         nodes=nodes,
         containers=containers,
         stale=stale,
+        services=services,
+        on_host=on_host,
+        live=live,
     )
 
 

@@ -13,19 +13,14 @@ from veo_shell.core.dns_packet import (
     is_denial,
     is_query,
     is_refusal,
+    suffixes,
 )
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import DnsAgreement, DnsRecord, DnsReply, Status
 from veo_shell.core.protocols import Reply, Server
 from veo_shell.core.verbs import read
-from veo_shell.core.zone import (
-    Zone,
-    compile_zone,
-    is_type,
-    name_of,
-    same_answers,
-    static_zone,
-)
+from veo_shell.core.zone import LIVE_TTL_S, Live, Zone, is_type, name_of, same_answers
+from veo_shell.core.zone_making import compile_zone, reverse_zones, static_zone
 from veo_shell.core.zones import Zones
 from veo_shell.errors import UsageError
 
@@ -48,8 +43,9 @@ class DnsRegistry:
         self._changed_s: dict[str, float] = {}
         self._serial = int(time.time())
         self._seen: tuple[int, int, int, int] | None = None
+        self._live = Live(age_s=self._age_s, explain=self._explain)
         self._others = {z.apex: static_zone(z) for z in node.config.dns.zones}
-        self._zones = Zones(self._compile(), self._others)
+        self._zones = self._with_others(self._compile())
 
     @read
     def records(self) -> list[DnsRecord]:
@@ -69,8 +65,12 @@ class DnsRegistry:
 
         >>> dns_registry.lookup("nginx")
         """
-        wanted = self._whole(name), _checked(type)
-        return [r for r in self.records() if (r.name.lower(), r.type) == wanted]
+        whole, kind = self._whole(name), _checked(type)
+        told = self._zones.own.texts_now(whole) if kind == "TXT" else []
+        return [
+            DnsRecord(name=whole, ttl_s=LIVE_TTL_S, type=kind, data=data)
+            for data in told
+        ] or [r for r in self.records() if (r.name.lower(), r.type) == (whole, kind)]
 
     @read
     async def agree(self, name: str, type: str = "A") -> list[DnsAgreement]:  # noqa: A002
@@ -174,7 +174,7 @@ class DnsRegistry:
         if not same_answers(zone, self._zones.own):
             self._note_changes(zone)
             self._serial = max(self._serial + 1, int(time.time()))
-            self._zones = Zones(self._compile(), self._others)
+            self._zones = self._with_others(self._compile())
             if self._serial > self._node.machine.dns_serial:
                 self._node.feed(ev.SerialsReserved(until=self._serial + RESERVED))
 
@@ -192,10 +192,26 @@ class DnsRegistry:
     def go_on(self) -> None:
         """Have serials that are above all that this node's DNS had before a restart."""
         self._serial = max(self._serial, self._node.machine.dns_serial + 1)
-        self._zones = Zones(self._compile(), self._others)
+        self._zones = self._with_others(self._compile())
+
+    def _with_others(self, zone: Zone) -> Zones:
+        """Return all zones: one that an operator wrote has the addresses in it."""
+        apart = {
+            apex: reverse
+            for apex, reverse in reverse_zones(zone).items()
+            if self._others.keys().isdisjoint(suffixes(apex))
+        }
+        return Zones(zone, {**apart, **self._others})
+
+    def _age_s(self) -> float:
+        return self._node.machine.answered.age_s(self._node.clock.now())
+
+    def _explain(self, service: str) -> list[str]:
+        return self._node.machine.answered.explain(service)
 
     def _compile(self) -> Zone:
         machine = self._node.machine
+        answered = machine.answered.containers()
         return compile_zone(
             config=self._node.config.dns,
             serial=self._serial,
@@ -205,7 +221,10 @@ class DnsRegistry:
                 for head in machine.view.nodes
                 if machine.members.status(head.node) not in GONE
             ],
-            containers=machine.answerable(),
+            containers=answered,
+            services=machine.answered.services(answered),
+            on_host=machine.answered.on_host(answered),
+            live=self._live,
             stale=NO_PEER if machine.hears_nobody else "",
         )
 

@@ -24,7 +24,8 @@ from tests.zones import (
 from veo_shell.core import dns_packet
 from veo_shell.core.dns_transfer import MESSAGE_SIZE, is_allowed
 from veo_shell.core.static_records import read_records, read_zone
-from veo_shell.core.zone import Zone, static_zone
+from veo_shell.core.zone import Zone
+from veo_shell.core.zone_making import static_zone
 from veo_shell.core.zones import Zones
 
 ALL = (ipaddress.ip_network("0.0.0.0/0"),)

@@ -13,7 +13,7 @@ from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.parse import parse
 from veo_shell.core.scalars import Wrong
 from veo_shell.core.static_records import StaticRecords, merged, read_records, read_zone
-from veo_shell.core.zone import static_zone
+from veo_shell.core.zone_making import static_zone
 from veo_shell.errors import ConfigError
 
 CORP = """$ORIGIN corp.example.

@@ -29,7 +29,8 @@ from veo_shell.core.model import (
 from veo_shell.core.specs import is_halted
 from veo_shell.core.turns import is_named
 from veo_shell.core.view import View
-from veo_shell.core.zone import Zone, compile_zone, same_answers
+from veo_shell.core.zone import Zone, same_answers
+from veo_shell.core.zone_making import compile_zone
 
 Place = tuple[str, str]
 """Of a service, by its uid, which slot; if it is global, which node."""

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-A, NS, CNAME, SOA, AAAA, SRV, OPT, ANY = 1, 2, 5, 6, 28, 33, 41, 255
+A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV, OPT = 1, 2, 5, 6, 12, 16, 28, 33, 41
+ANY = 255
 IXFR, AXFR = 251, 252
 TRANSFERS = range(251, 255)  # IXFR, AXFR, MAILB, MAILA
 META = frozenset({OPT, *range(128, 251)})  # never the type of a record
@@ -36,6 +37,7 @@ _OPT_SIZE = 11
 MOST_ORDERS = 64
 EXTENDED_ERROR, STALE = 15, 3
 LONGEST_TEXT = 200
+LONGEST_STRING = 255  # RFC 1035, section 3.3: one byte for its length
 _OPTS = tuple(struct.pack(">BHHIH", 0, OPT, UDP_SIZE, do << 15, 0) for do in (0, 1))
 
 
@@ -324,6 +326,12 @@ def compress(name: bytes, question_name: bytes) -> bytes:
             place = HEADER_SIZE + len(question_name) - len(suffix)
             return name[: -len(suffix)] + pointer(place)
     return name
+
+
+def text(*strings: str) -> bytes:
+    """Return the data of a TXT record; of each string what fits, 255 bytes."""
+    cut = (string.encode()[:LONGEST_STRING] for string in strings)
+    return b"".join(bytes((len(string),)) + string for string in cut)
 
 
 def rrset(

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from veo_shell.core import events as ev
+from veo_shell.core.answered import Answered
 from veo_shell.core.calls import Calls
 from veo_shell.core.care import Care
 from veo_shell.core.commands import Command, End, Publish, Refuse, Save
@@ -21,7 +22,7 @@ from veo_shell.core.doors import Doors
 from veo_shell.core.exchange import Exchange
 from veo_shell.core.graves import Graves
 from veo_shell.core.holdings import Holdings
-from veo_shell.core.membership import AWAY, GONE, Membership
+from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     NOT_LISTED,
     Candidate,
@@ -85,6 +86,7 @@ class Machine:
         self._copies = Copies(self.view, self.members, out)
         self._graves = Graves(document.boot_id, self.view, self.members, out)
         self._doors = Doors(self.view, self.members, out)
+        self.answered = Answered(self.view, self.members, self._doors)
         self._holdings = Holdings(self.view)
         self.situation = Situation(self.me, self.view, self.members)
         self.reconciler = Reconciler(self.situation, pen, out)
@@ -270,37 +272,8 @@ class Machine:
         return now - max(life.health_s, life.started_s or life.changed_s)
 
     def answerable(self) -> list[Container]:
-        """Return the containers that DNS may answer for.
-
-        Ready ones of services that stand, on nodes that are not dead and have their
-        engine: a container whose service was removed is out at once, before its node
-        has stopped it, and one whose engine went away most likely went with it. On a
-        node whose daemon is away, only while its published port takes connections.
-        """
-        return [
-            container
-            for container in self.view.containers()
-            if container.is_ready
-            and self._stands(container)
-            and self._is_reached(container)
-        ]
-
-    def _is_reached(self, container: Container) -> bool:
-        head = self.view.head(container.node)
-        if head is None or head.engine_lost:
-            return False
-        status = self.members.status(container.node)
-        if status in AWAY:
-            return not self._doors.is_closed(container)
-        return status not in GONE
-
-    def _stands(self, container: Container) -> bool:
-        record = self.view.service(container.uid)
-        if record is None:
-            return True
-        slot = self.view.slot(container.uid, container.slot)
-        ends = slot is not None and container.name in slot.ends
-        return record.service is not None and not ends
+        """Return the containers that DNS may answer for."""
+        return self.answered.containers()
 
     # Events that concern several parts
 

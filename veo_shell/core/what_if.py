@@ -29,7 +29,7 @@ from veo_shell.core.reconcile import Reconciler
 from veo_shell.core.situation import Situation
 from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
-from veo_shell.core.zone import compile_zone
+from veo_shell.core.zone_making import compile_zone
 
 CHOSEN_LATER = 1
 """Stands for a port that Docker chooses when the container starts."""

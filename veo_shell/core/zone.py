@@ -7,7 +7,13 @@ counts, or lies above such a name.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 
 import attrs
 import dns.exception
@@ -17,16 +23,36 @@ import dns.rdataclass
 import dns.rdatatype
 
 from veo_shell.core import dns_packet
-from veo_shell.core.dns_config import DnsConfig
-from veo_shell.core.dns_packet import AAAA, ANY, CNAME, NS, SOA, SRV, A, Answer, Asked
-from veo_shell.core.model import Container, NodeDocument
-from veo_shell.core.static_records import StaticRecords
-from veo_shell.core.zone_records import Draft, RRsets, child, with_all_above
+from veo_shell.core.dns_packet import (
+    AAAA,
+    ANY,
+    CNAME,
+    NS,
+    SOA,
+    SRV,
+    TXT,
+    A,
+    Answer,
+    Asked,
+)
+from veo_shell.core.zone_records import (
+    WHY,
+    Pointers,
+    RRsets,
+)
 
-# Refresh, retry, expire: a secondary soon forgets what it cannot ask for any more.
-_SOA_TIMERS_S = (5, 5, 60)
 WILDCARD = b"\x01*"
-STALE_TTL_S = 1
+STALE_TTL_S = LIVE_TTL_S = 1
+MOST_REASONS = 100
+_WHY = dns_packet.text(WHY)
+
+
+@attrs.frozen(kw_only=True)
+class Live:
+    """What is told as it is asked for: how old the view is, and why it answers so."""
+
+    age_s: Callable[[], float]
+    explain: Callable[[str], Sequence[str]]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -38,6 +64,9 @@ class Zone:
     `own`: the addresses and the name of the node that answers; what runs there is
     answered first, the rest by turns. `ttls`: by name and type, where not `ttl_s`.
     `stale`: why what is answered may not be so any more, "" if nothing speaks for it.
+    `statuses`: of the TXT data of services' names what tells how these stand; the age
+    of that, and what `_why` below such a name says, come from `live`, if there is any.
+    `pointers`: what addresses are called, which is in zones of their own.
     """
 
     apex: bytes
@@ -47,6 +76,9 @@ class Zone:
     own: frozenset[bytes] = frozenset()
     ttls: Mapping[tuple[bytes, int], int] = attrs.field(factory=dict, repr=False)
     stale: str = ""
+    statuses: Mapping[bytes, tuple[bytes, ...]] = attrs.field(factory=dict, repr=False)
+    pointers: Mapping[bytes, Pointers] = attrs.field(factory=dict, repr=False)
+    live: Live | None = attrs.field(default=None, repr=False)
     _answers: dict[bytes, Answer] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
@@ -110,6 +142,8 @@ class Zone:
         rrsets = self.rrsets[source]
         if CNAME in rrsets and asked.rdtype not in (CNAME, ANY):
             return self._follow(asked, source)
+        if asked.rdtype == TXT and (told := self.told(asked.name)):
+            return self._tell(asked, told)
         # RFC 8482: ANY is answered with one RRset of the name
         some_type = min(rrsets, default=ANY)
         rdtype = some_type if asked.rdtype == ANY else asked.rdtype
@@ -118,6 +152,39 @@ class Zone:
         if source == asked.name:
             return self._answer_of(asked.name, rdtype).response(asked)
         return self._make_answer(asked.name, source, rdtype).response(asked)
+
+    def told(self, name: bytes) -> tuple[bytes, ...]:
+        """Return the TXT data of a name that are made now, () where there are none."""
+        if self.live is None:
+            return ()
+        if name in self.statuses:
+            age = dns_packet.text(f"age={self.live.age_s():.1f}")
+            statuses = self.statuses[name]
+            others = (r for r in self.rrsets[name][TXT] if r not in statuses)
+            return (*(status + age for status in statuses), *others)
+        service = name.removeprefix(_WHY)
+        if service == name or service not in self.statuses:
+            return ()
+        reasons = self.live.explain(service[1 : 1 + service[0]].decode())
+        more = len(reasons) - MOST_REASONS
+        rest = [f"and {more} more"] if more > 0 else []
+        lines = [*reasons[:MOST_REASONS], *rest] or ["no instance is wanted"]
+        return tuple(map(dns_packet.text, lines))
+
+    def texts_now(self, name: str) -> list[str]:
+        """Return these as a zone file has them, of a name in lower case."""
+        told = self.told(dns.name.from_text(name).to_digestable())
+        return [_texts(TXT, rdata)[1] for rdata in told]
+
+    def _tell(self, asked: Asked, rdatas: tuple[bytes, ...]) -> bytes:
+        """Answer with what is true now, and next to nothing later."""
+        owner = dns_packet.OWNER_IS_QUESTION
+        records = dns_packet.rrset(owner, TXT, LIVE_TTL_S, rdatas)
+        return asked.response(
+            flags=dns_packet.AUTHORITATIVE,
+            records=b"".join(records),
+            counts=(len(records), 0, 0),
+        )
 
     def _source_of(self, name: bytes) -> bytes | None:
         """Return the name whose records answer one, None if there is no such name.
@@ -248,62 +315,9 @@ def same_answers(one: Zone, other: Zone) -> bool:
     """Tell whether two zones answer alike but for the serial."""
     return (
         (one.apex, one.stale) == (other.apex, other.stale)
-        and one.ttl_s == other.ttl_s
+        and (one.ttl_s, one.pointers) == (other.ttl_s, other.pointers)
         and _without_soa(one) == _without_soa(other)
     )
-
-
-def compile_zone(
-    *,
-    config: DnsConfig,
-    serial: int,
-    primary: str,
-    nodes: Iterable[NodeDocument],
-    containers: Iterable[Container],
-    stale: str = "",
-) -> Zone:
-    """Make the zone of these nodes and containers, all taken as fit to be answered.
-
-    A container whose node is not given is left out, as is what DNS cannot have as a
-    name and what has no IP address. `primary` is the node that answers: the SOA and
-    the first NS name it, unless `config` names others.
-    """
-    apex = _wire(config.zone)
-    draft = Draft(apex, nodes)
-    draft.add_containers(containers)
-    draft.add_static(config.records, config.ttl_s)
-    named = tuple(map(_wire, config.name_servers))
-    servers = named or draft.servers(primary) or (apex,)
-    contact = config.contact and _wire(config.contact)
-    timers = struct.pack(">5I", serial % 2**32, *_SOA_TIMERS_S, config.ttl_s)
-    soa = servers[0] + (contact or child("hostmaster", apex) or apex) + timers
-    return Zone(
-        apex=apex,
-        ttl_s=config.ttl_s,
-        serial=serial,
-        rrsets=draft.rrsets({NS: servers, SOA: (soa,)}),
-        own=draft.targets(primary),
-        ttls=draft.ttls,
-        stale=stale,
-    )
-
-
-def static_zone(static: StaticRecords) -> Zone:
-    """Make a zone of what an operator wrote alone, with its own SOA."""
-    (soa,) = static.rrsets[static.apex][SOA]
-    timers = struct.unpack(">5I", soa[-20:])
-    rrsets = with_all_above(static.apex, static.rrsets)
-    return Zone(
-        apex=static.apex,
-        ttl_s=timers[-1],
-        serial=timers[0],
-        rrsets=rrsets,
-        ttls=static.ttls,
-    )
-
-
-def _wire(name: str) -> bytes:
-    return dns.name.from_text(name).to_digestable()
 
 
 def _target(rdtype: int, rdata: bytes) -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
-from veo_shell.core.dns_packet import AAAA, CNAME, SRV, A, suffixes
+from veo_shell.core.dns_packet import AAAA, CNAME, SRV, TXT, A, suffixes, text
 from veo_shell.core.model import Container, NodeDocument
 from veo_shell.core.static_records import StaticRecords
 
@@ -24,7 +24,36 @@ _SRV_PRIORITY, _SRV_WEIGHT = 0, 100
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 _NOT_IN_LABEL = re.compile(r"[^a-z0-9_-]")
 
+WHY = "_why"
+LOCALHOST = frozenset({b"\x7f\0\0\x01", bytes(15) + b"\x01"})
+
 RRsets = Mapping[bytes, Mapping[int, tuple[bytes, ...]]]
+
+
+@attrs.frozen(kw_only=True)
+class ServiceStatus:
+    """How a service that should run stands: what the TXT record of its name says."""
+
+    name: str
+    variant: str
+    revision: int
+    wanted: int
+    healthy: int
+
+    @property
+    def data(self) -> bytes:
+        """Return it in the form of DNS-SD (RFC 6763, section 6)."""
+        variant = [f"variant={self.variant}"] if self.variant else []
+        counts = f"wanted={self.wanted}", f"healthy={self.healthy}"
+        return text(*variant, f"revision={self.revision}", *counts)
+
+
+@attrs.frozen(kw_only=True)
+class Pointers:
+    """What an address is called: names of nodes, and of what runs on their network."""
+
+    hosts: tuple[bytes, ...]
+    services: tuple[bytes, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -39,8 +68,17 @@ class _Endpoint:
 class Draft:
     """The records of a zone while they are gathered."""
 
-    def __init__(self, apex: bytes, nodes: Iterable[NodeDocument]) -> None:
+    def __init__(
+        self,
+        apex: bytes,
+        nodes: Iterable[NodeDocument],
+        on_host: Collection[str] = (),
+    ) -> None:
+        """Begin with the nodes; `on_host`: the containers on their nodes' network."""
         self._apex = apex
+        self._on_host = on_host
+        self._named: dict[bytes, set[bytes]] = defaultdict(set)
+        self.statuses: dict[bytes, tuple[bytes, ...]] = {}
         self._nodes_apex = child("node", apex)
         self._found: dict[bytes, dict[int, set[bytes]]] = {}
         self.ttls: dict[tuple[bytes, int], int] = {}
@@ -68,6 +106,33 @@ class Draft:
                 by_service[container.service.lower()].append(container)
         for service, instances in by_service.items():
             self._add_service(child(service, self._apex), instances)
+
+    def add_services(self, services: Iterable[ServiceStatus]) -> None:
+        """Add how services stand, under their names, whether anything runs or not.
+
+        Below these are names that are answered as they are asked for: see `Zone`.
+        """
+        for service in services:
+            if name := child(service.name, self._apex):
+                self._add(name, TXT, service.data)
+                self.statuses[name] = (*self.statuses.get(name, ()), service.data)
+                if why := child(WHY, name):
+                    self._found.setdefault(why, {})
+
+    def pointers(self) -> Mapping[bytes, Pointers]:
+        """Return what each address of a node is called, but for `localhost`."""
+        hosts: dict[bytes, set[bytes]] = defaultdict(set)
+        for node, address in self._addresses.items():
+            if host := self._hosts[node]:
+                hosts[address].add(host)
+        return {
+            address: Pointers(
+                hosts=_in_order(names),
+                services=_in_order(self._named.get(address, ())),
+            )
+            for address, names in hosts.items()
+            if address not in LOCALHOST
+        }
 
     def add_static(self, static: StaticRecords, ttl_s: int) -> None:
         """Add what an operator wrote; an alias only where there is nothing else.
@@ -130,6 +195,8 @@ class Draft:
     def _add_service(self, name: bytes | None, instances: list[Container]) -> None:
         for container in instances:
             self._add_address(name, _address(container))
+            if name and container.name in self._on_host:
+                self._named[_address(container)].add(name)
         for port, endpoints in self._endpoints(instances).items():
             self._add_port(port, name, endpoints)
 
