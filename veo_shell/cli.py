@@ -15,10 +15,10 @@ from veo_shell.cli_options import env, run_dir_of, something
 from veo_shell.console.exits import (
     FAILED,
     FINE,
-    INTERRUPTED,
     NO_NODE,
     READER_GONE,
     USAGE,
+    interrupted,
     status_of,
 )
 from veo_shell.console.identity import REASON
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return interrupted()
     except OSError as exc:
         return _give_up_output(exc)
     except VeoError as exc:

@@ -287,3 +287,13 @@ def test_ctrl_c_leaves_what_was_begun(
     )
     assert screen.wait() == 130
     assert cluster.plan(CHECKED)[0] == 0
+
+
+def test_ctrl_c_at_the_question_ends_its_line(
+    terminal: Callable[..., Terminal],
+) -> None:
+    screen = terminal(WEB)
+    screen.read_until("apply this? [y/N] ")
+    screen.type("\x03")
+    screen.read_until("^C\n")
+    assert screen.wait() == 130

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import signal
 import stat
+import sys
 import termios
 from pathlib import Path
 
 import pytest
 
-from tests.console.conftest import Attach, SampleNode, Serve
+from tests.console.conftest import Attach, SampleNode, Serve, environment
 from tests.console.terminal import Terminal
 from tests.local_node import eventually
 from veo_shell.console.client import Client
@@ -285,6 +286,21 @@ def test_a_question_left_open_ends_its_line(
     assert b"\rKeyboard" not in terminal.raw.replace(b"\n\rK", b"").replace(
         b"\r\r", b""
     )
+
+
+def test_a_question_of_one_line_of_code_ends_its_line(
+    node: SampleNode, tmp_path: Path
+) -> None:
+    argv = [sys.executable, "-m", "veo_shell", "attach", "--run-dir", str(tmp_path)]
+    code = ["-c", "container_sup.remove_service('nginx')"]
+    terminal = Terminal([*argv, *code], environment(tmp_path, TERM="xterm"), (24, 100))
+    try:
+        terminal.read_until("[y/N] ")
+        terminal.type("\x03")
+        terminal.read_until("^C\nKeyboardInterrupt\n")
+        assert terminal.wait() == 130
+    finally:
+        terminal.close()
 
 
 def test_half_a_line_is_kept_at_ctrl_c(node: SampleNode, attach: Attach) -> None:

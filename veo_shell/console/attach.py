@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from veo_shell.console import failure, render, script, session, words
 from veo_shell.console.client import Client
-from veo_shell.console.exits import INTERRUPTED
+from veo_shell.console.exits import interrupted
 from veo_shell.errors import VeoError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _converse(
     except VeoError as exc:
         return script.report(exc)
     except KeyboardInterrupt:  # before there was a prompt to catch it
-        return INTERRUPTED
+        return interrupted()
     finally:
         client.close()
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from veo_shell.errors import NodeUnreachable, Refused, UsageError, VeoError
 
 FINE, FAILED, USAGE, NO_NODE, TIMED_OUT, REFUSED = range(6)
@@ -16,3 +18,13 @@ def status_of(error: VeoError, usage: int = USAGE) -> int:
     if isinstance(error, Refused):
         return REFUSED
     return usage if isinstance(error, UsageError) else FAILED
+
+
+def interrupted(said: str = "") -> int:
+    """Say that Ctrl-C ended it; return the status for that.
+
+    Behind a question, or half a line, a terminal has written `^C`.
+    """
+    begun = "\n" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{begun}{said}")
+    return INTERRUPTED

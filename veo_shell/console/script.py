@@ -18,10 +18,10 @@ from veo_shell.console.deadline import Deadline
 from veo_shell.console.exits import (
     FAILED,
     FINE,
-    INTERRUPTED,
     READER_GONE,
     TIMED_OUT,
     USAGE,
+    interrupted,
     status_of,
 )
 from veo_shell.console.namespace import build
@@ -192,7 +192,7 @@ def _status(
         case SystemExit(code=said):
             return _fail(str(said), FAILED)
         case KeyboardInterrupt():
-            return _fail("KeyboardInterrupt", INTERRUPTED)
+            return interrupted("KeyboardInterrupt\n")
         case VeoError():
             return report(error, _where(error, filename))
     return _fail(_traceback(error, source, filename), FAILED)
