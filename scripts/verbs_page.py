@@ -6,9 +6,10 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 from typing import Any
 
+from veo_shell.console.linked import ContainerLinks, NodeName, ServiceLinks
 from veo_shell.console.namespace import Shortcut, Verb, build
 from veo_shell.console.session import Reason, Use
 from veo_shell.console.words import WORDS
@@ -34,8 +35,19 @@ ON_NODES: Mapping[str, type] = {
     "journal": Journal,
     "sessions": Sessions,
 }
-UNLISTED = frozenset({"address_of", "observe"})
-"""What VEO itself calls of `container_builder`."""
+LED_ON = {
+    "c": ContainerLinks,
+    "c.node": NodeName,
+    "service": ServiceLinks,
+}
+"""Records that lead on, as the examples call one."""
+ABOUT = {
+    "": "called as they are",
+    "cluster": "the short way",
+    "c": "what a container of a list leads to, a service and a node too where it fits",
+    "c.node": "what the name of a node leads to, and a node of a list",
+    "service": "what a service leads to",
+}
 EXAMPLE = re.compile(r"^>>> (.*(?:\n\.\.\. .*)*)$", re.MULTILINE)
 HEAD = """\
 # The verbs
@@ -63,8 +75,7 @@ def entries() -> Iterator[tuple[str, str, Any]]:
     session = names()
     for word in WORDS:
         for verb in dir(session[word]):
-            if verb not in UNLISTED:
-                yield word, verb, getattr(session[word], verb)
+            yield word, verb, getattr(session[word], verb)
     for name, value in session.items():
         if isinstance(value, Shortcut):
             yield "", name, value
@@ -76,6 +87,18 @@ def entries() -> Iterator[tuple[str, str, Any]]:
     for name, member in vars(type(cluster)).items():
         if inspect.isfunction(member) and ">>>" in (member.__doc__ or ""):
             yield "cluster", name, getattr(cluster, name)
+    yield from led_on()
+
+
+def led_on() -> Iterator[tuple[str, str, Any]]:
+    """Yield what records lead to, each verb once."""
+    told = set()
+    for name, kind in LED_ON.items():
+        for verb in dir(kind):
+            member = getattr(kind, verb)
+            if inspect.isfunction(member) and verb[0] != "_" and member not in told:
+                told.add(member)
+                yield name, verb, MethodType(member, kind)
 
 
 def examples() -> list[str]:
@@ -93,7 +116,7 @@ def page() -> str:
     for word, verb, called in entries():
         if word != section:
             section = word
-            about = WORDS.get(word, "the short way" if word else "called as they are")
+            about = ABOUT.get(word) or WORDS[word]
             parts.append(f"## {word or 'Without a word'}\n\n{about.capitalize()}.\n")
         parts.append(_entry(f"{word}.{verb}".lstrip("."), called))
     return "\n".join(parts)

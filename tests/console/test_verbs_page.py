@@ -23,7 +23,8 @@ t, = settings.get_applications("cluster.yml")
 for example in EXAMPLES:
     if not container_sup.services():
         container_sup.add_service(t)
-    c = container_sup.cloud_containers()[0]
+    c, (service,) = container_sup.cloud_containers()[0], container_sup.services()
+    c.node.undrain()
     try:
         exec(example)
     except (errors.ServiceError, errors.PeerUnreachable, errors.EngineError) as exc:

@@ -11,7 +11,7 @@ from veo_shell.console.words import (
     WORDS,
     first_line,
     shortcuts_lines,
-    words_lines,
+    taught_lines,
 )
 from veo_shell.core.verbs import is_record
 from veo_shell.errors import UsageError
@@ -43,7 +43,7 @@ class Help:
 
     def _lines(self, *about: Any) -> Iterable[str]:
         if not about:
-            lines = [*words_lines(), *shortcuts_lines(), *LAST]
+            lines = [*taught_lines(), *shortcuts_lines(), *LAST]
         elif type(about[0]) is str:
             lines = [*self._of_text(about[0])]
         else:
@@ -55,21 +55,38 @@ class Help:
         found = [*self._called(text.strip().removesuffix("()"))]
         if not found:
             raise UsageError(
-                f"help: nothing is called {text!r}; help() lists the words"
+                f"help: nothing is called {text!r}{self._meant(text)}; help() lists "
+                "the words"
             )
         for number, thing in enumerate(found):
             yield from [""] * bool(number)
             yield from _of(thing)
 
     def _called(self, text: str) -> Iterable[Any]:
+        """Find a name of the session; a verb; a record or an error; one of Python."""
         import builtins
 
         first, *rest = text.split(".")
-        for names in (self._names, vars(builtins)):
-            if first in names:
-                return _members(names[first], rest)
+        if first in self._names:
+            return _members(self._names[first], rest)
         words = [self._names[word] for word in WORDS]
-        return [getattr(word, text) for word in words if text in dir(word)]
+        if verbs := [getattr(word, text) for word in words if text in dir(word)]:
+            return verbs
+        for owner in (self._names["model"], self._names["errors"], builtins):
+            if first in dir(owner):
+                return _members(getattr(owner, first), rest)
+        return []
+
+    def _meant(self, text: str) -> str:
+        import difflib
+
+        verbs = [
+            f"{w}.{verb}" for w in (*WORDS, "cluster") for verb in dir(self._names[w])
+        ]
+        bare = [verb.partition(".")[2] for verb in verbs]
+        known = [*self._names, *dir(self._names["model"]), *verbs, *bare]
+        close = difflib.get_close_matches(text, known, n=1)
+        return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _members(owner: Any, path: list[str]) -> list[Any]:
@@ -102,11 +119,20 @@ def _of_ours(thing: Any) -> list[str]:
     """Tell about what else a session has of VEO, nothing about other things."""
     import inspect
 
+    from veo_shell import errors
     from veo_shell.console.cluster import Cluster
+    from veo_shell.console.linked import NodeName
+    from veo_shell.console.records import Records
     from veo_shell.console.session import Reason, Use
     from veo_shell.console.signature import spelled
 
     match thing:
+        case NodeName():
+            return [*_parts(thing, NodeName, dir(str))]
+        case Records():
+            return [*_parts("Records", Records, dir(list))]
+        case _ if thing is errors:
+            return [*_errors(errors)]
         case Help() | Reason() | Use():
             name, call = type(thing).__name__.lower(), type(thing).__call__
             return [*_verb(name, spelled(call), inspect.getdoc(call))]
@@ -154,10 +180,21 @@ def _verb(name: str, signature: str, doc: str | None) -> Iterable[str]:
     yield from (f"  {line}".rstrip() for line in (doc or "").splitlines())
 
 
+def _errors(module: Any) -> Iterable[str]:
+    """Tell what can go wrong, a line each."""
+    yield f"errors: {first_line(module.__doc__)}"
+    for name, value in vars(module).items():
+        if isinstance(value, type) and _is_own(value):
+            yield f"  {name}: {first_line(value.__doc__)}"
+
+
 def _record(kind: type) -> Iterable[str]:
     """Tell the fields of a record, and what a session can do with it."""
     import inspect
 
+    from veo_shell.console.linked import Linked, linked
+
+    kind = kind if Linked in kind.__mro__ else linked(kind)
     fields: Any = kind.__attrs_attrs__  # type: ignore[attr-defined]
     yield f"{kind.__name__}: {first_line(kind.__doc__)}"
     for field in fields:

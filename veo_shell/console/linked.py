@@ -49,159 +49,210 @@ class Linked:
         return super().__hash__()
 
     def why(self) -> list[JournalEntry]:
-        """Return what led to its present state."""
+        """Return what led to its present state.
+
+        >>> c.why()
+        """
         told: list[JournalEntry] = self._words["why"](self)
         return told
 
     def events(self, since: str | float | None = None) -> Sequence[Event]:
-        """Return what happened to it."""
+        """Return what happened to it.
+
+        >>> c.events(since="10m")
+        """
         told: Sequence[Event] = self._words["container_sup"].events(self, since=since)
         return told
 
 
-class NodeName(str):
+class NodeVerbs:
+    """What is asked of a node, by its name or its record."""
+
+    __slots__ = ()
+    _words: ClassVar[Words] = {}
+
+    def drain(self) -> Written:
+        """Have its work move to other nodes.
+
+        >>> c.node.drain()
+        """
+        done: Written = self._words["node_monitor"].drain(_name(self))
+        return done
+
+    def undrain(self) -> Written:
+        """Have it take work again.
+
+        >>> c.node.undrain()
+        """
+        done: Written = self._words["node_monitor"].undrain(_name(self))
+        return done
+
+    def if_lost(self) -> Loss:
+        """Return what would become of its work if it were lost.
+
+        >>> c.node.if_lost()
+        """
+        told: Loss = self._words["container_sup"].if_lost(_name(self))
+        return told
+
+
+class NodeName(NodeVerbs, str):
     """The name of a node, which leads to it."""
 
-    _words: Words
+    _words: Words  # type: ignore[misc]
 
     def containers(self) -> Records[Container]:
-        """Return the containers on it."""
+        """Return the containers on it.
+
+        >>> c.node.containers()
+        """
         found: Records[Container] = (
             self._words["container_sup"].cloud_containers().on(str(self))
         )
         return found
 
-    def drain(self) -> Written:
-        """Have its work move to other nodes."""
-        done: Written = self._words["node_monitor"].drain(str(self))
-        return done
-
-    def undrain(self) -> Written:
-        """Have it take work again."""
-        done: Written = self._words["node_monitor"].undrain(str(self))
-        return done
-
-    def if_lost(self) -> Loss:
-        """Return what would become of its work if it were lost."""
-        told: Loss = self._words["container_sup"].if_lost(str(self))
-        return told
-
     def why(self) -> list[JournalEntry]:
-        """Return what led to its present state."""
+        """Return what led to its present state.
+
+        >>> c.node.why()
+        """
         told: list[JournalEntry] = self._words["why"](str(self))
         return told
 
 
-class ContainerLinks(Linked):
-    """What a container leads to."""
+class Speaking(Linked):
+    """What has logs."""
 
     __slots__ = ()
 
     def logs(
         self, tail: int = 100, follow: bool = False, since: str | float | None = None
     ) -> Lines | list[LogLine]:
-        """Return the last lines of what it said, or with `follow` all that it says."""
+        """Return the last lines of what it said, or with `follow` all that it says.
+
+        Of a service what its containers say.
+
+        >>> c.logs(since="5m")
+        """
         told: Lines | list[LogLine] = self._words["container_sup"].logs(
             self, tail=tail, follow=follow, since=since
         )
         return told
 
+
+class ContainerLinks(Speaking):
+    """What a container leads to."""
+
+    __slots__ = ()
+
     def exec(self, command: str | Sequence[str]) -> Executed:
-        """Run a command in it; return how that ended."""
+        """Run a command in it; return how that ended.
+
+        >>> c.exec("nginx -v")
+        """
         done: Executed = self._words["container_sup"].exec(self, command)
         return done
 
     def restart(self) -> Written:
-        """Stop it and start it again."""
+        """Stop it and start it again.
+
+        >>> c.restart()
+        """
         done: Written = self._words["container_sup"].restart(self)
         return done
 
     def stop(self) -> Written:
-        """Stop it: its service has one instance less."""
+        """Stop it: its service has one instance less.
+
+        >>> c.stop()
+        """
         done: Written = self._words["container_sup"].stop(self)
         return done
 
     def inspect(self) -> dict[str, Any]:
-        """Return what Docker tells of it."""
+        """Return what Docker tells of it.
+
+        >>> c.inspect()
+        """
         told: dict[str, Any] = self._words["container_sup"].inspect(self)
         return told
 
     def again(self) -> Container:
-        """Return it as it is now."""
+        """Return it as it is now.
+
+        >>> c.again()
+        """
         now: Container = self._words["container_monitor"].state(self)
         return now
 
 
-class ServiceLinks(Linked):
+class ServiceLinks(Speaking):
     """What a service leads to."""
 
     __slots__ = ()
 
     def containers(self) -> Records[Container]:
-        """Return the containers that it has."""
+        """Return the containers that it has.
+
+        >>> service.containers()
+        """
         found = self._words["container_sup"].cloud_containers()
         listed: Records[Container] = found.where(service=self.name)  # type: ignore[attr-defined]
         return listed
 
     def scale(self, replicas: int) -> Written:
-        """Have so many instances of it."""
+        """Have so many instances of it.
+
+        >>> service.scale(3)
+        """
         done: Written = self._words["container_sup"].scale(self, replicas)
         return done
 
     def add(self) -> Container:
-        """Add it to the cluster, or one more instance of it."""
+        """Add it to the cluster, or one more instance of it.
+
+        >>> service.add()
+        """
         added: Container = self._words["container_sup"].add_service(self)
         return added
 
     def remove(self) -> Written:
-        """Remove it with all its containers."""
+        """Remove it with all its containers.
+
+        >>> service.remove()
+        """
         done: Written = self._words["container_sup"].remove_service(self)
         return done
 
     def rollback(self) -> Written:
-        """Give it the spec again that it had before."""
+        """Give it the spec again that it had before.
+
+        >>> service.rollback()
+        """
         done: Written = self._words["container_sup"].rollback(self)
         return done
 
-    def logs(
-        self, tail: int = 100, follow: bool = False, since: str | float | None = None
-    ) -> Lines | list[LogLine]:
-        """Return the last lines of what its containers said, or follow them."""
-        told: Lines | list[LogLine] = self._words["container_sup"].logs(
-            self, tail=tail, follow=follow, since=since
-        )
-        return told
-
     def health(self) -> list[InstanceHealth]:
-        """Return the health of each instance."""
+        """Return the health of each instance.
+
+        >>> service.health()
+        """
         told: list[InstanceHealth] = self._words["container_sup"].health(self)
         return told
 
     def where(self) -> list[Candidate]:
-        """Return which nodes fit, and why the others do not."""
+        """Return which nodes fit, and why the others do not.
+
+        >>> service.where()
+        """
         told: list[Candidate] = self._words["node_monitor"].where(self)
         return told
 
 
-class NodeLinks(Linked):
+class NodeLinks(NodeVerbs, Linked):
     """What a node leads to; `node` is its name, which has the rest."""
 
     __slots__ = ()
-
-    def drain(self) -> Written:
-        """Have its work move to other nodes."""
-        done: Written = self._words["node_monitor"].drain(_name(self))
-        return done
-
-    def undrain(self) -> Written:
-        """Have it take work again."""
-        done: Written = self._words["node_monitor"].undrain(_name(self))
-        return done
-
-    def if_lost(self) -> Loss:
-        """Return what would become of its work if it were lost."""
-        told: Loss = self._words["container_sup"].if_lost(_name(self))
-        return told
 
 
 MIXINS: dict[str, type] = {
@@ -276,5 +327,5 @@ def _node_of(slot: Any) -> Any:
     return node
 
 
-def _name(record: Any) -> str:
-    return str(record.node)
+def _name(node: Any) -> str:
+    return str(getattr(node, "node", node))

@@ -362,6 +362,9 @@ class Builder(Local):
         super().__init__("container_builder", "veo_shell.container_builder")
         self._client = client
 
+    def __dir__(self) -> list[str]:
+        return ["build", "get_config", "parse_inspect"]
+
     def get_config(self, container: Container | str) -> dict[str, Any]:
         """Return the payload that made a container, from what Docker reports of it.
 

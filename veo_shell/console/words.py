@@ -30,6 +30,12 @@ SHORTCUTS = {"why": "journal", "history": "journal", "who": "sessions"}
 """Verbs that are called without a word before them, and the word that has them."""
 
 
+def taught_lines() -> list[str]:
+    """Return each of the seven words with what it is for, and below it an example."""
+    lines = zip(words_lines(), EXAMPLES.values(), strict=True)
+    return [line for word, typed in lines for line in (word, f"{'':<21}{typed}")]
+
+
 def words_lines() -> list[str]:
     """Return one line for each of the seven words."""
     return [f"  {name:<18} {line}" for name, line in WORDS.items()]
@@ -40,11 +46,9 @@ def shortcuts_lines() -> list[str]:
     return [
         "  why(x)             what led to what a service, a container or a node is",
         "  history()          what was decided and seen in the cluster, the last 50",
-        "  top()              what nodes and containers do now, until Ctrl-C",
-        "  tail('nginx')      what its containers say; watch('…') an expression",
+        "  top() tail('web')  what nodes and containers do, and say; watch('…') more",
         "  cluster            the short way: cluster.nodes, cluster.plan() …",
-        "  who()              who is attached to the nodes, and from where",
-        "  use('dos')         another node answers from now on",
+        "  who() use('dos')   who is attached, and from where; another node answers",
         "  reason('INC-42')   what the journal is to tell of why, from now on",
     ]
 
