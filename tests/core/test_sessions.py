@@ -63,6 +63,15 @@ def test_a_session_that_was_read_only_stays_so() -> None:
     assert not attendance.enter(b"3", {"id": "b1"}, 0).read_only
 
 
+@pytest.mark.parametrize("told", [None, {**ANNA, "read_only": 0}, {"id": "b1"}])
+def test_a_line_of_a_read_only_session_is_of_no_other_one(told: Any) -> None:
+    attendance = Attendance()
+    reader = attendance.enter(b"1", {**ANNA, "read_only": True}, 0)
+    assert attendance.enter(b"1", told, 1) == reader
+    assert attendance.enter(b"1", ANNA, 2) == reader
+    assert attendance.sessions() == [reader]
+
+
 @pytest.mark.parametrize("access", ["write", "destroy"])
 def test_a_read_only_session_is_refused_what_changes_something(access: str) -> None:
     reader = Session(id="a1", read_only=True)

@@ -249,11 +249,16 @@ async def test_a_read_only_session_is_held_to_it_on_every_line(
     refused = await line.ask([1, "word.remove", [["", "web"]], {}, reader])
     assert refused[:3] == [1, "error", "ReadOnly"]
     assert await line.ask([2, "word.count", [], {}, reader]) == [2, "ok", ["", 42]]
-    another = Line(path)
-    for told, error in ((ANNA, "ReadOnly"), ({"id": "b"}, "UnknownService")):
-        answer = await another.ask([1, "word.remove", [["", "web"]], {}, told])
+    another, bens = Line(path), Line(path)
+    for from_, told, error in (
+        (another, ANNA, "ReadOnly"),
+        (another, {"id": "b"}, "ReadOnly"),
+        (bens, {"id": "b"}, "UnknownService"),
+    ):
+        answer = await from_.ask([1, "word.remove", [["", "web"]], {}, told])
         assert answer[:3] == [1, "error", error]
     another.close()
+    bens.close()
 
 
 async def test_each_call_is_told_of_before_it_is_done(path: Path, word: Word) -> None:

@@ -74,6 +74,9 @@ class Attendance:
     def enter(self, line: bytes, told: object, now: float) -> Session:
         """Take note of what a session tells of itself; return what it is."""
         session = _read(told)
+        held = self._reader(line)
+        if held is not None and session.id != held.id:
+            session = held  # whoever it says to be now
         known = self._sessions.get(session.id)
         if known is not None and known.read_only:
             session = attrs.evolve(session, read_only=True)
@@ -83,6 +86,13 @@ class Attendance:
             self._lines[line] = _Line(session.id, now, now)
             self._sessions[session.id] = session
         return session
+
+    def _reader(self, line: bytes) -> Session | None:
+        """Return the session of a line, if that is read-only."""
+        held = (
+            self._sessions[self._lines[line].session] if line in self._lines else None
+        )
+        return held if held and held.read_only else None
 
     def leave(self, line: bytes) -> None:
         """Forget a line, and with its last one the session."""
