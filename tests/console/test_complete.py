@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 from prompt_toolkit.completion import (
     CompleteEvent,
@@ -20,6 +21,7 @@ from veo_shell.console.client import Client
 from veo_shell.console.complete import PromptCompleter, VeoCompleter
 from veo_shell.console.glance import Names
 from veo_shell.console.records import Records
+from veo_shell.container_storage import ContainerStorage
 from veo_shell.container_sup import ContainerSup
 from veo_shell.core.dispatch import described
 from veo_shell.core.model import NodeInfo, Status
@@ -29,6 +31,7 @@ from veo_shell.journal import Journal
 from veo_shell.node_monitor import NodeMonitor
 
 WORDS: dict[str, Any] = {
+    "container_storage": ContainerStorage,
     "container_sup": ContainerSup,
     "node_monitor": NodeMonitor,
     "dns_registry": DnsRegistry,
@@ -47,7 +50,9 @@ NAMES = Names(
     },
     nodes=plain([NodeInfo(node="uno@uno", status=Status.ALIVE, **NOTHING)]),
     services=plain([SERVICE]),
-    containers=plain([container(0), container(1)]),
+    containers=plain(
+        [attrs.evolve(container(0), id="5d0c0ffee000" + "1" * 52), container(1)]
+    ),
     file=plain([SERVICE]),
 )
 
@@ -181,7 +186,16 @@ def test_what_is_private_is_offered_when_it_is_asked_for(offered: Offered) -> No
         ("container_sup.stop(", [container(0).name, container(1).name]),
         ("node_monitor.drain(u", ["uno@uno"]),
         ("use(u", ["uno@uno"]),
-        ('container_sup.pull("nginx:latest", ["', []),
+        ('container_sup.pull("nginx:latest", ["u', ["uno@uno"]),
+        ('container_sup.pull("nginx:latest", nodes=["tres@tres", "u', ["uno@uno"]),
+        ("container_sup.pull('nginx:latest', [u", ["uno@uno"]),
+        ('container_sup.events(kind=["heal', ["healed"]),
+        ('container_sup.cloud_containers().where(state=["failed", "run', ["running"]),
+        ('[container_sup.pull("nginx:latest", ["u', ["uno@uno"]),
+        ('sorted([why("uno', ["uno@uno"]),
+        ('sorted(["uno', []),
+        ('[["uno', []),
+        ('container_storage.container_by_id("5d', ["5d0c0ffee000"]),
         ("container_sup.pull(", ["nginx:latest"]),
         ('container_sup.events(kind="heal', ["healed"]),
         ('dns_registry.lookup("nginx", "SR', ["SRV"]),
@@ -193,6 +207,11 @@ def test_arguments(offered: Offered, text: str, expected: list[str]) -> None:
     found = offered(text)
     assert [name for name in found if name in wanted] == wanted
     assert wanted or found == ["<somebody else>"]  # what a path may be
+
+
+def test_in_a_list_no_keyword_is_offered(offered: Offered) -> None:
+    assert "nodes=" in offered("container_sup.pull(n")
+    assert "nodes=" not in offered("container_sup.pull([n")
 
 
 def test_a_text_that_is_closed_is_not_closed_twice(offered: Offered) -> None:

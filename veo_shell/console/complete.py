@@ -38,6 +38,8 @@ IMPORT = re.compile(r"(?:^|[\n;:])\s*(?:from|import)\s[^\n;]*\Z")
 FILE_SERVICE = "settings.get_applications()"
 MOST = 50
 """Who wants to see more types a letter more."""
+ID_SHOWN = 12
+"""As `docker ps` has them."""
 TELLING = ("name", "variant", "image", "network_mode")
 TYPES = ("A", "AAAA", "SRV", "TXT", "NS", "SOA", "PTR")
 
@@ -181,7 +183,7 @@ class VeoCompleter(Completer):
 
     def _keywords(self, argument: Argument) -> dict[str, str]:
         """Return the parameters that can be named, less those that are."""
-        if argument.bracket != CALL[0]:
+        if argument.bracket != CALL[0] or argument.is_item:
             return {}
         if kind := self._filtered(argument.of):
             return {f"{name}=": "" for name in fields_of(kind)}
@@ -235,6 +237,9 @@ class VeoCompleter(Completer):
             return {f'"{each}"': "" for each in sorted(set(by_name(names)))}
         if spelled == "Service":
             return _file_services(names)
+        if name == "container_id":
+            known = [c for c in names.containers if c["id"]]
+            return {f'"{c["id"][:ID_SHOWN]}"': c["name"] for c in known}
         found: dict[str, str] = {}
         if "Service" in spelled or (name == "name" and spelled == "str"):
             found |= {f'"{each["name"]}"': each["image"] for each in names.services}

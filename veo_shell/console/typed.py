@@ -37,6 +37,7 @@ class Argument(NamedTuple):
 
     `begun` is what is there of it, None if that is more than a name: of a container,
     too, which is no name to Python. `given` are the keywords that the call has already.
+    `is_item`: it is one of a list that stands there.
     """
 
     of: Chain
@@ -45,6 +46,7 @@ class Argument(NamedTuple):
     keyword: str
     given: frozenset[str]
     begun: str | None
+    is_item: bool = False
 
 
 class Typed(NamedTuple):
@@ -169,13 +171,18 @@ class Scan:
         """Return in which argument of what call, or index, the end stands."""
         if not self.open or self.open[-1].kind == "{":
             return None
-        bracket = self.open[-1]
+        bracket, inner = self.open[-1], self.open[-1]
         of = self.chain_before(bracket.at)
+        if of is None and [each.kind for each in self.open[-2:]] == ["(", "["]:
+            bracket = self.open[-2]  # a list: what it stands for is what is in it
+            of = self.chain_before(bracket.at)
         if of is None:
             return None
         typed = self.text[bracket.begins_at : end]
         keyword = KEYWORD.match(typed)
         rest = typed[keyword.end() :] if keyword else typed.lstrip()
+        if inner is not bracket:
+            rest = self.text[inner.begins_at : end].lstrip()
         return Argument(
             of=of,
             bracket=bracket.kind,
@@ -183,6 +190,7 @@ class Scan:
             keyword=keyword[1] if keyword else "",
             given=frozenset(self._given(bracket)),
             begun=rest if NAME.fullmatch(rest) else None,
+            is_item=inner is not bracket,
         )
 
     def _given(self, bracket: _Bracket) -> Sequence[str]:
