@@ -14,7 +14,7 @@ from veo_shell import acting
 from veo_shell.core.events import Called
 from veo_shell.core.model import Service, Status
 from veo_shell.core.sessions import READ, Attendance, Session, described
-from veo_shell.core.verbs import read, unpack
+from veo_shell.core.verbs import pack, read, unpack
 from veo_shell.errors import PeerUnreachable, UnknownNode, VeoError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PEER_S = 1.0
+EXEC = "streams.exec"
 PARTS = frozenset({"streams.write", "streams.resize", "streams.end_input"})
 """Writes that belong to a command in a container, which was noted as it began."""
 
@@ -78,10 +79,15 @@ class Sessions:
         session = acting.SESSION.get()
         operation = uuid.uuid4().hex
         why = f": {session.reason}" if session.reason else ""
+        about = self._about(verb, args)
+        if verb == EXEC:  # as whoever asked for it would call it
+            named = [pack(about["container"])] if "container" in about else args[2:3]
+            verb, args = "container_sup.exec", [*named, *args[3:4]]
         event = Called(
             operation=operation,
             text=f"{described(verb, args, kwargs)} by {session.who}{why}",
-            **self._about(verb, args),
+            by=session,
+            **about,
         )
         try:
             answer = await self._node.ask(event, operation)

@@ -70,6 +70,7 @@ def test_json_has_these_keys(node: SampleNode, tmp_path: Path) -> None:
         "slot": 0,
         "text": f"{NAME}: 1\x1b",
         "cause": "uno@uno/b/0",
+        **dict.fromkeys(("user", "origin", "session", "reason"), ""),
     }
     docs = (ROOT / "docs" / "events.md").read_text()
     assert all(f"`{key}`" in docs for key in first)

@@ -123,9 +123,13 @@ def test_what_is_decided_follows_from_the_call() -> None:
         return commands
 
     uno.machine.handle = watched  # type: ignore[method-assign]
-    entry = uno.ask(ev.Called(operation="c", text="scale by anna", service="web"))
+    anna = Session(id="a1", user="an\x1bna", origin="uno", reason="x" * 1000)
+    call = ev.Called(operation="c", text="scale by anna", by=anna, service="web")
+    entry = uno.ask(call)
     (asked,) = noted
     assert (asked.id, asked.kind, asked.text) == (entry, "asked", "scale by anna")
+    assert (asked.user, asked.origin, asked.session) == ("an\\x1bna", "uno", "a1")
+    assert asked.reason == "x" * 600 + "…"
     add(uno)
     world.run_until(lambda: ready(world, 1))
     noted.clear()

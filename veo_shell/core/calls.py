@@ -21,5 +21,6 @@ class Calls:
             service=event.service,
             container=event.container,
             about=event.about,
+            by=event.by,
         )
         self._out.order(Answer(operation=event.operation, value=entry))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from veo_shell.core.model import Health, Knock, Observed, Service
+from veo_shell.core.sessions import Session
 from veo_shell.core.wire import (
     Delta,
     Difference,
@@ -265,13 +266,15 @@ class RestartAsked:
 
 @attrs.frozen(kw_only=True)
 class Called:
-    """An operator calls a verb that changes something; `text` tells who, and why.
+    """An operator calls a verb that changes something; `text` tells what, who, and why.
 
-    Of `service`, `container` and `about` (a node) the one that it is about, if known.
+    `by` is the operator's session. Of `service`, `container` and `about` (a node) the
+    one that it is about, if known.
     """
 
     operation: str
     text: str
+    by: Session
     service: str = ""
     container: str = ""
     about: str = ""

@@ -29,6 +29,10 @@ def event(entry: JournalEntry) -> Event:
         slot=None if entry.slot < 0 else entry.slot,
         text=entry.text,
         cause=entry.cause,
+        user=entry.user,
+        origin=entry.origin,
+        session=entry.session,
+        reason=entry.reason,
     )
 
 

@@ -738,7 +738,8 @@ class JournalEntry:
 
     `id` is `node/boot/number`, unique in the cluster. `at_s` is in seconds since 1970,
     by the clock of the node that wrote it. `about` is a node; `slot` is -1 where the
-    entry is not about one.
+    entry is not about one. What an operator `asked` for has who that was (`user`), from
+    where (`origin`), in which session and for what reason.
     """
 
     id: str
@@ -752,6 +753,10 @@ class JournalEntry:
     container: str = ""
     about: str = ""
     cause: str = ""
+    user: str = ""
+    origin: str = ""
+    session: str = ""
+    reason: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -760,7 +765,8 @@ class Event:
 
     `kind` is one of those in `core/kinds.py`. `node` is where it happened, or what it
     is about; what it is not about is "", and `slot` None. `cause` is the `id` of the
-    one that it follows from.
+    one that it follows from. Of the kind `asked` it tells who did, by `user`, `origin`
+    (from where), `session` and `reason`.
     """
 
     id: str
@@ -773,6 +779,10 @@ class Event:
     slot: int | None = None
     text: str = ""
     cause: str = ""
+    user: str = ""
+    origin: str = ""
+    session: str = ""
+    reason: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -8,9 +8,11 @@ from veo_shell.core.commands import Command, Note
 from veo_shell.core.kinds import KINDS
 from veo_shell.core.model import Container, JournalEntry, Record
 from veo_shell.core.printable import printable
+from veo_shell.core.sessions import NOBODY, Session
 
 TEXT_MOST_BYTES = 3200
-"""So that 200 entries fit a frame, whatever an engine says."""
+WHO_MOST_BYTES, REASON_MOST_BYTES = 120, 600
+"""So that 200 entries fit a frame, whatever an engine, or a session, says."""
 
 
 @attrs.define
@@ -51,10 +53,11 @@ class Outbox:
         container: str = "",
         about: str = "",
         cause: str | None = None,
+        by: Session = NOBODY,
     ) -> str:
         """Write to the journal, in one line; return the entry's id, a cause of others.
 
-        Without a `cause` it is what the event at hand was about.
+        Without a `cause` it is what the event at hand was about. `by` is who asked.
         """
         assert kind in KINDS, f"{kind} is none of core/kinds.py"
         self._noted += 1
@@ -69,6 +72,10 @@ class Outbox:
             container=container,
             about=about,
             cause=self.cause if cause is None else cause,
+            user=_cut(printable(by.user), WHO_MOST_BYTES),
+            origin=_cut(printable(by.origin), WHO_MOST_BYTES),
+            session=_cut(printable(by.id), WHO_MOST_BYTES),
+            reason=_cut(printable(by.reason), REASON_MOST_BYTES),
         )
         self.order(Note(entry=entry))
         return entry.id
@@ -105,8 +112,8 @@ class Outbox:
             self.gone, self.documents = set(), set()
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, most_bytes: int = TEXT_MOST_BYTES) -> str:
     encoded = text.encode()
-    if len(encoded) <= TEXT_MOST_BYTES:
+    if len(encoded) <= most_bytes:
         return text
-    return encoded[:TEXT_MOST_BYTES].decode(errors="ignore") + "…"
+    return encoded[:most_bytes].decode(errors="ignore") + "…"
