@@ -38,6 +38,7 @@ from veo_shell.core.placement import coordinator
 from veo_shell.core.protocols import Engine, Mesh, Store
 from veo_shell.core.timing import Timing
 from veo_shell.edge.clock import SystemClock
+from veo_shell.edge.dns_forwarder import Forwarder
 from veo_shell.edge.dns_server import DnsServer
 from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.edge.fake_mesh import FakeMesh, FakeNetwork
@@ -171,7 +172,9 @@ class FakeCluster:
         address = self.addresses[name]
         self.engines[name].come_back()
         self.meshes[name] = self.network.join(address, MESH_PORT, PUB_PORT)
-        self.servers[name] = DnsServer()
+        # Not to whom the machine that the tests run on asks.
+        forwarder = Forwarder(lambda: self.dns.forward or ())
+        self.servers[name] = DnsServer(forwarder=forwarder)
         node = SeenNode(
             NodeConfig(
                 name=f"{name}@{name}",

@@ -16,6 +16,7 @@ import dns.xfr
 import dns.zone
 import pytest
 
+from tests.edge.upstream import address, upstream
 from tests.fake_cluster import (
     FAST,
     QUICK_TO_JUDGE,
@@ -25,7 +26,7 @@ from tests.fake_cluster import (
     fake_cluster,
 )
 from veo_shell.core.dns_config import DnsConfig
-from veo_shell.core.model import DnsRecord
+from veo_shell.core.model import DnsRecord, DnsTraffic
 from veo_shell.core.parse import parse
 from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.errors import StartError, UsageError
@@ -442,3 +443,48 @@ async def test_addresses_in_a_zone_of_an_operators_own_are_that_ones(
     async with fake_cluster(tmp_path, dns=config) as cluster:
         (found,) = (await ask(cluster, "uno", "2.0.0.127.in-addr.arpa.", "PTR")).answer
         assert [r.to_text() for r in found] == ["x.y."]
+
+
+async def test_other_names_are_for_this_host_its_containers_and_the_nodes(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        is_near = uno.dns_registry._is_near
+        assert is_near("127.0.0.9")
+        assert not is_near("172.30.0.2")
+        assert not is_near("192.0.2.1")
+        uno.dns_registry.networks = ("172.30.0.0/16",)
+        assert is_near("172.30.0.2")
+        assert uno.dns_registry.traffic() == DnsTraffic()
+
+
+async def test_the_networks_that_the_engine_tells_are_those_of_containers(
+    tmp_path: Path,
+) -> None:
+    engine = FakeEngine("veo", "uno@uno")
+    engine.networks = ("172.30.0.0/16",)
+    async with fake_cluster(tmp_path, "uno", engines={"uno": engine}) as cluster:
+        registry = cluster["uno"].dns_registry
+        await eventually(lambda: registry.networks == ("172.30.0.0/16",))
+
+
+async def test_other_names_are_forwarded_also_while_the_engine_is_away(
+    tmp_path: Path,
+) -> None:
+    engine = FakeEngine("veo", "uno@uno")
+    engine.hang()
+    async with (
+        upstream(address()) as up,
+        fake_cluster(
+            tmp_path,
+            "uno",
+            engines={"uno": engine},
+            dns=DnsConfig(forward=(up.place,)),
+        ) as cluster,
+    ):
+        assert (await ask(cluster, "uno", "web.veo.")).rcode() == dns.rcode.SERVFAIL
+        found = await ask(cluster, "uno", "example.org.")
+        assert found.answer[0][0].to_text() == "192.0.2.80"
+        assert cluster["uno"].dns_registry.traffic() == DnsTraffic(forwarded=1)
+        engine.go_on()

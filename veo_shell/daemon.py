@@ -167,7 +167,9 @@ def _assemble(
 ) -> tuple[Node, ControlServer]:
     from veo_shell.edge.clock import SystemClock
     from veo_shell.edge.control import ControlServer
+    from veo_shell.edge.dns_forwarder import Forwarder
     from veo_shell.edge.dns_server import DnsServer
+    from veo_shell.edge.dns_upstreams import Upstreams
     from veo_shell.edge.docker_engine import DockerEngine
     from veo_shell.edge.host import LocalHost
     from veo_shell.edge.sqlite_store import SqliteStore
@@ -175,6 +177,7 @@ def _assemble(
     from veo_shell.node import Node
 
     keys, *also = _keys(options, config.cluster)
+    upstreams = Upstreams((config.address, config.dns_port), config.dns.forward)
     engine = DockerEngine(options.docker or "", config.cluster, config.name)
     node = Node(
         config,
@@ -184,7 +187,7 @@ def _assemble(
         mesh=ZmqMesh(config.address, config.mesh_port, config.pub_port, keys, also),
         store=SqliteStore(state, config.cluster, config.name),
         host=LocalHost(state.parent),
-        server=DnsServer(),
+        server=DnsServer(forwarder=Forwarder(upstreams.now)),
         clock=SystemClock(),
     )
     about = {"node": config.name, "cluster": config.cluster}

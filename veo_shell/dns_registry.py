@@ -7,17 +7,25 @@ import time
 from typing import TYPE_CHECKING
 
 from veo_shell.core import events as ev
+from veo_shell.core.askers import is_near
 from veo_shell.core.dns_packet import (
     SERVFAIL,
+    code_of,
     failure,
     is_denial,
-    is_query,
     is_refusal,
     suffixes,
 )
 from veo_shell.core.membership import GONE
-from veo_shell.core.model import DnsAgreement, DnsRecord, DnsReply, Status
-from veo_shell.core.protocols import Reply, Server
+from veo_shell.core.model import (
+    DnsAgreement,
+    DnsRecord,
+    DnsReply,
+    DnsTraffic,
+    NodeDocument,
+    Status,
+)
+from veo_shell.core.protocols import Host, Reply, Server
 from veo_shell.core.verbs import read
 from veo_shell.core.zone import LIVE_TTL_S, Live, Zone, is_type, name_of, same_answers
 from veo_shell.core.zone_making import compile_zone, reverse_zones, static_zone
@@ -37,9 +45,12 @@ NO_PEER = "no other node of the cluster is heard"
 class DnsRegistry:
     """Every name answered here has a running container, or a node, behind it."""
 
-    def __init__(self, node: Node, server: Server) -> None:
+    def __init__(self, node: Node, server: Server, host: Host) -> None:
         self._node = node
         self._server = server
+        self._host = host
+        self.networks: tuple[str, ...] = ()
+        """Of the engine's containers, as far as they come from this host."""
         self._changed_s: dict[str, float] = {}
         self._serial = int(time.time())
         self._seen: tuple[int, int, int, int] | None = None
@@ -115,10 +126,19 @@ class DnsRegistry:
         ]
         return "\n".join(lines) + "\n"
 
+    @read
+    def traffic(self) -> DnsTraffic:
+        """Return what this node's DNS did besides answering about its own names.
+
+        >>> dns_registry.traffic().refused
+        """
+        return DnsTraffic(**self._server.tally())
+
     async def start(self) -> None:
         """Begin to answer; raise `StartError` if the port cannot be had."""
+        config = self._node.config
         await self._server.start(
-            self._node.config.address, self._node.config.dns_port, self.answer
+            config.address, config.dns_port, self.answer, self._is_near
         )
 
     async def close(self) -> None:
@@ -133,16 +153,33 @@ class DnsRegistry:
         believed (RFC 2308).
         """
         machine = self._node.machine
-        if not machine.knows_its_own:
-            return failure(query, SERVFAIL) if is_query(query) else None
         answer = self._zones.answer(query, udp=udp)
-        if answer is None:
-            return None
-        if is_refusal(answer) and not udp:
-            return self._transfer(query, asker) or answer
-        if is_denial(answer) and not machine.may_deny:
+        if answer is None or (machine.knows_its_own and not code_of(answer)):
+            return answer
+        if is_refusal(answer):
+            return (not udp and self._transfer(query, asker)) or answer
+        if not machine.knows_its_own or (is_denial(answer) and not machine.may_deny):
             return failure(query, SERVFAIL)
         return answer
+
+    def _is_near(self, address: str) -> bool:
+        """Tell whether one asks from this host, its containers or another node.
+
+        Another node's host asks for its containers, whose second resolver this is.
+        """
+        nodes = [head.address for head in self._heads()]
+        return address in nodes or is_near(
+            address, self.networks, self._host.has_address
+        )
+
+    def _heads(self) -> list[NodeDocument]:
+        """Return the documents of the nodes that count."""
+        machine = self._node.machine
+        return [
+            head
+            for head in machine.view.nodes
+            if machine.members.status(head.node) not in GONE
+        ]
 
     def _transfer(self, query: bytes, asker: str) -> Reply:
         """Return all of a zone if that is what is asked for, and by whom it may be.
@@ -151,7 +188,8 @@ class DnsRegistry:
         """
         allowed = self._node.config.dns.transfer
         found = self._zones.transfer(query, asker, allowed)
-        if found and not self._node.machine.may_deny:
+        machine = self._node.machine
+        if found and not (machine.knows_its_own and machine.may_deny):
             return failure(query, SERVFAIL)
         return found
 
@@ -216,11 +254,7 @@ class DnsRegistry:
             config=self._node.config.dns,
             serial=self._serial,
             primary=machine.me,
-            nodes=[
-                head
-                for head in machine.view.nodes
-                if machine.members.status(head.node) not in GONE
-            ],
+            nodes=self._heads(),
             containers=answered,
             services=machine.answered.services(answered),
             on_host=machine.answered.on_host(answered),

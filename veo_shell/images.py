@@ -106,6 +106,7 @@ class Images:
         while True:
             try:
                 async for held in self._stock.watch_holdings():
+                    self._node.dns_registry.networks = held.networks
                     self._node.feed(held)
             except Exception:  # what was told of them last stands
                 logger.exception("the engine's images and volumes cannot be followed")

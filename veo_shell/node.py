@@ -132,7 +132,7 @@ class Node:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.container_monitor = ContainerMonitor(self, engine, host)
         self.container_storage = ContainerStorage(self, store)
-        self.dns_registry = DnsRegistry(self, server)
+        self.dns_registry = DnsRegistry(self, server, host)
         self.node_monitor = NodeMonitor(self, host)
         self.peers = Peers(self, mesh)
         self.deciders = Deciders(self)

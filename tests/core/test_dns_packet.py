@@ -18,10 +18,12 @@ from veo_shell.core.dns_packet import (
     UDP_SIZE,
     Edns,
     Malformed,
+    code_of,
     compress,
     failure,
     is_denial,
     is_query,
+    is_refusal,
     parse_query,
     pointer,
     rrset,
@@ -57,6 +59,8 @@ def test_a_denial_is_told_from_an_answer(rcode: dns.rcode.Rcode) -> None:
     answer = dns.message.make_response(dns.message.make_query("nginx.veo.", "A"))
     answer.set_rcode(rcode)
     assert is_denial(answer.to_wire()) is (rcode == dns.rcode.NXDOMAIN)
+    assert not is_refusal(answer.to_wire())
+    assert code_of(answer.to_wire()) == rcode
 
 
 def test_a_pointer_is_two_bytes() -> None:

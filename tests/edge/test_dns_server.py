@@ -48,6 +48,10 @@ def from_zone(
     return zone.answer(packet, udp=udp)
 
 
+def everybody(address: str) -> bool:
+    return True
+
+
 def is_like(one: bytes, other: bytes | None) -> bool:
     """Tell whether two packets are the same but for the order of their records."""
     return other is not None and one[:12] == other[:12] and sorted(one) == sorted(other)
@@ -68,7 +72,7 @@ async def serve() -> AsyncIterator[Serve]:
         server = DnsServer(
             idle_timeout_s=idle_timeout_s, max_connections=max_connections
         )
-        await server.start(address, 0, answer)
+        await server.start(address, 0, answer, everybody)
         servers.append(server)
         return server
 
@@ -475,7 +479,7 @@ async def test_many_idle_connections_do_no_harm(serve: Serve) -> None:
 async def test_stop_closes_everything_and_may_come_again() -> None:
     server = DnsServer()
     await server.stop()
-    await server.start("127.0.0.1", 0, from_zone)
+    await server.start("127.0.0.1", 0, from_zone, everybody)
     port = server.port
     reader, writer = await connect(server)
     await probe(writer, reader)
@@ -485,7 +489,7 @@ async def test_stop_closes_everything_and_may_come_again() -> None:
     await close(writer)
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
-    await server.start("127.0.0.1", port, from_zone)
+    await server.start("127.0.0.1", port, from_zone, everybody)
     assert server.port == port
     assert "192.0.2.1" in await dig(port, "uno.node.veo")
     await server.stop()
@@ -501,13 +505,13 @@ async def test_a_port_in_use_is_one_clear_line(kind: socket.SocketKind) -> None:
         port = other.getsockname()[1]
         server = DnsServer()
         with pytest.raises(StartError) as caught:
-            await server.start("127.0.0.1", port, from_zone)
+            await server.start("127.0.0.1", port, from_zone, everybody)
     transport = "TCP" if kind is socket.SOCK_STREAM else "UDP"
     assert str(caught.value) == (
         f"cannot answer DNS on 127.0.0.1 port {port} ({transport}): "
         "another program has this port: stop it, or use --dns-port"
     )
-    await server.start("127.0.0.1", port, from_zone)
+    await server.start("127.0.0.1", port, from_zone, everybody)
     await server.stop()
 
 
@@ -526,7 +530,7 @@ async def test_an_address_that_cannot_be_had_is_one_clear_line(
     address: str, message: str
 ) -> None:
     with pytest.raises(StartError) as caught:
-        await DnsServer().start(address, 5300, from_zone)
+        await DnsServer().start(address, 5300, from_zone, everybody)
     assert str(caught.value) == message
 
 
@@ -534,7 +538,7 @@ async def test_a_port_of_root_is_one_clear_line(
     nobody: None,
 ) -> None:
     with pytest.raises(StartError) as caught:
-        await DnsServer().start("127.0.0.1", 1, from_zone)
+        await DnsServer().start("127.0.0.1", 1, from_zone, everybody)
     assert str(caught.value) == (
         "cannot answer DNS on 127.0.0.1 port 1 (TCP): "
         "this port needs root (CAP_NET_BIND_SERVICE), or use --dns-port"

@@ -19,6 +19,7 @@ import docker
 import pytest
 import requests
 from docker.errors import APIError
+from docker.types import IPAMConfig, IPAMPool
 
 from scripts.dockerd import connect
 from tests.engines import BUSYBOX, POLITE, STUBBORN, Relay
@@ -329,6 +330,23 @@ async def test_anonymous_volumes_go_with_their_container(ours: Ours) -> None:
     await ours.engine.discard(seen.id, 5.0)
     with pytest.raises(docker.errors.NotFound):
         ours.client.volumes.get(mounted["Name"])
+
+
+async def test_the_networks_of_its_bridges_are_told_as_they_change(ours: Ours) -> None:
+    pool = IPAMConfig(pool_configs=[IPAMPool(subnet="10.213.7.0/24")])
+    async with (
+        asyncio.timeout(30),
+        contextlib.aclosing(ours.engine.watch_holdings()) as watch,
+    ):
+        assert "10.213.7.0/24" not in (await anext(watch)).networks
+        network = ours.client.networks.create(ours.node, driver="bridge", ipam=pool)
+        async for holds in watch:
+            if "10.213.7.0/24" in holds.networks:
+                break
+        network.remove()
+        async for holds in watch:
+            if "10.213.7.0/24" not in holds.networks:
+                break
 
 
 async def test_running_out_of_memory_is_told(ours: Ours) -> None:

@@ -24,6 +24,7 @@ NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
 NOTAUTH, BADVERS = 9, 16
 RESPONSE, AUTHORITATIVE, TRUNCATED, RECURSION_DESIRED = 0x80, 0x04, 0x02, 0x01
 OPCODE = 0x78
+RECURSION_AVAILABLE, CHECKING_DISABLED = 0x80, 0x10  # in the byte of the code
 
 HEADER_SIZE = 12
 PLAIN_UDP_SIZE = 512  # RFC 1035: what every asker takes
@@ -35,7 +36,7 @@ _ONE_QUESTION = b"\0\1\0\0\0\0\0\0"
 _ONE_QUESTION_AND_OPT = b"\0\1\0\0\0\0\0\1"
 _OPT_SIZE = 11
 MOST_ORDERS = 64
-EXTENDED_ERROR, STALE = 15, 3
+EXTENDED_ERROR, STALE, NO_REACHABLE_AUTHORITY = 15, 3, 22
 LONGEST_TEXT = 200
 LONGEST_STRING = 255  # RFC 1035, section 3.3: one byte for its length
 _OPTS = tuple(struct.pack(">BHHIH", 0, OPT, UDP_SIZE, do << 15, 0) for do in (0, 1))
@@ -66,6 +67,7 @@ class Asked:
     rdclass: int
     edns: Edns | None
     udp: bool
+    checking_disabled: int = 0
     option: bytes = b""
     """Goes into the OPT record of a response, if it has one."""
 
@@ -82,13 +84,18 @@ class Asked:
         self,
         *,
         flags: int = 0,
+        code_flags: int = 0,
         rcode: int = NOERROR,
         records: bytes = b"",
         counts: tuple[int, int, int] = (0, 0, 0),
     ) -> bytes:
-        """Put a response together; records that do not fit are left out, with TC."""
+        """Put a response together; records that do not fit are left out, with TC.
+
+        `code_flags` are those that share a byte with the code.
+        """
         if len(records) > self.room:
-            return self.response(flags=flags | TRUNCATED, rcode=rcode)
+            flags |= TRUNCATED
+            return self.response(flags=flags, code_flags=code_flags, rcode=rcode)
         answers, authority, additional = counts
         opt = b""
         if self.edns:
@@ -100,7 +107,7 @@ class Asked:
             ">HBBHHHH",
             self.id,
             RESPONSE | flags | self.recursion_desired,
-            rcode & 0xF,
+            code_flags | rcode & 0xF,
             1,
             answers,
             authority,
@@ -210,6 +217,11 @@ def failure(query: bytes, rcode: int) -> bytes:
     return query[:2] + bytes((flags, rcode)) + bytes(8)
 
 
+def code_of(answer: bytes) -> int:
+    """Return a packet's response code, the part of it that all have."""
+    return answer[3] & 0xF
+
+
 def is_denial(answer: bytes) -> bool:
     """Tell whether a packet says that there is no such name."""
     return answer[3] & 0xF == NXDOMAIN
@@ -234,7 +246,7 @@ def parse_query(query: bytes, *, udp: bool) -> Asked:
 
 
 def _parse_query(query: bytes, udp: bool) -> Asked:
-    number, flags, _, questions, *others = struct.unpack_from(">HBBHHHH", query)
+    number, flags, low, questions, *others = struct.unpack_from(">HBBHHHH", query)
     if questions != 1:
         raise Malformed
     end = _name_end(query, HEADER_SIZE, compressed=False)
@@ -248,7 +260,16 @@ def _parse_query(query: bytes, udp: bool) -> Asked:
         rdclass=rdclass,
         edns=_find_edns(query, end + 4, *others),
         udp=udp,
+        checking_disabled=low & CHECKING_DISABLED,
     )
+
+
+def ttl_places(packet: bytes, at: int, count: int) -> Iterator[int]:
+    """Yield where the TTLs are of so many well-formed records, from there on."""
+    for _ in range(count):
+        at = _name_end(packet, at, compressed=True)
+        yield at + 4
+        at += 10 + int.from_bytes(packet[at + 8 : at + 10])
 
 
 def _name_end(packet: bytes, start: int, *, compressed: bool) -> int:

@@ -88,10 +88,14 @@ class SerialsReserved:
 
 @attrs.frozen(kw_only=True)
 class EngineHolds:
-    """The names of the images that the engine has, newest first, and of its volumes."""
+    """The names of the images that the engine has, newest first, and of its volumes.
+
+    `networks`: those of its containers behind bridges of this host, `192.0.2.0/24`.
+    """
 
     images: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 EngineEvent = (

@@ -948,6 +948,25 @@ class DnsAgreement:
 
 
 @attrs.frozen(kw_only=True)
+class DnsTraffic:
+    """What a node's DNS server did since it started, besides plainly answering.
+
+    `forwarded`: questions to other servers, tries again among them; `cached`: answered
+    as another server had answered before; `failed`: none knew in time. `refused`: to
+    askers that are neither of this cluster's hosts nor of their containers. Of the
+    answers to those that say no, too many: `slipped` had them ask again by TCP,
+    `dropped` are not sent.
+    """
+
+    forwarded: int = 0
+    cached: int = 0
+    failed: int = 0
+    refused: int = 0
+    slipped: int = 0
+    dropped: int = 0
+
+
+@attrs.frozen(kw_only=True)
 class NodeEntry:
     """One entry of `nodes:` in cluster.yml: a node, what it is, where to join it.
 

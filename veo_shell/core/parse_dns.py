@@ -23,6 +23,7 @@ from veo_shell.core.tree import Tree
 NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+")
 LONGEST_NAME = 254
 LONGEST_TTL_S = 86_400
+DNS_PORT = 53
 
 
 def read_dns(tree: Tree) -> DnsConfig | None:
@@ -82,6 +83,21 @@ def _network(text: str) -> Network:
         ) from None
 
 
+def _server(text: str) -> tuple[str, int]:
+    """Read `ADDRESS`, `ADDRESS:PORT` or `[V6]:PORT`."""
+    address, port = text, ""
+    if bracketed := re.fullmatch(r"\[(.*)\](?::(.*))?", text):
+        address, port = bracketed[1], bracketed[2] or ""
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    try:
+        ipaddress.ip_address(address)
+        return address, scalars.container_port(port) if port else DNS_PORT
+    except (ValueError, Wrong):
+        said = "is no address of a DNS server, like 192.0.2.53 or 192.0.2.53:5353"
+        raise Wrong(f"{quoted(text)} {said}") from None
+
+
 def _file(tree: Tree) -> tuple[str, str]:
     name = tree.text()
     return name, tree.log.read(name)
@@ -92,6 +108,7 @@ DNS: Fields = {
     "ttl": ("ttl_s", scalar(_ttl_s)),
     "contact": ("contact", scalar(_name)),
     "name_servers": ("name_servers", several(scalar(_name))),
+    "forward": ("forward", several(scalar(_server))),
     "records": ("records", several(scalar(str))),
     "zones": ("zones", several(_file)),
     "transfer": ("transfer", several(scalar(_network))),

@@ -242,8 +242,20 @@ AnswerFunction = Callable[[bytes, bool, str], Reply]
 class Server(Protocol):
     """A DNS server over UDP and TCP, that can ask others."""
 
-    async def start(self, address: str, port: int, answer: AnswerFunction) -> None:
-        """Answer packets; raise `StartError`."""
+    async def start(
+        self,
+        address: str,
+        port: int,
+        answer: AnswerFunction,
+        is_near: Callable[[str], bool],
+    ) -> None:
+        """Answer packets (their bytes, came by UDP or not); raise `StartError`.
+
+        What `answer` refuses is asked of other servers for addresses that are near.
+        """
+
+    def tally(self) -> Mapping[str, int]:
+        """Return how many questions were forwarded, refused, limited …"""
 
     async def ask(self, address: str, port: int, name: str, kind: str) -> DnsReply:
         """Return what another server says of a name and a type of record."""

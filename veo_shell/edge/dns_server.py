@@ -8,13 +8,14 @@ import functools
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
-from veo_shell.core import dns_packet
 from veo_shell.core.model import DnsReply
-from veo_shell.core.protocols import AnswerFunction, Reply
+from veo_shell.core.protocols import AnswerFunction
 from veo_shell.edge import dns_client
+from veo_shell.edge.dns_desk import LATER, Desk, SendFunction
+from veo_shell.edge.dns_forwarder import Forwarder
 from veo_shell.errors import StartError
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 _QUERY_SIZE = 4096  # none is longer; what a datagram has beyond is not even read
 _BATCH = 64  # about 1 ms of work, then the loop's other tasks have their turn
 _BATCH_BYTES = 65_536
+_MOST_PENDING = 64
 _UDP_BUFFER_SIZE = 1 << 20
 _FREE_PORT_TRIES = 16
 
@@ -36,13 +38,20 @@ class DnsServer:
     """Answers on one address and port, UDP and TCP alike.
 
     A TCP connection that completes no query for `idle_timeout_s` is closed. Where there
-    are `max_connections`, a new one takes the place of the longest idle.
+    are `max_connections`, a new one takes the place of the longest idle. Without a
+    forwarder other names are refused to everybody.
     """
 
     def __init__(
-        self, *, idle_timeout_s: float = 10.0, max_connections: int = 256
+        self,
+        *,
+        idle_timeout_s: float = 10.0,
+        max_connections: int = 256,
+        forwarder: Forwarder | None = None,
     ) -> None:
         self._idle_timeout_s = idle_timeout_s
+        self._forwarder = forwarder
+        self._desk: Desk | None = None
         self._pool = _Pool(max_connections)
         self._udp: socket.socket | None = None
         self._tcp: asyncio.Server | None = None
@@ -53,17 +62,31 @@ class DnsServer:
         assert self._udp, "not started"
         return _port_of(self._udp)
 
-    async def start(self, address: str, port: int, answer: AnswerFunction) -> None:
-        """Bind and answer from now on; raise `StartError`. Port 0: any that is free."""
+    async def start(
+        self,
+        address: str,
+        port: int,
+        answer: AnswerFunction,
+        is_near: Callable[[str], bool],
+    ) -> None:
+        """Bind and answer from now on; raise `StartError`. Port 0: any that is free.
+
+        `is_near`: who gets answers about other names as well.
+        """
         assert not self._udp, "started already"
-        guarded = functools.partial(_guarded, answer)
         self._udp, listener = _bind_both(address, port)
+        desk = self._desk = Desk(answer, is_near, self._forwarder)
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._udp, _answer_datagrams, self._udp, guarded)
+        send = functools.partial(_send, self._udp)
+        loop.add_reader(self._udp, _answer_datagrams, self._udp, desk, send)
         self._tcp = await loop.create_server(
-            lambda: _Connection(self._pool, guarded, self._idle_timeout_s),
+            lambda: _Connection(self._pool, desk, self._idle_timeout_s),
             sock=listener,
         )
+
+    def tally(self) -> Mapping[str, int]:
+        """Return what was done with questions that are not the zone's to answer."""
+        return self._desk.tally() if self._desk else {}
 
     async def ask(self, address: str, port: int, name: str, kind: str) -> DnsReply:
         """Ask another server, as any client would; see `dns_client.ask`."""
@@ -74,6 +97,8 @@ class DnsServer:
         if not self._udp or not self._tcp:
             return
         asyncio.get_running_loop().remove_reader(self._udp)
+        if self._forwarder:
+            await self._forwarder.close()
         self._udp.close()
         self._tcp.close()
         await self._pool.close()
@@ -117,17 +142,18 @@ class _Pool:
 
 
 class _Connection(asyncio.Protocol):
-    """One TCP connection: queries behind their length, answered in order (RFC 7766).
+    """One TCP connection: queries behind their length, each answered as soon as it can.
 
-    Nothing is read while answers wait to be sent or queries to be answered, so what a
-    connection can make us keep is bounded.
+    So those that other servers are asked hold up none (RFC 7766). Nothing is read while
+    answers wait to be sent, queries to be answered, or many others to be heard, so what
+    a connection can make us keep is bounded.
     """
 
-    def __init__(
-        self, pool: _Pool, answer: AnswerFunction, idle_timeout_s: float
-    ) -> None:
+    def __init__(self, pool: _Pool, desk: Desk, idle_timeout_s: float) -> None:
         self._pool = pool
-        self._answer = answer
+        self._desk = desk
+        self._pending = 0
+        self._is_over = False
         self._idle_timeout_s = idle_timeout_s
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
@@ -138,7 +164,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._asker: str = (transport.get_extra_info("peername") or [""])[0]
+        self._asker = transport.get_extra_info("peername") or ("",)
         self._pool.add(self)
         self._watch = self._loop.call_later(self._idle_timeout_s, self._close_if_idle)
 
@@ -150,6 +176,11 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         self._serve()
+
+    def eof_received(self) -> bool:
+        """Stay open for the answers that are still to come."""
+        self._is_over = True
+        return self._pending > 0
 
     def pause_writing(self) -> None:
         self._is_blocked = True
@@ -169,14 +200,15 @@ class _Connection(asyncio.Protocol):
         framed, is_all = self._answer_batch()
         if framed:
             self._transport.write(b"".join(framed))
-            self._used_at = self._loop.time()
-            self._pool.touch(self)
-        if self._is_blocked:
+            self._note_use()
+        if self._is_blocked or self._pending >= _MOST_PENDING:
             self._transport.pause_reading()
         elif not is_all:
             self._transport.pause_reading()
             self._loop.call_soon(self._serve)
-        elif self._frame_size() > 2 + _QUERY_SIZE:
+        elif self._frame_size() > 2 + _QUERY_SIZE or (
+            self._is_over and not self._pending
+        ):
             self._transport.close()
         else:
             self._transport.resume_reading()
@@ -188,20 +220,36 @@ class _Connection(asyncio.Protocol):
         while len(framed) < _BATCH and size < _BATCH_BYTES:
             answer = next(self._more, None)
             if answer is None:
+                if self._pending >= _MOST_PENDING:
+                    break
                 if (query := self._take_query()) is None:
                     return framed, True
                 answer = self._answer_to(query)
-            framed.append(len(answer).to_bytes(2) + answer if answer else b"")
+            framed.append(_framed(answer) if answer else b"")
             size += len(framed[-1])
         return framed, False
 
     def _answer_to(self, query: bytes) -> bytes | None:
         """Return an answer, or the first part of one; its rest comes next."""
-        reply = self._answer(query, False, self._asker)
+        reply = self._desk.serve(query, False, self._asker, self._send_late)
         if reply is None or isinstance(reply, bytes):
+            self._pending += reply == LATER
             return reply
         self._more = reply
         return next(reply)
+
+    def _send_late(self, answer: bytes, _: Any) -> None:
+        """Send what was not known at once, and go on if that was waited for."""
+        if self._is_over or self._pending == _MOST_PENDING:
+            self._loop.call_soon(self._serve)
+        self._pending -= 1
+        if not self._transport.is_closing():
+            self._transport.write(_framed(answer))
+            self._note_use()
+
+    def _note_use(self) -> None:
+        self._used_at = self._loop.time()
+        self._pool.touch(self)
 
     def _take_query(self) -> bytes | None:
         size = self._frame_size()
@@ -226,30 +274,27 @@ class _Connection(asyncio.Protocol):
             self._watch = self._loop.call_later(left_s, self._close_if_idle)
 
 
-def _guarded(answer: AnswerFunction, packet: bytes, udp: bool, asker: str) -> Reply:
-    try:
-        return answer(packet, udp, asker)
-    except Exception:
-        logger.exception("DNS: a query of %d bytes gets SERVFAIL", len(packet))
-        if dns_packet.is_query(packet):
-            return dns_packet.failure(packet, dns_packet.SERVFAIL)
-        return None
+def _framed(answer: bytes) -> bytes:
+    return len(answer).to_bytes(2) + answer
 
 
-def _answer_datagrams(udp: socket.socket, answer: AnswerFunction) -> None:
+def _answer_datagrams(udp: socket.socket, desk: Desk, send: SendFunction) -> None:
     """Answer what waits on the socket, a batch at most."""
     for _ in range(_BATCH):
         try:
             packet, asker = udp.recvfrom(_QUERY_SIZE)
         except BlockingIOError:
             return
-        reply = answer(packet, True, asker[0])
-        if not isinstance(reply, bytes):
-            continue  # silence, or for TCP alone
-        try:
-            udp.sendto(reply, asker)
-        except OSError as exc:  # full buffer, no route, port 0: it will ask again
-            logger.debug("DNS: no answer to %s: %s", asker, exc)
+        reply = desk.serve(packet, True, asker, send)
+        if reply and isinstance(reply, bytes):  # else silence, or for TCP alone
+            send(reply, asker)
+
+
+def _send(udp: socket.socket, reply: bytes, asker: Any) -> None:
+    try:
+        udp.sendto(reply, asker)
+    except OSError as exc:  # full buffer, no route, port 0: it will ask again
+        logger.debug("DNS: no answer to %s: %s", asker, exc)
 
 
 def _bind_both(address: str, port: int) -> tuple[socket.socket, socket.socket]:

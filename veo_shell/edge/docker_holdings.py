@@ -1,4 +1,4 @@
-"""What images and volumes a Docker Engine has, and when that changes."""
+"""What images, volumes and networks a Docker Engine has, and when that changes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ RELIST_S = 30.0
 SETTLE_S = 0.1
 """What changes at one go (a prune, a load) is listed once."""
 CHANGES = {
-    "type": ["image", "volume"],
+    "type": ["image", "volume", "network"],
     "event": [
         *("pull", "tag", "untag", "delete", "import", "load"),  # of images
-        *("create", "destroy"),
+        *("create", "destroy"),  # of the others
     ],
 }
 UNTAGGED = "<none>"
@@ -45,6 +45,18 @@ def _held(client: APIClient) -> EngineHolds:
         images=tuple(name for image in images for name in _names(image)),
         # Those of a global scope are on every node: their driver sees to that.
         volumes=tuple(v["Name"] for v in volumes if v.get("Scope") != "global"),
+        networks=tuple(_subnets(client)),
+    )
+
+
+def _subnets(client: APIClient) -> list[str]:
+    """Return the subnets of bridges: who has an address in them is on this host."""
+    pools = (
+        (network.get("IPAM") or {}).get("Config") or ()
+        for network in client.networks(filters={"driver": "bridge"})
+    )
+    return sorted(
+        pool["Subnet"] for found in pools for pool in found if pool.get("Subnet")
     )
 
 

@@ -142,6 +142,7 @@ class FakeEngine:
         self._goes_on = asyncio.Event()
         self._goes_on.set()
         self._inboxes: list[asyncio.Queue[EngineEvent | None]] = []
+        self.networks: tuple[str, ...] = ()
         self._holdings: list[asyncio.Queue[EngineHolds | None]] = []
         self._named = set(self._images or ())
         self._volumes: set[str] = set()
@@ -510,7 +511,9 @@ class FakeEngine:
             return
         images, volumes = sorted(self._named), sorted(self._volumes)
         for inbox in self._holdings:
-            event = EngineHolds(images=tuple(images), volumes=tuple(volumes))
+            event = EngineHolds(
+                images=tuple(images), volumes=tuple(volumes), networks=self.networks
+            )
             inbox.put_nowait(event)
 
     def _tell(self, container: FakeContainer, event: EngineEvent) -> None:

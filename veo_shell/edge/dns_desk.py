@@ -1,0 +1,130 @@
+"""What becomes of a packet: who is answered what, by whom, and how often."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from veo_shell.core import dns_packet
+from veo_shell.core.dns_limit import RateLimit
+from veo_shell.core.dns_packet import Asked
+from veo_shell.core.protocols import AnswerFunction, Reply
+from veo_shell.edge.dns_forwarder import Forwarder
+
+logger = logging.getLogger(__name__)
+
+# A packet, and the address of the socket that it is for
+SendFunction = Callable[[bytes, Any], None]
+
+LATER = b""
+"""In the place of an answer: it is sent when it is known."""
+NEAR_S = 1.0
+MOST_NEAR = 4_096
+_NO_ANSWERS = b"\0\0"
+
+
+class Desk:
+    """Answers packets by `answer`; `is_near` tells by address for whom more is done.
+
+    Who is near gets other names too, by the forwarder. Who is not gets only so many
+    answers that say no over UDP, where nobody knows who really asks.
+    """
+
+    def __init__(
+        self,
+        answer: AnswerFunction,
+        is_near: Callable[[str], bool],
+        forwarder: Forwarder | None = None,
+        limit: RateLimit | None = None,
+    ) -> None:
+        self._answer = answer
+        self._is_near = is_near
+        self._forwarder = forwarder
+        self._limit = limit or RateLimit()
+        self._near: dict[str, bool] = {}
+        self._near_until_s = 0.0
+        self._tally: Counter[str] = Counter()
+
+    def tally(self) -> Mapping[str, int]:
+        """Return how often what was done that is not plainly an answer."""
+        return self._tally + (self._forwarder.tally if self._forwarder else Counter())
+
+    def serve(
+        self, packet: bytes, udp: bool, asker: tuple[Any, ...], send: SendFunction
+    ) -> Reply:
+        """Return the answer to a packet, None for none, or LATER."""
+        try:
+            reply = self._answer(packet, udp, asker[0])
+            if not isinstance(reply, bytes) or reply[6:8] != _NO_ANSWERS:
+                return reply
+            return self._review(packet, reply, udp, asker, send)
+        except Exception:
+            logger.exception("DNS: a query of %d bytes gets SERVFAIL", len(packet))
+            if dns_packet.is_query(packet):
+                return dns_packet.failure(packet, dns_packet.SERVFAIL)
+            return None
+
+    def _review(
+        self,
+        packet: bytes,
+        reply: bytes,
+        udp: bool,
+        asker: tuple[Any, ...],
+        send: SendFunction,
+    ) -> bytes | None:
+        """Return what is answered in the place of what has no records."""
+        if reply[2] & dns_packet.TRUNCATED:
+            return reply
+        refused = dns_packet.is_refusal(reply)
+        if self._knows(asker[0]):
+            asked = _forwardable(packet, udp) if refused and self._forwarder else None
+            if asked is None or not self._forwarder or not self._forwarder.is_on:
+                return reply
+            self._forwarder.ask(asked, lambda answer: send(answer, asker))
+            return LATER
+        self._tally["refused"] += refused
+        return self._limited(packet, reply, asker[0]) if udp else reply
+
+    def _limited(self, packet: bytes, reply: bytes, address: str) -> bytes | None:
+        verdict = self._limit.judge(address, time.monotonic())
+        if not verdict:
+            return reply
+        asked = _asked(packet, udp=True) if verdict == "slip" else None
+        if asked is None:
+            self._tally["dropped"] += 1
+            return None
+        self._tally["slipped"] += 1
+        return asked.response(flags=dns_packet.TRUNCATED)
+
+    def _knows(self, address: str) -> bool:
+        """Tell whether who asks is near, as of a second ago at most."""
+        now_s = time.monotonic()
+        if now_s >= self._near_until_s or len(self._near) >= MOST_NEAR:
+            self._near.clear()
+            self._near_until_s = now_s + NEAR_S
+        if address not in self._near:
+            self._near[address] = self._is_near(address)
+        return self._near[address]
+
+
+def _asked(packet: bytes, *, udp: bool) -> Asked | None:
+    try:
+        return dns_packet.parse_query(packet, udp=udp)
+    except dns_packet.Malformed:
+        return None
+
+
+def _forwardable(packet: bytes, udp: bool) -> Asked | None:
+    """Return what is asked if another server is to be asked it."""
+    asked = _asked(packet, udp=udp)
+    if (
+        asked is None
+        or not asked.recursion_desired
+        or asked.rdclass != dns_packet.IN
+        or asked.rdtype in dns_packet.TRANSFERS
+    ):
+        return None
+    return asked

@@ -1,0 +1,196 @@
+"""Has other servers answer what is not the cluster's to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import dns.asyncquery
+import dns.exception
+import dns.flags
+import dns.message
+import dns.rcode
+
+from veo_shell.core import dns_cache, dns_packet
+from veo_shell.core.dns_cache import Cache, Said, Unusable
+from veo_shell.core.dns_packet import Asked
+from veo_shell.edge.dns_upstreams import Place
+
+logger = logging.getLogger(__name__)
+
+TIMEOUTS_S = (1.0, 2.0)
+"""For one server, in the first round over all and in the second."""
+WHOLE_S = 4.5
+"""Askers wait 5 s as a rule: glibc, dig."""
+AVOID_S = 10.0
+MOST_FLIGHTS = 256
+MOST_WAITING = 4_096
+GOOD = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
+WITHOUT_EDNS = frozenset({dns.rcode.FORMERR, dns.rcode.NOTIMP})
+
+Reply = Callable[[bytes], None]
+
+
+class Forwarder:
+    """Asks the upstreams, one after the other; each question once, whoever asks it.
+
+    A reply counts if it comes from whom was asked, to the port and under the id that
+    were drawn by chance for this question, and repeats it.
+    `tally` counts what came of the questions.
+    """
+
+    def __init__(
+        self,
+        upstreams: Callable[[], Sequence[Place]],
+        *,
+        timeouts_s: Sequence[float] = TIMEOUTS_S,
+        whole_s: float = WHOLE_S,
+        cache: Cache | None = None,
+    ) -> None:
+        self._upstreams = upstreams
+        self._timeouts_s = timeouts_s
+        self._whole_s = whole_s
+        self._cache = cache or Cache()
+        self._flights: dict[bytes, asyncio.Task[Said]] = {}
+        self._waiting = 0
+        self._failed_s: dict[Place, float] = {}
+        self.tally: Counter[str] = Counter()
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether there is anybody to ask."""
+        return bool(self._upstreams())
+
+    def ask(self, asked: Asked, reply: Reply) -> None:
+        """Have `reply` get the answer, at once if it is known."""
+        loop = asyncio.get_running_loop()
+        key, now_s = dns_cache.key_of(asked), loop.time()
+        known = self._cache.get(key, now_s)
+        if known is not None:
+            self.tally["cached"] += 1
+            reply(known.response(asked, now_s))
+            return
+        flight = self._flights.get(key)
+        if self._waiting >= MOST_WAITING or (
+            flight is None and len(self._flights) >= MOST_FLIGHTS
+        ):
+            self.tally["failed"] += 1
+            reply(dns_cache.failure("too much is asked", now_s).response(asked, now_s))
+            return
+        if flight is None:
+            flight = loop.create_task(self._fly(key, asked))
+            self._flights[key] = flight
+        self._waiting += 1
+        flight.add_done_callback(functools.partial(self._land, asked, reply))
+
+    async def close(self) -> None:
+        """Give up what is being asked, and forget what was."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+        self._cache.clear()
+
+    def _land(self, asked: Asked, reply: Reply, flight: asyncio.Task[Said]) -> None:
+        self._waiting -= 1
+        if not flight.cancelled():
+            now_s = asyncio.get_running_loop().time()
+            reply(flight.result().response(asked, now_s))
+
+    async def _fly(self, key: bytes, asked: Asked) -> Said:
+        loop = asyncio.get_running_loop()
+        try:
+            said = await self._resolve(asked)
+            self._cache.put(key, said, loop.time())
+        finally:
+            del self._flights[key]
+        return said
+
+    async def _resolve(self, asked: Asked) -> Said:
+        """Ask one after the other until one knows; SERVFAIL if none does in time."""
+        loop = asyncio.get_running_loop()
+        troubles: dict[str, None] = {}
+        try:
+            async with asyncio.timeout(self._whole_s):
+                for place, timeout_s in self._turns():
+                    try:
+                        return await self._ask_one(asked, place, timeout_s)
+                    except Unusable as exc:
+                        troubles[str(exc)] = None
+                        self._failed_s[place] = loop.time()
+        except TimeoutError:
+            pass
+        self.tally["failed"] += 1
+        said = "; ".join(troubles) or "no answer in time"
+        logger.debug("DNS: %s", said)
+        return dns_cache.failure(said, loop.time())
+
+    def _turns(self) -> Iterator[tuple[Place, float]]:
+        """Yield whom to ask next, and for how long; who failed just now comes last."""
+        now_s = asyncio.get_running_loop().time()
+        places = self._upstreams()
+        self._failed_s = {
+            place: at_s
+            for place, at_s in self._failed_s.items()
+            if place in places and now_s - at_s < AVOID_S
+        }
+        ordered = sorted(places, key=lambda place: place in self._failed_s)
+        for timeout_s in self._timeouts_s:
+            for place in ordered:
+                yield place, timeout_s
+
+    async def _ask_one(self, asked: Asked, place: Place, timeout_s: float) -> Said:
+        """Return what one server says; raise `Unusable`."""
+        found = await self._exchange(asked, place, timeout_s, edns=True)
+        if found.rcode() in WITHOUT_EDNS:
+            found = await self._exchange(asked, place, timeout_s, edns=False)
+        if found.rcode() not in GOOD:
+            code = dns.rcode.to_text(found.rcode())
+            raise Unusable(f"{_shown(place)} says {code}")
+        return dns_cache.said(found, asyncio.get_running_loop().time())
+
+    async def _exchange(
+        self, asked: Asked, place: Place, timeout_s: float, *, edns: bool
+    ) -> dns.message.Message:
+        query = dns_cache.make_query(asked, edns=edns)
+        self.tally["forwarded"] += 1
+        address, port = place
+        try:
+            async with asyncio.timeout(timeout_s):
+                found = await _by_udp(query, place)
+                if found.flags & dns.flags.TC:
+                    found = await dns.asyncquery.tcp(query, address, port=port)
+        except TimeoutError as exc:
+            raise Unusable(f"no answer from {_shown(place)}") from exc
+        except (dns.exception.DNSException, OSError, EOFError, ValueError) as exc:
+            raise Unusable(f"{_shown(place)}: {exc or type(exc).__name__}") from exc
+        return found
+
+
+async def _by_udp(query: dns.message.Message, place: Place) -> dns.message.Message:
+    """Return the response; what is none, a forged one say, is passed over.
+
+    The socket is connected, so that one learns at once where no server is.
+    """
+    loop = asyncio.get_running_loop()
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as udp:
+        udp.setblocking(False)
+        udp.connect(place)
+        udp.send(query.to_wire())
+        while True:
+            packet = await loop.sock_recv(udp, dns_packet.TCP_SIZE)
+            with contextlib.suppress(dns.exception.DNSException, ValueError):
+                found = dns.message.from_wire(packet)
+                if query.is_response(found):
+                    return found
+
+
+def _shown(place: Place) -> str:
+    address, port = place
+    return f"{address}:{port}" if ":" not in address else f"[{address}]:{port}"
