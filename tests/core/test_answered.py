@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -40,7 +42,7 @@ class Desk:
         return [c.name for c in self.answered.containers()]
 
 
-def standing(*containers: Container, **changes: object) -> Desk:
+def standing(*containers: Container, **changes: Any) -> Desk:
     """Return a desk where `web` stands, dos has its only slot, and these run."""
     record = slot(DOS, **changes)
     return Desk(*containers, records=(service(), record))
@@ -64,7 +66,7 @@ def test_an_instance_that_is_answered_is_told_with_its_address() -> None:
     ],
 )
 def test_an_instance_that_is_not_ready_is_told_with_its_state(
-    changes: dict[str, object], why: str
+    changes: dict[str, Any], why: str
 ) -> None:
     desk = standing(attrs.evolve(ON_DOS, **changes))
     assert desk.names() == []
