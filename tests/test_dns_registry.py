@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import socket
 import time
 from pathlib import Path
 
@@ -176,6 +178,32 @@ async def test_a_port_that_cannot_be_had_is_told(tmp_path: Path) -> None:
         node.config = attrs.evolve(node.config, address="127.0.0.1", dns_port=taken)
         with pytest.raises(StartError, match=rf"DNS on 127\.0\.0\.1 port {taken}"):
             await node.start()
+
+
+async def test_a_node_that_may_do_without_dns_answers_once_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("veo_shell.dns_registry.TRY_AGAIN_S", 0.05)
+    caplog.set_level("INFO")
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        cluster.add("dos")
+        node = cluster.make("dos", "uno")
+        with socket.socket() as taken:
+            taken.bind((cluster.addresses["dos"], 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            node.config = attrs.evolve(node.config, dns_port=port, dns_optional=True)
+            await node.start()
+            assert (
+                f"(pid {os.getpid()}) on {cluster.addresses['dos']} has this port"
+                in (caplog.text)
+            )
+            await eventually(lambda: len(list(node.machine.view.nodes)) == 2)
+        await eventually(lambda: f"answers on port {port} now" in caplog.text)
+        query = dns.message.make_query("dos.node.veo.", "A")
+        where = cluster.addresses["dos"]
+        for send in (dns.asyncquery.udp, dns.asyncquery.tcp):
+            assert (await send(query, where, timeout=5, port=port)).answer
 
 
 async def test_a_type_that_is_none_is_told(tmp_path: Path) -> None:

@@ -127,6 +127,12 @@ def add_start(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
     )
     _add_switch(
         parser,
+        "--dns-optional",
+        "VEO_DNS_OPTIONAL",
+        "run without DNS while its port cannot be had, and try again",
+    )
+    _add_switch(
+        parser,
         "--detach",
         "VEO_DETACH",
         "run in the background; returns when the node is up",
@@ -172,6 +178,7 @@ def _start(arguments: argparse.Namespace, run_dir: str) -> int:
         log_level=arguments.log_level,
         accept_cookie_file=arguments.accept_cookie_file,
         recover=arguments.recover or _is_on("VEO_RECOVER"),
+        dns_optional=arguments.dns_optional or _is_on("VEO_DNS_OPTIONAL"),
     )
     if arguments.detach or _is_on("VEO_DETACH"):
         from veo_shell.console.client import answers

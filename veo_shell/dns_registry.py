@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -30,15 +32,18 @@ from veo_shell.core.verbs import read
 from veo_shell.core.zone import LIVE_TTL_S, Live, Zone, is_type, name_of, same_answers
 from veo_shell.core.zone_making import compile_zone, reverse_zones, static_zone
 from veo_shell.core.zones import Zones
-from veo_shell.errors import UsageError
+from veo_shell.errors import StartError, UsageError
 
 if TYPE_CHECKING:
     from veo_shell.node import Node
 
 
+logger = logging.getLogger(__name__)
+
 RESERVED = 86_400
 """So many serials are noted as used at a time: a day's, as they follow the clock."""
 GONE_KEPT = 1_000
+TRY_AGAIN_S = 5.0
 NO_PEER = "no other node of the cluster is heard"
 
 
@@ -135,11 +140,31 @@ class DnsRegistry:
         return DnsTraffic(**self._server.tally())
 
     async def start(self) -> None:
-        """Begin to answer; raise `StartError` if the port cannot be had."""
+        """Begin to answer; raise `StartError` if the port cannot be had.
+
+        If the node may do without, it goes on to try.
+        """
+        try:
+            await self._begin()
+        except StartError as error:
+            if not self._node.config.dns_optional:
+                raise
+            logger.warning("%s; it goes on without DNS, and tries again", error)
+            self._node.spawn(self._try_on(), "DNS")
+
+    async def _begin(self) -> None:
         config = self._node.config
         await self._server.start(
             config.address, config.dns_port, self.answer, self._is_near
         )
+
+    async def _try_on(self) -> None:
+        while True:
+            await asyncio.sleep(TRY_AGAIN_S)
+            with contextlib.suppress(StartError):
+                await self._begin()
+                break
+        logger.info("DNS: answers on port %d now", self._node.config.dns_port)
 
     async def close(self) -> None:
         """Stop answering."""

@@ -78,6 +78,7 @@ class NodeConfig:
     `joins` are hosts and ports to join. So are `listed`, by the file that serves for
     all nodes: it is as it should be that they are not there, or not yet.
     `recover`: it may have lost what it knew, and lets the others tell before it acts.
+    `dns_optional`: it runs without DNS while the port cannot be had.
     `removed`: the id of the state that it was removed with, and begins without.
     """
 
@@ -94,6 +95,7 @@ class NodeConfig:
     joins: tuple[tuple[str, int], ...] = ()
     listed: tuple[tuple[str, int], ...] = ()
     recover: bool = False
+    dns_optional: bool = False
     removed: str = ""
     timing: Timing = attrs.field(factory=Timing)
 

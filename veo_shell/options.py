@@ -42,6 +42,7 @@ class Options:
     accept_cookie_file: str | None = None
     label: Sequence[str] = ()
     recover: bool = False
+    dns_optional: bool = False
 
 
 def configure(options: Options) -> NodeConfig:
@@ -87,6 +88,7 @@ def configure(options: Options) -> NodeConfig:
         labels=_labels(own.labels if own else (), options.label),
         config_file=config_file,
         recover=options.recover,
+        dns_optional=options.dns_optional,
         joins=tuple(joins),
         listed=tuple(place for place in _listed(entries, name) if place not in joins),
     )

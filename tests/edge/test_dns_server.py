@@ -14,6 +14,7 @@ import dns.asyncquery
 import dns.flags
 import dns.message
 import dns.rcode
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -507,9 +508,11 @@ async def test_a_port_in_use_is_one_clear_line(kind: socket.SocketKind) -> None:
         with pytest.raises(StartError) as caught:
             await server.start("127.0.0.1", port, from_zone, everybody)
     transport = "TCP" if kind is socket.SOCK_STREAM else "UDP"
+    name = psutil.Process().name()
     assert str(caught.value) == (
         f"cannot answer DNS on 127.0.0.1 port {port} ({transport}): "
-        "another program has this port: stop it, or use --dns-port"
+        f"{name} (pid {os.getpid()}) on 127.0.0.1 has this port: stop it, "
+        "use --dns-port, or --dns-optional to do without DNS"
     )
     await server.start("127.0.0.1", port, from_zone, everybody)
     await server.stop()

@@ -16,6 +16,7 @@ from veo_shell.core.protocols import AnswerFunction
 from veo_shell.edge import dns_client
 from veo_shell.edge.dns_desk import LATER, Desk, SendFunction
 from veo_shell.edge.dns_forwarder import Forwarder
+from veo_shell.edge.dns_port import users_of
 from veo_shell.errors import StartError
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ _UDP_BUFFER_SIZE = 1 << 20
 _FREE_PORT_TRIES = 16
 
 _REASONS = {
-    errno.EADDRINUSE: "another program has this port: stop it, or use --dns-port",
+    errno.EADDRINUSE: "another program has this port: stop it, use --dns-port, or "
+    "--dns-optional to do without DNS",
     errno.EACCES: "this port needs root (CAP_NET_BIND_SERVICE), or use --dns-port",
     errno.EADDRNOTAVAIL: "this machine has no such address: use --address",
 }
@@ -74,11 +76,13 @@ class DnsServer:
         `is_near`: who gets answers about other names as well.
         """
         assert not self._udp, "started already"
-        self._udp, listener = _bind_both(address, port)
+        # In a thread: whoever has the port is looked for among all processes
+        udp, listener = await asyncio.to_thread(_bind_both, address, port)
         desk = self._desk = Desk(answer, is_near, self._forwarder)
         loop = asyncio.get_running_loop()
-        send = functools.partial(_send, self._udp)
-        loop.add_reader(self._udp, _answer_datagrams, self._udp, desk, send)
+        send = functools.partial(_send, udp)
+        loop.add_reader(udp, _answer_datagrams, udp, desk, send)
+        self._udp = udp
         self._tcp = await loop.create_server(
             lambda: _Connection(self._pool, desk, self._idle_timeout_s),
             sock=listener,
@@ -343,6 +347,8 @@ def _cannot_start(
 ) -> StartError:
     transport = "TCP" if kind is socket.SOCK_STREAM else "UDP"
     reason = _REASONS.get(exc.errno or 0, f"{exc.strerror}; see --dns-port")
+    if exc.errno == errno.EADDRINUSE and (users := users_of(kind, port)):
+        reason = reason.replace("another program has", f"{' and '.join(users)} has")
     return StartError(
         f"cannot answer DNS on {address} port {port} ({transport}): {reason}"
     )
