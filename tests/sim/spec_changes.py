@@ -54,15 +54,18 @@ class SpecChanges:
             self._operators.ask(rng, via, uid, event)
 
     def mend(self, rng: Random, processes: list[Process]) -> bool:
-        """Give what does not work another spec; tell whether there was any such."""
+        """Give what does not work another spec; tell whether there was any such.
+
+        Once the node that decides about it is there, or another one does.
+        """
         self.only_good = True
         machine = processes[0].machine
         bad = [r for r in machine.view.services() if _is_stuck(r)]
         for record in bad:
             assert record.service is not None
             decider = machine.situation.coordinator(record.uid)
-            [via] = [p for p in processes if p.name == decider]
-            self._ask(rng, via, record.uid, _another(rng, record.service, ""))
+            for via in (p for p in processes if p.name == decider):
+                self._ask(rng, via, record.uid, _another(rng, record.service, ""))
         return bool(bad)
 
     def _ask(self, rng: Random, via: Process, uid: str, spec: Service) -> None:
