@@ -67,15 +67,20 @@ class Ledger:
         self._promises: dict[str, Promise] = {}
         self._buried: set[str] = set()
         self.lost: Host | None = None
+        self._answered: set[tuple[str, str]] = set()
         self._not_before_s = 0.0
         self.on_promise: list[Callable[[Process], None]] = []
 
     def asked(
         self, process: Process, operation: str, records: tuple[Record, ...]
     ) -> None:
-        """Note which records a write is of, as this process performs it."""
-        if not operation.startswith(GRAVE):
-            held = self._asked.setdefault((process.boot_id, operation), {})
+        """Note which records a write is of, as this process performs it.
+
+        Asked for again once it was acknowledged, it is of no more than it was then.
+        """
+        mark = process.boot_id, operation
+        if not operation.startswith(GRAVE) and mark not in self._answered:
+            held = self._asked.setdefault(mark, {})
             held.update((record.key, record) for record in records)
 
     def wrote(self, process: Process, event: Any, records: Iterable[Record]) -> None:
@@ -86,6 +91,8 @@ class Ledger:
     def answered(self, process: Process, order: cmd.Answer) -> None:
         """Note that a write was acknowledged."""
         mark = process.boot_id, order.operation
+        if order.copies:
+            self._answered.add(mark)
         for record in self._asked.get(mark, {}).values():
             if order.copies > 1:
                 self._check_copies(record, order.operation)
