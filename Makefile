@@ -3,7 +3,7 @@
 python := .venv/bin/python
 with_engine := $(python) -m scripts.engine run
 
-.PHONY: help demo start stop image multiple three load down test check bench soak mutants pictures
+.PHONY: help demo start stop image multiple three load down test compat check bench soak mutants pictures
 .NOTPARALLEL:
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo 'make down    ends them; what they know stays'
 	@echo 'make image   builds the image that they are made of'
 	@echo 'make test    every test (ARGS="tests/core -k zone" for some)'
+	@echo 'make compat  DNS with resolvers and secondaries of others (also in ARGS="-k knot")'
 	@echo 'make soak    simulated clusters for MINUTES=10, then 12 minutes on real hosts'
 	@echo 'make mutants does the simulation catch faults planted in the core?'
 	@echo 'make pictures the pictures of the docs, from real sessions'
@@ -60,6 +61,10 @@ down:
 test:
 	@scripts/venv dev
 	@scripts/test $(ARGS)
+
+compat:
+	@scripts/venv dev
+	@scripts/compat $(ARGS)
 
 check:
 	@scripts/venv dev

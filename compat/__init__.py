@@ -1,0 +1,1 @@
+"""How VEO gets on with daemons that nobody here wrote: `make compat`."""
