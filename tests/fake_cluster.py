@@ -40,6 +40,7 @@ from veo_shell.core.timing import Timing
 from veo_shell.edge.clock import SystemClock
 from veo_shell.edge.dns_forwarder import Forwarder
 from veo_shell.edge.dns_server import DnsServer
+from veo_shell.edge.dns_upstreams import Upstreams
 from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.edge.fake_mesh import FakeMesh, FakeNetwork
 from veo_shell.edge.sqlite_store import SqliteStore
@@ -173,7 +174,9 @@ class FakeCluster:
         self.engines[name].come_back()
         self.meshes[name] = self.network.join(address, MESH_PORT, PUB_PORT)
         # Not to whom the machine that the tests run on asks.
-        forwarder = Forwarder(lambda: self.dns.forward or ())
+        files = self.folder / "resolv.conf", self.folder / "resolved.conf"
+        upstreams = Upstreams((address, 0), self.dns.forward, files)
+        forwarder = Forwarder(upstreams)
         self.servers[name] = DnsServer(forwarder=forwarder)
         node = SeenNode(
             NodeConfig(

@@ -40,6 +40,7 @@ from veo_shell.core.model import (
     Service,
     Transport,
 )
+from veo_shell.core.resolvers import Resolvers
 from veo_shell.errors import UsageError
 
 TELLING = "busybox-telling:veo-test"
@@ -113,6 +114,9 @@ def test_fields_of_the_container(
         ({"network_mode": "host"}, "NetworkMode", "host"),
         ({"network_mode": "default"}, "NetworkMode", "default"),
         ({"pid_mode": "host"}, "PidMode", "host"),
+        ({"dns": ("192.0.2.53",)}, "Dns", ["192.0.2.53"]),
+        ({"dns_search": ("a.example",)}, "DnsSearch", ["a.example"]),
+        ({"dns_options": ("ndots:2",)}, "DnsOptions", ["ndots:2"]),
         ({"cpus": 0.29}, "NanoCpus", 290_000_000),
         ({"cpus": 2.0}, "NanoCpus", 2_000_000_000),
         ({"memory_bytes": 256 << 20}, "Memory", 256 << 20),
@@ -437,6 +441,19 @@ def test_what_is_the_containers_own_is_told_from_what_is_the_images(
     assert get_config(reported) == made
 
 
+def test_who_is_asked_for_names_is_what_a_service_says_or_else_the_node() -> None:
+    nodes = Resolvers(servers=("192.0.2.1", "192.0.2.2"), search=("veo",))
+    made = build(WEB, identity=IDENTITY, resolvers=nodes)
+    assert made["HostConfig"]["Dns"] == ["192.0.2.1", "192.0.2.2"]
+    assert made["HostConfig"]["DnsSearch"] == ["veo"]
+    reported = {"Config": made, "HostConfig": made["HostConfig"]}
+    assert parse_inspect(reported, WEB).dns == parse_inspect(reported, WEB).dns_search
+    assert get_config(reported) == made
+    own = attrs.evolve(WEB, dns_search=("a.example",))
+    made = build(own, identity=IDENTITY, resolvers=nodes)
+    assert made["HostConfig"]["DnsSearch"] == ["a.example"]
+
+
 def test_what_docker_reports_is_read_not_what_the_label_says() -> None:
     reported = merged(OWN)
     reported["Config"] |= {"Cmd": ["else"], "Env": ["A=else"], "StopTimeout": 9}
@@ -548,6 +565,9 @@ services = st.builds(
     privileged=st.booleans(),
     network_mode=st.sampled_from([None, "default", "bridge", "host", "none"]),
     pid_mode=st.sampled_from([None, "host"]),
+    dns=st.lists(st.sampled_from(["192.0.2.53", "192.0.2.54"]), unique=True).map(tuple),
+    dns_search=st.sampled_from([(), ("a.example",)]),
+    dns_options=st.sampled_from([(), ("ndots:2", "rotate")]),
     cpus=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
     memory_bytes=st.sampled_from([0, 64 << 20]),
     disk_bytes=st.sampled_from([0, 1 << 30]),
@@ -580,6 +600,7 @@ def visible(service: Service) -> Service:
     publishes = service.network_mode not in ("host", "none")
     told = (
         *("name", "image", "privileged", "network_mode", "pid_mode", "cpus"),
+        *("dns", "dns_search", "dns_options"),
         *("memory_bytes", "environment", "labels", "mounts", "args"),
         *("auto_remove", "stop_timeout_s", "health_check"),
         *(("ports",) if publishes else ()),

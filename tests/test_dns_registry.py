@@ -30,6 +30,7 @@ from tests.fake_cluster import (
 from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.model import DnsRecord, DnsTraffic
 from veo_shell.core.parse import parse
+from veo_shell.core.resolvers import Resolvers
 from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.errors import StartError, UsageError
 
@@ -482,7 +483,7 @@ async def test_other_names_are_for_this_host_its_containers_and_the_nodes(
         assert is_near("127.0.0.9")
         assert not is_near("172.30.0.2")
         assert not is_near("192.0.2.1")
-        uno.dns_registry.networks = ("172.30.0.0/16",)
+        uno.dns_registry.networks = (("own", "172.30.0.0/16"),)
         assert is_near("172.30.0.2")
         assert uno.dns_registry.traffic() == DnsTraffic()
 
@@ -491,10 +492,10 @@ async def test_the_networks_that_the_engine_tells_are_those_of_containers(
     tmp_path: Path,
 ) -> None:
     engine = FakeEngine("veo", "uno@uno")
-    engine.networks = ("172.30.0.0/16",)
+    engine.networks = (("own", "172.30.0.0/16"),)
     async with fake_cluster(tmp_path, "uno", engines={"uno": engine}) as cluster:
         registry = cluster["uno"].dns_registry
-        await eventually(lambda: registry.networks == ("172.30.0.0/16",))
+        await eventually(lambda: registry.networks == engine.networks)
 
 
 async def test_other_names_are_forwarded_also_while_the_engine_is_away(
@@ -516,3 +517,22 @@ async def test_other_names_are_forwarded_also_while_the_engine_is_away(
         assert found.answer[0][0].to_text() == "192.0.2.80"
         assert cluster["uno"].dns_registry.traffic() == DnsTraffic(forwarded=1)
         engine.go_on()
+
+
+async def test_containers_ask_nodes_that_answer_where_all_ask(tmp_path: Path) -> None:
+    """Nodes at addresses of loopback are out of a container's reach."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        (tmp_path / "resolv.conf").write_text("search corp.example\n")
+        assert uno.dns_registry.resolvers_for(WEB) == Resolvers()
+        for name, address in (("uno", "192.0.2.1"), ("dos", "192.0.2.2")):
+            view = uno.machine.view
+            (head,) = (n for n in view.nodes if n.node == f"{name}@{name}")
+            moved = attrs.evolve(head, address=address, dns_port=53)
+            view._heads[head.node] = moved
+        expected = Resolvers(
+            servers=("192.0.2.1", "192.0.2.2"), search=("veo", "corp.example")
+        )
+        assert uno.dns_registry.resolvers_for(WEB) == expected
+        on_host = attrs.evolve(WEB, network_mode="host")
+        assert uno.dns_registry.resolvers_for(on_host) == Resolvers()

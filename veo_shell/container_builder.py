@@ -30,8 +30,10 @@ from veo_shell.core.model import (
     Service,
 )
 from veo_shell.core.ports import publishes
+from veo_shell.core.resolvers import Resolvers
 from veo_shell.errors import UsageError
 
+NOBODY = Resolvers()
 NANO = 1_000_000_000
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
 # Go's zero time: what Docker reports for a thing that has not happened.
@@ -39,10 +41,15 @@ NEVER = "0001-01-01"
 
 
 def build(
-    service: Service, *, identity: Identity | None = None, address: str = ""
+    service: Service,
+    *,
+    identity: Identity | None = None,
+    address: str = "",
+    resolvers: Resolvers = NOBODY,
 ) -> dict[str, Any]:
     """Return the payload that creates a container of the service.
 
+    Its ports are bound to `address`; `resolvers` are asked if it names none itself.
     `disk_bytes` is not in it: Docker can bound a container's disk only where its data
     lies on xfs with project quotas. It is reserved by placement, nothing more.
 
@@ -55,7 +62,7 @@ def build(
         "Env": _environment(service),
         "Labels": labels_of(service, identity),
         "StopTimeout": service.stop_timeout_s,
-        "HostConfig": _host_config(service, address),
+        "HostConfig": _host_config(service, address, resolvers),
     }
     if service.args:
         payload["Cmd"] = list(service.args)
@@ -144,6 +151,9 @@ def parse_inspect(inspect: Mapping[str, Any], service: Service) -> Service:
         auto_remove=bool(host.get("AutoRemove")),
         network_mode=_network_mode(host.get("NetworkMode"), asked.network_mode),
         pid_mode=_mode_of_container(host.get("PidMode") or None, asked.pid_mode),
+        dns=tuple(host.get("Dns") or ()) if asked.dns else (),
+        dns_search=tuple(host.get("DnsSearch") or ()) if asked.dns_search else (),
+        dns_options=tuple(host.get("DnsOptions") or ()),
         cpus=(host.get("NanoCpus") or 0) / NANO,
         memory_bytes=host.get("Memory") or 0,
         mounts=tuple(_mount(mount) for mount in host.get("Mounts") or ()),
@@ -166,7 +176,12 @@ def get_config(inspect: Mapping[str, Any]) -> dict[str, Any]:
     if identity is None or spec is None:
         raise UsageError("that is no document of a container that VEO made")
     service = parse_inspect(inspect, spec)
-    return build(service, identity=identity, address=address_of(inspect))
+    host = inspect.get("HostConfig") or {}
+    got = Resolvers(
+        servers=tuple(host.get("Dns") or ()), search=tuple(host.get("DnsSearch") or ())
+    )
+    address = address_of(inspect)
+    return build(service, identity=identity, address=address, resolvers=got)
 
 
 # Environment
@@ -198,7 +213,9 @@ def _reread(pairs: Iterable[str], reported: Iterable[str]) -> tuple[str, ...]:
 # Host configuration
 
 
-def _host_config(service: Service, address: str) -> dict[str, Any]:
+def _host_config(
+    service: Service, address: str, resolvers: Resolvers
+) -> dict[str, Any]:
     config: dict[str, Any] = {
         "Privileged": service.privileged,
         "AutoRemove": service.auto_remove,
@@ -209,6 +226,13 @@ def _host_config(service: Service, address: str) -> dict[str, Any]:
         config["NetworkMode"] = service.network_mode
     if service.pid_mode is not None:
         config["PidMode"] = service.pid_mode
+    for key, value in (
+        ("Dns", service.dns or resolvers.servers),
+        ("DnsSearch", service.dns_search or resolvers.search),
+        ("DnsOptions", service.dns_options),
+    ):
+        if value:
+            config[key] = list(value)
     if service.cpus:
         config["NanoCpus"] = round(service.cpus * NANO)
     if service.memory_bytes:

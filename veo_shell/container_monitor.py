@@ -119,7 +119,12 @@ class ContainerMonitor:
 
         async def work() -> Event:
             address = self._node.config.address
-            config = build(order.service, identity=order.identity, address=address)
+            config = build(
+                order.service,
+                identity=order.identity,
+                address=address,
+                resolvers=self._node.dns_registry.resolvers_for(order.service),
+            )
             files = order.service.files
             made = await self._engine.create(order.name, config, files)
             return ContainerCreated(name=order.name, container_id=made)

@@ -187,7 +187,7 @@ def _assemble(
         mesh=ZmqMesh(config.address, config.mesh_port, config.pub_port, keys, also),
         store=SqliteStore(state, config.cluster, config.name),
         host=LocalHost(state.parent),
-        server=DnsServer(forwarder=Forwarder(upstreams.now)),
+        server=DnsServer(forwarder=Forwarder(upstreams)),
         clock=SystemClock(),
     )
     about = {"node": config.name, "cluster": config.cluster}

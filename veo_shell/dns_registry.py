@@ -25,9 +25,11 @@ from veo_shell.core.model import (
     DnsReply,
     DnsTraffic,
     NodeDocument,
+    Service,
     Status,
 )
 from veo_shell.core.protocols import Host, Reply, Server
+from veo_shell.core.resolvers import Resolvers, resolvers, takes
 from veo_shell.core.verbs import read
 from veo_shell.core.zone import LIVE_TTL_S, Live, Zone, is_type, name_of, same_answers
 from veo_shell.core.zone_making import compile_zone, reverse_zones, static_zone
@@ -54,7 +56,7 @@ class DnsRegistry:
         self._node = node
         self._server = server
         self._host = host
-        self.networks: tuple[str, ...] = ()
+        self.networks: tuple[tuple[str, str], ...] = ()
         """Of the engine's containers, as far as they come from this host."""
         self._changed_s: dict[str, float] = {}
         self._serial = int(time.time())
@@ -194,8 +196,23 @@ class DnsRegistry:
         """
         nodes = [head.address for head in self._heads()]
         return address in nodes or is_near(
-            address, self.networks, self._host.has_address
+            address, (net for _, net in self.networks), self._host.has_address
         )
+
+    def resolvers_for(self, service: Service) -> Resolvers:
+        """Return whom a container of this service is to ask for names."""
+        config, machine = self._node.config, self._node.machine
+        bridges = {name for name, _ in self.networks}
+        if not config.dns.inject or not takes(service, bridges):
+            return Resolvers()
+        alive = (
+            head
+            for head in machine.view.nodes
+            if head.node == machine.me
+            or machine.members.status(head.node) is Status.ALIVE
+        )
+        domains = (config.dns.zone, *self._server.search())
+        return resolvers(machine.me, alive, domains)
 
     def _heads(self) -> list[NodeDocument]:
         """Return the documents of the nodes that count."""

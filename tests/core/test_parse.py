@@ -108,6 +108,9 @@ services:
     privileged: true
     network_mode: host
     pid_mode: host
+    dns: [192.0.2.53, "2001:db8::53"]
+    dns_search: example.com
+    dns_opt: [ndots:2, rotate]
     cpus: 0.5
     memory: 256m
     disk: 1g
@@ -155,6 +158,9 @@ FULL_SERVICE = Service(
     privileged=True,
     network_mode="host",
     pid_mode="host",
+    dns=("192.0.2.53", "2001:db8::53"),
+    dns_search=("example.com",),
+    dns_options=("ndots:2", "rotate"),
     cpus=0.5,
     memory_bytes=256 * 1024**2,
     disk_bytes=1024**3,
@@ -770,6 +776,9 @@ REPLICATED = st.builds(
     privileged=st.booleans(),
     network_mode=st.sampled_from([None, "host", "bridge", "none", "shop"]),
     pid_mode=st.sampled_from([None, "host", "container:db"]),
+    dns=st.lists(st.ip_addresses().map(str), max_size=2).map(tuple),
+    dns_search=st.lists(st.sampled_from([".", "a.example"]), max_size=2).map(tuple),
+    dns_options=st.lists(st.just("ndots:2"), max_size=1).map(tuple),
     cpus=st.one_of(st.just(0.0), st.floats(0.01, 1000)),
     memory_bytes=st.integers(0, 2**50),
     disk_bytes=st.integers(0, 2**50),

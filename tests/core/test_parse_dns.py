@@ -31,6 +31,16 @@ def test_whom_to_ask_is_an_address_and_a_port(
 
 
 @pytest.mark.parametrize(
+    ("text", "inject"),
+    [("ttl: 5", True), ("inject: auto", True), ("inject: off", False)],
+)
+def test_containers_ask_their_node_unless_told_not_to(text: str, inject: bool) -> None:
+    config = parse(f"dns: {{{text}}}", "c.yml").dns
+    assert config is not None
+    assert config.inject is inject
+
+
+@pytest.mark.parametrize(
     "server",
     ["ns.example.com", "192.0.2.53:0", "192.0.2.53:x", "[::1", "::1]:53", ":53"],
 )

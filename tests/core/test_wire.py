@@ -112,6 +112,9 @@ services = st.builds(
     cpus=sizes,
     memory_bytes=naturals,
     network_mode=st.none() | words,
+    dns=tuples(words),
+    dns_search=tuples(words),
+    dns_options=tuples(words),
     constraints=tuples(
         st.builds(Constraint, attribute=words, equal=st.booleans(), value=words)
     ),

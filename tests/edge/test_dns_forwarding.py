@@ -31,7 +31,7 @@ from tests.zones import question
 from veo_shell.edge import dns_forwarder
 from veo_shell.edge.dns_forwarder import Forwarder
 from veo_shell.edge.dns_server import DnsServer
-from veo_shell.edge.dns_upstreams import Place
+from veo_shell.edge.dns_upstreams import Place, Upstreams
 
 T = TypeVar("T")
 
@@ -51,7 +51,8 @@ async def serving(
 ) -> AsyncIterator[DnsServer]:
     """Have a server that forwards to these."""
     places = [u.place if isinstance(u, Upstream) else u for u in upstreams]
-    forwarder = Forwarder(lambda: places, timeouts_s=timeouts_s, whole_s=whole_s)
+    asked = Upstreams(("127.0.0.1", 0), places)
+    forwarder = Forwarder(asked, timeouts_s=timeouts_s, whole_s=whole_s)
     server = DnsServer(forwarder=forwarder)
     await server.start("127.0.0.1", 0, from_zone, near)
     try:

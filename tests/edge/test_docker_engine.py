@@ -333,19 +333,20 @@ async def test_anonymous_volumes_go_with_their_container(ours: Ours) -> None:
 
 
 async def test_the_networks_of_its_bridges_are_told_as_they_change(ours: Ours) -> None:
+    told = (ours.node, "10.213.7.0/24")
     pool = IPAMConfig(pool_configs=[IPAMPool(subnet="10.213.7.0/24")])
     async with (
         asyncio.timeout(30),
         contextlib.aclosing(ours.engine.watch_holdings()) as watch,
     ):
-        assert "10.213.7.0/24" not in (await anext(watch)).networks
+        assert told not in (await anext(watch)).networks
         network = ours.client.networks.create(ours.node, driver="bridge", ipam=pool)
         async for holds in watch:
-            if "10.213.7.0/24" in holds.networks:
+            if told in holds.networks:
                 break
         network.remove()
         async for holds in watch:
-            if "10.213.7.0/24" not in holds.networks:
+            if told not in holds.networks:
                 break
 
 

@@ -19,13 +19,15 @@ class DnsConfig:
     a mailbox with a dot for its @, "" for `hostmaster` in the zone; the name servers
     are the nodes unless others are given. `zones` are answered beside VEO's own.
     `transfer`: who may have all zones whole.
-    `forward`: whom to ask about other names, None for those of the host's resolv.conf.
+    `inject`: containers ask the node, where they can. `forward`: whom it asks about
+    other names, None for those of the host's resolv.conf.
     """
 
     zone: str = "veo."
     ttl_s: int = 5
     contact: str = ""
     name_servers: tuple[str, ...] = ()
+    inject: bool = True
     forward: tuple[tuple[str, int], ...] | None = None
     records: StaticRecords = attrs.field(factory=StaticRecords, repr=False)
     zones: tuple[StaticRecords, ...] = attrs.field(default=(), repr=False)

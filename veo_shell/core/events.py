@@ -90,12 +90,12 @@ class SerialsReserved:
 class EngineHolds:
     """The names of the images that the engine has, newest first, and of its volumes.
 
-    `networks`: those of its containers behind bridges of this host, `192.0.2.0/24`.
+    `networks`: names and subnets of bridges from which the host is reached.
     """
 
     images: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
+    networks: tuple[tuple[str, str], ...] = ()
 
 
 EngineEvent = (

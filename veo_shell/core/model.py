@@ -249,8 +249,9 @@ class Service:
     `variant` tells it from others of its name, "" where the file does not.
     `from_file`: `apply` brought it, nobody added it by hand. That is no part of what is
     asked for: two services are equal whatever they have there.
-    `stop_timeout_s` is between SIGTERM and SIGKILL. `on_unhealthy` None: one that
-    `restart` has started again at all is restarted.
+    `dns` are the servers that its containers ask; without them they ask nodes, where
+    they can. `stop_timeout_s` is between SIGTERM and SIGKILL. `on_unhealthy` None: one
+    that `restart` has started again at all is restarted.
     """
 
     name: str
@@ -265,6 +266,9 @@ class Service:
     privileged: bool = False
     network_mode: str | None = None
     pid_mode: str | None = None
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
     cpus: float = 0.0
     memory_bytes: int = 0
     disk_bytes: int = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from veo_shell.core import address, scalars
+from veo_shell.core import address, resolvers, scalars
 from veo_shell.core.fields import (
     Fields,
     attempt,
@@ -168,9 +168,14 @@ def _spec(name: str, tree: Tree) -> Service | None:
         _complain_of_numbers(tree, values)
     complain_of_files(tree, values.get("files") or (), values.get("mounts") or ())
     network = values.get("network_mode") or ""
-    if network.startswith("container:") and values.get("ports"):
+    if network.startswith("container:"):
         mode = scalars.quoted(network)
-        tree.complain(f"cannot be published with network_mode {mode}", at="ports")
+        if values.get("ports"):
+            tree.complain(f"cannot be published with network_mode {mode}", at="ports")
+        for key in ("dns", "dns_search", "dns_options"):
+            if values.get(key):
+                at = key.replace("options", "opt")
+                tree.complain(f"cannot be with network_mode {mode}", at=at)
     return Service(name=name, **values) if "image" in values else None
 
 
@@ -378,6 +383,9 @@ SERVICE: Fields = {
     "privileged": ("privileged", scalar(scalars.boolean)),
     "network_mode": ("network_mode", scalar(scalars.network_mode)),
     "pid_mode": ("pid_mode", scalar(scalars.pid_mode)),
+    "dns": ("dns", _one_or_more(resolvers.server)),
+    "dns_search": ("dns_search", _one_or_more(resolvers.domain)),
+    "dns_opt": ("dns_options", _one_or_more(resolvers.option)),
     "cpus": ("cpus", scalar(scalars.cpus)),
     "memory": ("memory_bytes", scalar(scalars.size_bytes)),
     "disk": ("disk_bytes", scalar(scalars.size_bytes)),

@@ -24,6 +24,7 @@ NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+")
 LONGEST_NAME = 254
 LONGEST_TTL_S = 86_400
 DNS_PORT = 53
+INJECT = {"auto": True, "off": False}
 
 
 def read_dns(tree: Tree) -> DnsConfig | None:
@@ -108,6 +109,7 @@ DNS: Fields = {
     "ttl": ("ttl_s", scalar(_ttl_s)),
     "contact": ("contact", scalar(_name)),
     "name_servers": ("name_servers", several(scalar(_name))),
+    "inject": ("inject", scalar(scalars.one_of(INJECT))),
     "forward": ("forward", several(scalar(_server))),
     "records": ("records", several(scalar(str))),
     "zones": ("zones", several(_file)),

@@ -254,6 +254,9 @@ class Server(Protocol):
         What `answer` refuses is asked of other servers for addresses that are near.
         """
 
+    def search(self) -> tuple[str, ...]:
+        """Return the domains that this host tries behind short names."""
+
     def tally(self) -> Mapping[str, int]:
         """Return how many questions were forwarded, refused, limited …"""
 

@@ -19,7 +19,7 @@ import dns.rcode
 from veo_shell.core import dns_cache, dns_packet
 from veo_shell.core.dns_cache import Cache, Said, Unusable
 from veo_shell.core.dns_packet import Asked
-from veo_shell.edge.dns_upstreams import Place
+from veo_shell.edge.dns_upstreams import Place, Upstreams
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Forwarder:
 
     def __init__(
         self,
-        upstreams: Callable[[], Sequence[Place]],
+        upstreams: Upstreams,
         *,
         timeouts_s: Sequence[float] = TIMEOUTS_S,
         whole_s: float = WHOLE_S,
@@ -64,7 +64,11 @@ class Forwarder:
     @property
     def is_on(self) -> bool:
         """Tell whether there is anybody to ask."""
-        return bool(self._upstreams())
+        return bool(self._upstreams.now())
+
+    def search(self) -> tuple[str, ...]:
+        """Return the domains that this host tries behind short names."""
+        return self._upstreams.search()
 
     def ask(self, asked: Asked, reply: Reply) -> None:
         """Have `reply` get the answer, at once if it is known."""
@@ -133,7 +137,7 @@ class Forwarder:
     def _turns(self) -> Iterator[tuple[Place, float]]:
         """Yield whom to ask next, and for how long; who failed just now comes last."""
         now_s = asyncio.get_running_loop().time()
-        places = self._upstreams()
+        places = self._upstreams.now()
         self._failed_s = {
             place: at_s
             for place, at_s in self._failed_s.items()

@@ -88,6 +88,10 @@ class DnsServer:
             sock=listener,
         )
 
+    def search(self) -> tuple[str, ...]:
+        """Return the domains that this host tries behind short names."""
+        return self._forwarder.search() if self._forwarder else ()
+
     def tally(self) -> Mapping[str, int]:
         """Return what was done with questions that are not the zone's to answer."""
         return self._desk.tally() if self._desk else {}

@@ -45,18 +45,21 @@ def _held(client: APIClient) -> EngineHolds:
         images=tuple(name for image in images for name in _names(image)),
         # Those of a global scope are on every node: their driver sees to that.
         volumes=tuple(v["Name"] for v in volumes if v.get("Scope") != "global"),
-        networks=tuple(_subnets(client)),
+        networks=tuple(_bridges(client)),
     )
 
 
-def _subnets(client: APIClient) -> list[str]:
-    """Return the subnets of bridges: who has an address in them is on this host."""
-    pools = (
-        (network.get("IPAM") or {}).get("Config") or ()
-        for network in client.networks(filters={"driver": "bridge"})
-    )
+def _bridges(client: APIClient) -> list[tuple[str, str]]:
+    """Return names and subnets of bridges: who has an address there is on this host.
+
+    From an internal one the host is not reached.
+    """
     return sorted(
-        pool["Subnet"] for found in pools for pool in found if pool.get("Subnet")
+        (network["Name"], pool["Subnet"])
+        for network in client.networks(filters={"driver": "bridge"})
+        if not network.get("Internal")
+        for pool in (network.get("IPAM") or {}).get("Config") or ()
+        if pool.get("Subnet")
     )
 
 

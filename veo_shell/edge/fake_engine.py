@@ -142,7 +142,7 @@ class FakeEngine:
         self._goes_on = asyncio.Event()
         self._goes_on.set()
         self._inboxes: list[asyncio.Queue[EngineEvent | None]] = []
-        self.networks: tuple[str, ...] = ()
+        self.networks: tuple[tuple[str, str], ...] = ()
         self._holdings: list[asyncio.Queue[EngineHolds | None]] = []
         self._named = set(self._images or ())
         self._volumes: set[str] = set()
