@@ -3,7 +3,7 @@
 python := .venv/bin/python
 with_engine := $(python) -m scripts.engine run
 
-.PHONY: help demo start stop image multiple three load down test compat check bench soak mutants pictures
+.PHONY: help demo start stop image multiple three load down test compat fuzz check bench soak mutants pictures
 .NOTPARALLEL:
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make image   builds the image that they are made of'
 	@echo 'make test    every test (ARGS="tests/core -k zone" for some)'
 	@echo 'make compat  DNS with resolvers and secondaries of others (also in ARGS="-k knot")'
+	@echo 'make fuzz    any bytes to DNS, found by a fuzzer, for SECONDS=60 each'
 	@echo 'make soak    simulated clusters for MINUTES=10, then 12 minutes on real hosts'
 	@echo 'make mutants does the simulation catch faults planted in the core?'
 	@echo 'make pictures the pictures of the docs, from real sessions'
@@ -65,6 +66,10 @@ test:
 compat:
 	@scripts/venv dev
 	@scripts/compat $(ARGS)
+
+fuzz:
+	@scripts/venv dev
+	@scripts/fuzz $(or $(SECONDS),60)
 
 check:
 	@scripts/venv dev

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -469,12 +471,34 @@ async def test_a_new_connection_takes_the_place_of_the_longest_idle(
     await close(first[1], second[1], third[1], fourth[1])
 
 
-async def test_many_idle_connections_do_no_harm(serve: Serve) -> None:
-    server = await serve(max_connections=50)
-    idle = [await connect(server) for _ in range(200)]
-    assert "192.0.2.1" in await dig(server.port, "uno.node.veo")
-    assert "192.0.2.1" in await dig(server.port, "+tcp", "uno.node.veo")
-    await close(*(writer for _, writer in idle))
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """May have as many open files as a node may."""
+    limits = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("start", [b"", b"\x0f", b"\x0f\xffhalf of a query"])
+async def test_a_thousand_connections_that_ask_nothing_do_no_harm(
+    serve: Serve, many_files: None, start: bytes
+) -> None:
+    """Idle ones and slow ones alike: who comes and asks is answered."""
+    server = await serve()
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as idle:
+        for _ in range(1000):
+            one = idle.enter_context(socket.socket())
+            one.setblocking(False)
+            await loop.sock_connect(one, ("127.0.0.1", server.port))
+            with contextlib.suppress(ConnectionError):
+                one.send(start)
+        assert "192.0.2.1" in await dig(server.port, "uno.node.veo")
+        reader, writer = await connect(server)
+        for _ in range(3):
+            await probe(writer, reader)
+        await close(writer)
 
 
 async def test_stop_closes_everything_and_may_come_again() -> None:

@@ -1,0 +1,1 @@
+"""Whatever bytes come to a node's DNS: what has to hold, and who looks for more."""
