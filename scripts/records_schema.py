@@ -18,6 +18,7 @@ RECORDS: tuple[type, ...] = (
     model.Candidate,
     model.Container,
     model.DnsAgreement,
+    model.DnsPlace,
     model.DnsTraffic,
     model.DnsRecord,
     model.Event,

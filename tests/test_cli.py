@@ -54,7 +54,7 @@ def test_help_names_every_command(place: LocalNode) -> None:
     said = place.veo("--help")
     assert (said.status, said.err) == (0, "")
     commands = ("start", "stop", "status", "events", "attach", "check", "check-session")
-    for command in (*commands, "plan", "apply"):
+    for command in (*commands, "plan", "apply", "resolver"):
         assert re.search(rf"\n    {command}\s", said.out)
         assert place.veo(command, "--help").out.startswith(f"usage: veo {command} ")
 

@@ -536,3 +536,5 @@ async def test_containers_ask_nodes_that_answer_where_all_ask(tmp_path: Path) ->
         assert uno.dns_registry.resolvers_for(WEB) == expected
         on_host = attrs.evolve(WEB, network_mode="host")
         assert uno.dns_registry.resolvers_for(on_host) == Resolvers()
+        await uno.dns_registry.close()  # as long as it does not answer
+        assert uno.dns_registry.resolvers_for(WEB) == Resolvers()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_node import RealNode, eventually
+from tests.real_node import RealNode, eventually, veo
 from tests.rig.rig import Rig
 
 FILE = """\
@@ -137,3 +137,38 @@ def test_while_their_node_is_away_the_other_one_answers(
             assert "nginx" in page(uno, client, url), url
     finally:
         uno.start()
+
+
+HOST = """
+set -e
+mount --bind "$1" /etc/resolv.conf
+shift
+"$@" resolver install
+"$@" resolver install
+getent ahostsv4 web.veo
+getent ahostsv4 www.example.com
+"$@" resolver remove
+"$@" resolver remove
+"""
+
+
+@pytest.mark.timeout(180)
+def test_the_host_asks_its_node_until_that_is_taken_back(
+    nodes: dict[str, RealNode], tmp_path: Path
+) -> None:
+    uno, dos = nodes["uno"], nodes["dos"]
+    before = "# ours\nnameserver 192.0.2.8\n"
+    file = tmp_path / "resolv.conf"
+    file.write_text(before)
+    script = ("unshare", "--mount", "sh", "-c", HOST, "sh", str(file), *veo())
+    environment = ("env", f"VEO_RUN_DIR={uno.run_dir}")
+    said = uno.rig.run("uno", *environment, *script).stdout.splitlines()
+    assert said[0] == f"/etc/resolv.conf names {uno.address} first now"
+    assert said[1].endswith("nothing is to be done")
+    assert len(said[2:-2]) == 6
+    assert {line.split()[0] for line in said[2:-2]} == {dos.address}
+    assert said[-2:] == [
+        "/etc/resolv.conf is as it was",
+        "nothing was added here: nothing is to be done",
+    ]
+    assert file.read_text() == before

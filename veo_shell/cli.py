@@ -159,6 +159,7 @@ def _parser(kind: type[_Parser], command: str = "") -> _Parser:
         "apply": _add_apply,
         "logs": _add_logs,
         "exec": _add_exec,
+        "resolver": _add_resolver,
     }
     wanted = [adders[command]] if command in adders else adders.values()
     for add in wanted:
@@ -337,6 +338,15 @@ def _add_exec(commands: Commands) -> None:
     _add_run_dir(execute)
     _add_reason(execute)
     add_exec(execute, run_dir_of)
+
+
+def _add_resolver(commands: Commands) -> None:
+    from veo_shell.cli_resolver import HELP, add_resolver
+
+    help_ = "have this host's programs ask its node for names"
+    parser = _add(commands, "resolver", help_, HELP)
+    _add_run_dir(parser)
+    add_resolver(parser, run_dir_of)
 
 
 def _stop(arguments: argparse.Namespace) -> int:

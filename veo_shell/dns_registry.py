@@ -21,6 +21,7 @@ from veo_shell.core.dns_packet import (
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     DnsAgreement,
+    DnsPlace,
     DnsRecord,
     DnsReply,
     DnsTraffic,
@@ -56,6 +57,7 @@ class DnsRegistry:
         self._node = node
         self._server = server
         self._host = host
+        self._is_up = False
         self.networks: tuple[tuple[str, str], ...] = ()
         """Of the engine's containers, as far as they come from this host."""
         self._changed_s: dict[str, float] = {}
@@ -134,6 +136,19 @@ class DnsRegistry:
         return "\n".join(lines) + "\n"
 
     @read
+    def place(self) -> DnsPlace:
+        """Return where this node answers DNS, and for which zones.
+
+        >>> dns_registry.place().address
+        """
+        config = self._node.config
+        zones = (
+            self._zones.own.name,
+            *(name_of(zone.apex) for zone in config.dns.zones),
+        )
+        return DnsPlace(address=config.address, port=config.dns_port, zones=zones)
+
+    @read
     def traffic(self) -> DnsTraffic:
         """Return what this node's DNS did besides answering about its own names.
 
@@ -159,6 +174,7 @@ class DnsRegistry:
         await self._server.start(
             config.address, config.dns_port, self.answer, self._is_near
         )
+        self._is_up = True
 
     async def _try_on(self) -> None:
         while True:
@@ -170,6 +186,7 @@ class DnsRegistry:
 
     async def close(self) -> None:
         """Stop answering."""
+        self._is_up = False
         await self._server.stop()
 
     def answer(self, query: bytes, udp: bool, asker: str) -> Reply:
@@ -203,7 +220,7 @@ class DnsRegistry:
         """Return whom a container of this service is to ask for names."""
         config, machine = self._node.config, self._node.machine
         bridges = {name for name, _ in self.networks}
-        if not config.dns.inject or not takes(service, bridges):
+        if not (self._is_up and config.dns.inject and takes(service, bridges)):
             return Resolvers()
         alive = (
             head

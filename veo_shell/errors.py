@@ -54,6 +54,10 @@ class Removed(StartError):
     disk_id: str = ""
 
 
+class ResolverError(VeoError):
+    """The host's resolver cannot be set up."""
+
+
 class EngineError(VeoError):
     """The Docker Engine refused or failed. `status`: its HTTP status, 0 if none."""
 

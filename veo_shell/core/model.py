@@ -952,6 +952,15 @@ class DnsAgreement:
 
 
 @attrs.frozen(kw_only=True)
+class DnsPlace:
+    """Where a node answers DNS, and for which zones, VEO's own first."""
+
+    address: str
+    port: int
+    zones: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
 class DnsTraffic:
     """What a node's DNS server did since it started, besides plainly answering.
 

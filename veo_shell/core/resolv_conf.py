@@ -40,3 +40,45 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+BEGIN = "# Begin of what veo resolver install added; veo resolver remove takes it away."
+END = "# End of what veo resolver install added."
+
+
+def with_server(text: str, address: str) -> str:
+    """Return the text with a server that is asked first; the rest stays as it is."""
+    return f"{BEGIN}\nnameserver {address}\n{END}\n{without_server(text)}"
+
+
+def without_server(text: str) -> str:
+    """Return the text without what `with_server` added, wherever that stands now."""
+    kept: list[str] = []
+    is_ours = False
+    for line in text.splitlines(keepends=True):
+        said = line.strip()
+        is_ours = is_ours or said == BEGIN
+        if not is_ours:
+            kept.append(line)
+        is_ours = is_ours and said != END
+    # Cut off within what was added: nobody can tell what was whose
+    return text if is_ours else "".join(kept)
+
+
+def writer_of(text: str) -> str:
+    """Return the line in which a program says that it writes this file, "" if none."""
+    for line in without_server(text).splitlines():
+        if line.startswith(("#", ";")) and "generated" in line.lower():
+            return line
+    return ""
+
+
+def drop_in(address: str, port: int, zones: tuple[str, ...]) -> str:
+    """Return what has systemd-resolved ask a node for zones (resolved.conf(5))."""
+    host = f"[{address}]" if ":" in address else address
+    server = address if port == PORT else f"{host}:{port}"
+    domains = " ".join(f"~{zone.removesuffix('.')}" for zone in zones)
+    return (
+        "# Written by veo resolver install; veo resolver remove takes it away.\n"
+        f"[Resolve]\nDNS={server}\nDomains={domains}\n"
+    )
