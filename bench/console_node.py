@@ -14,6 +14,7 @@ from typing import Any
 from veo_shell.container_storage import ContainerStorage
 from veo_shell.container_sup import ContainerSup
 from veo_shell.core.model import Container, NodeInfo, Port, Service, State, Status
+from veo_shell.core.naming import rows
 from veo_shell.core.verbs import read
 from veo_shell.dns_registry import DnsRegistry
 from veo_shell.edge.control import ControlServer
@@ -83,6 +84,18 @@ class Monitor(NodeMonitor):
         return [_row(number, rest) for number in range(NODES)]
 
 
+class Names:
+    """`sessions`, as far as completion asks it."""
+
+    def __init__(self, sup: Sup) -> None:
+        self._sup = sup
+
+    @read
+    def names(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what completion offers."""
+        return rows(self._sup.services(), self._sup.cloud_containers(), [])
+
+
 def _row(number: int, rest: dict[str, Any]) -> NodeInfo:
     return NodeInfo(
         node=node(number),
@@ -96,8 +109,10 @@ def _row(number: int, rest: dict[str, Any]) -> NodeInfo:
 async def main(run_dir: Path) -> None:
     """Serve until killed."""
     unbuilt: Callable[[type], Any] = object.__new__
+    sup = Sup()
     words = {
-        "container_sup": Sup(),
+        "container_sup": sup,
+        "sessions": Names(sup),
         "node_monitor": Monitor(),
         "container_storage": unbuilt(ContainerStorage),
         "dns_registry": unbuilt(DnsRegistry),

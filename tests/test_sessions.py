@@ -111,6 +111,22 @@ async def test_who_and_why_can_be_asked_for(tmp_path: Path) -> None:
             assert one.session == "a1"
 
 
+async def test_what_can_be_named_is_told_in_few_words(tmp_path: Path) -> None:
+    async with (
+        fake_cluster(tmp_path / "data") as cluster,
+        consoles(cluster, tmp_path, "uno") as (uno,),
+    ):
+        made = await uno.call("container_sup.add_service", WEB)
+        told = await uno.call("sessions.names")
+        assert told == {
+            "services": [
+                {"name": "web", "variant": "", "image": "nginx:latest", "group": None}
+            ],
+            "containers": [{"name": made.name, "state": "running", "id": made.id}],
+            "file": [],
+        }
+
+
 async def test_what_only_looks_is_not_in_the_journal(tmp_path: Path) -> None:
     async with (
         fake_cluster(tmp_path / "data") as cluster,

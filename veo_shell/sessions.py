@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import attrs
 from veo_shell import acting
 from veo_shell.core.events import Called
 from veo_shell.core.model import Service, Status
+from veo_shell.core.naming import rows
 from veo_shell.core.sessions import READ, Attendance, Session, described
 from veo_shell.core.verbs import pack, read, unpack
 from veo_shell.errors import PeerUnreachable, UnknownNode, VeoError
@@ -53,6 +55,16 @@ class Sessions:
         name = self._node.config.name
         held = self.attendance.sessions()
         return [attrs.evolve(session, node=session.node or name) for session in held]
+
+    @read
+    def names(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what completion offers: services, containers, the file's services."""
+        sup = self._node.container_sup
+        settings: Any = self._node.words["settings"]
+        file: Sequence[Service] = ()
+        with contextlib.suppress(VeoError):  # what is wrong with it `settings` tells
+            file = settings.get_applications()
+        return rows(sup.services(), sup.cloud_containers(), file)
 
     async def begin(
         self,

@@ -28,6 +28,7 @@ from veo_shell.core.model import (
     State,
     Status,
 )
+from veo_shell.core.naming import rows
 from veo_shell.core.verbs import destroy, read, write
 from veo_shell.edge.control import ControlServer
 from veo_shell.errors import NoSuitableNode, UnknownService, UsageError
@@ -229,6 +230,13 @@ class NodeMonitor:
         self._dos = Status(status)
 
 
+class Sessions:
+    @read
+    def names(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what completion offers."""
+        return rows([], [container(0), container(1, State.BACKOFF)], [SERVICE])
+
+
 class Settings:
     @read
     def get_applications(self) -> list[Service]:
@@ -241,6 +249,7 @@ async def main(run_dir: Path) -> None:
         run_dir / "control.sock",
         {
             "container_sup": ContainerSup(),
+            "sessions": Sessions(),
             "settings": Settings(),
             "node_monitor": NodeMonitor(),
             "journal": Journal(),

@@ -74,5 +74,5 @@ def test_names_are_asked_for_when_they_are_old(
     assert [row["name"] for row in names.file] == ["nginx"]
     assert [row["state"] for row in names.containers] == ["running", "backoff"]
     assert "count" in glance.verbs["container_sup"]
-    assert names.services == ()  # that node does not tell
+    assert names.services == []
     assert glance.names(5) is names is glance.known

@@ -23,6 +23,8 @@ WAIT_S = 0.15
 """How long a prompt waits for what it is about to tell."""
 LEAVE_S = 0.3
 FRESH_S = 4.0
+VERBS_S = 60.0
+"""A node that was upgraded under a session has other verbs after so long at most."""
 NAMES_S = 0.5
 """How long completion waits for the names that there are now."""
 
@@ -40,7 +42,7 @@ class Health(NamedTuple):
 class Names(NamedTuple):
     """What can be named: verbs, and what is in the cluster and in the node's file.
 
-    The records are mappings of their fields, see `Client.plain`.
+    The records are mappings of some of their fields, see `core/naming.py`.
     """
 
     verbs: Mapping[str, Mapping[str, Sequence[str]]] = {}
@@ -48,15 +50,6 @@ class Names(NamedTuple):
     services: Sequence[Row] = ()
     containers: Sequence[Row] = ()
     file: Sequence[Row] = ()
-
-
-NAMED = {
-    "verbs": "veo.describe",
-    "services": "container_sup.services",
-    "containers": "container_sup.cloud_containers",
-    "file": "settings.get_applications",
-}
-"""What `Names` has besides the nodes, and which verb tells it."""
 
 
 def health_of(nodes: Sequence[Row]) -> Health:
@@ -79,6 +72,7 @@ class Glance:
         self._names = Names()
         self._names_at_s = float("-inf")
         self._names_are_wanted = True
+        self._verbs_at, self._verbs_at_s = "", float("-inf")
         self._turn = threading.Condition()
         self._wanted, self._told = 1, 0
         self._is_over = False
@@ -174,9 +168,13 @@ class Glance:
 
     def _ask_names(self, nodes: Sequence[Row]) -> None:
         found: dict[str, Any] = {}
-        for what, verb in NAMED.items():
+        with contextlib.suppress(VeoError):  # of an older VEO, or just gone
+            found |= self._client.plain("sessions.names")
+        at, now = self._client.at, time.monotonic()
+        if at != self._verbs_at or now - self._verbs_at_s > VERBS_S:
             with contextlib.suppress(VeoError):
-                found[what] = self._client.plain(verb)
+                found["verbs"] = self._client.plain("veo.describe")
+                self._verbs_at, self._verbs_at_s = at, now
         with self._turn:
             self._names = self._names._replace(nodes=nodes, **found)
             self._names_at_s = time.monotonic()

@@ -32,6 +32,7 @@ from veo_shell.console import failure, hints, render
 from veo_shell.console.client import Client
 from veo_shell.console.complete import PromptCompleter, VeoCompleter
 from veo_shell.console.glance import Glance
+from veo_shell.console.layout import lighten
 from veo_shell.console.namespace import build
 from veo_shell.console.quick import LateLexer, quickly
 from veo_shell.console.record import Record
@@ -150,6 +151,7 @@ class Repl(PythonRepl):
         self.default_buffer.completer = PromptCompleter(
             self._veo_completer, self._completer, threaded
         )
+        lighten(self.app.layout.container)
         glance.changed = self.app.invalidate
         self._is_cold = True
         self.app.after_render += self._begin_warming
