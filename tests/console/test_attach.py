@@ -94,6 +94,20 @@ def test_no_color_is_respected(node: SampleNode, attach: Attach) -> None:
     assert not COLOUR.search(terminal.raw)
 
 
+def test_history_can_be_gone_through(node: SampleNode, attach: Attach) -> None:
+    """What F3 needs is loaded then."""
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type("'to be ' + 'found'\r")
+    terminal.read_until("(uno@uno 2/2)2>")
+    for _ in range(2):
+        terminal.type("\x1bOR")  # F3
+        terminal.read_until("'to be ' + 'found'")
+        terminal.read_until("Accept")
+        terminal.type("\x03")
+        terminal.read_until("(uno@uno 2/2)2>")
+
+
 def test_ctrl_c_clears_the_input(node: SampleNode, attach: Attach) -> None:
     terminal = attach()
     terminal.read_until("(uno@uno 2/2)1>")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from prompt_toolkit.document import Document
 from prompt_toolkit.styles import Style
-from ptpython import python_input
+from ptpython import history_browser, python_input
 from ptpython.style import get_all_code_styles
 
+from veo_shell.console import later
 from veo_shell.console.quick import LateLexer, Styles, quickly
 
 
@@ -41,3 +44,13 @@ def test_ptpython_is_as_it_was_afterwards() -> None:
         }
     assert changed == {"get_all_code_styles", "PtpythonLexer"}
     assert vars(python_input) == theirs
+
+
+def test_what_else_is_looked_for_in_a_module_of_later_is_its_own() -> None:
+    module = later.Later(later.NAME)
+    assert module.HELP_TEXT == history_browser.HELP_TEXT
+    with pytest.raises(AttributeError):
+        module.__path__  # noqa: B018
+    assert callable(module.PythonHistory)
+    later.stand_in()  # it is loaded already: that stays
+    assert sys.modules[later.NAME] is history_browser

@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from veo_shell.console import failure, render, script, session, words
+from veo_shell.console import failure, later, render, script, session, words
 from veo_shell.console.client import Client
 from veo_shell.console.exits import interrupted
 from veo_shell.errors import VeoError
@@ -59,6 +59,7 @@ def _converse(
         sys.stdout.flush()
         with contextlib.closing(Glance(client.another())) as glance:
             gc.disable()  # until the prompt: it takes a tenth of what is imported
+            later.stand_in()
             from veo_shell.console.repl import interact  # ptpython, after the banner
 
             own = str(client.here("veo.about").get("node", "veo"))
