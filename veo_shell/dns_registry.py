@@ -32,8 +32,13 @@ from veo_shell.core.model import (
 from veo_shell.core.protocols import Host, Reply, Server
 from veo_shell.core.resolvers import Resolvers, resolvers, takes
 from veo_shell.core.verbs import read
-from veo_shell.core.zone import LIVE_TTL_S, Live, Zone, is_type, name_of, same_answers
-from veo_shell.core.zone_making import compile_zone, reverse_zones, static_zone
+from veo_shell.core.zone import LIVE_TTL_S, Live, Zone, is_type, name_of
+from veo_shell.core.zone_making import (
+    ZoneMaker,
+    reverse_zones,
+    same_pointers,
+    static_zone,
+)
 from veo_shell.core.zones import Zones
 from veo_shell.errors import StartError, UsageError
 
@@ -65,7 +70,11 @@ class DnsRegistry:
         self._seen: tuple[int, int, int, int] | None = None
         self._live = Live(age_s=self._age_s, explain=self._explain)
         self._others = {z.apex: static_zone(z) for z in node.config.dns.zones}
-        self._zones = self._with_others(self._compile())
+        self._apart: dict[bytes, Zone] = {}
+        self._maker = ZoneMaker(node.config.dns, node.machine.me, self._live)
+        self._zones = Zones(self._maker.make(self._serial))
+        self._take()
+        self._make()
 
     @read
     def records(self) -> list[DnsRecord]:
@@ -267,38 +276,42 @@ class DnsRegistry:
         if seen == self._seen:
             return
         self._seen = seen
-        zone = self._compile()
-        if not same_answers(zone, self._zones.own):
-            self._note_changes(zone)
+        if self._take():
+            self._note_changes()
             self._serial = max(self._serial + 1, int(time.time()))
-            self._zones = self._with_others(self._compile())
+            self._make()
             if self._serial > self._node.machine.dns_serial:
                 self._node.feed(ev.SerialsReserved(until=self._serial + RESERVED))
 
-    def _note_changes(self, zone: Zone) -> None:
+    def _note_changes(self) -> None:
         """Note of which names the answers change now; of those that went, the last."""
-        before, after, now_s = self._zones.own.rrsets, zone.rrsets, time.time()
-        for name in before.keys() | after.keys():
-            if name != zone.apex and before.get(name) != after.get(name):
-                told = name_of(name)
-                self._changed_s.pop(told, None)
-                self._changed_s[told] = now_s
-        while len(self._changed_s) > len(after) + GONE_KEPT:
+        now_s = time.time()
+        for name in map(name_of, self._maker.changed):
+            self._changed_s.pop(name, None)
+            self._changed_s[name] = now_s
+        while len(self._changed_s) > len(self._zones.own.rrsets) + GONE_KEPT:
             del self._changed_s[next(iter(self._changed_s))]
 
     def go_on(self) -> None:
         """Have serials that are above all that this node's DNS had before a restart."""
         self._serial = max(self._serial, self._node.machine.dns_serial + 1)
-        self._zones = self._with_others(self._compile())
+        self._apart = {}
+        self._make()
 
-    def _with_others(self, zone: Zone) -> Zones:
-        """Return all zones: one that an operator wrote has the addresses in it."""
-        apart = {
-            apex: reverse
-            for apex, reverse in reverse_zones(zone).items()
-            if self._others.keys().isdisjoint(suffixes(apex))
-        }
-        return Zones(zone, {**apart, **self._others})
+    def _make(self) -> None:
+        """Have the zones be as what was taken is.
+
+        Those of addresses keep their serials while these are called the same. Where an
+        operator wrote the zone that an address is in, that alone is answered.
+        """
+        before, own = self._zones.own, self._maker.make(self._serial)
+        if not (self._apart and same_pointers(own, before)):
+            self._apart = {
+                apex: zone
+                for apex, zone in reverse_zones(own).items()
+                if self._others.keys().isdisjoint(suffixes(apex))
+            }
+        self._zones = Zones(own, {**self._apart, **self._others})
 
     def _age_s(self) -> float:
         return self._node.machine.answered.age_s(self._node.clock.now())
@@ -306,18 +319,12 @@ class DnsRegistry:
     def _explain(self, service: str) -> list[str]:
         return self._node.machine.answered.explain(service)
 
-    def _compile(self) -> Zone:
+    def _take(self) -> bool:
+        """Take what changed; tell whether answers do."""
         machine = self._node.machine
-        answered = machine.answered.containers()
-        return compile_zone(
-            config=self._node.config.dns,
-            serial=self._serial,
-            primary=machine.me,
-            nodes=self._heads(),
-            containers=answered,
-            services=machine.answered.services(answered),
-            on_host=machine.answered.on_host(answered),
-            live=self._live,
+        return self._maker.take(
+            nodes={head.node: head.address for head in self._heads()},
+            services=machine.standings.take(),
             stale=NO_PEER if machine.hears_nobody else "",
         )
 

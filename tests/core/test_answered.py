@@ -16,7 +16,7 @@ from veo_shell.core.model import Container, Health, Knock, Mode, Record, State
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
-from veo_shell.core.zone_records import ServiceStatus
+from veo_shell.core.zone_records import ServiceStatus, Standing
 
 NOW = 100.0
 ON_DOS = container(DOS)
@@ -104,8 +104,7 @@ def test_an_instance_of_a_service_that_was_removed_is_not_answered() -> None:
 def test_an_instance_of_a_service_that_is_not_known_is_answered() -> None:
     desk = Desk(ON_DOS)
     assert desk.names() == [ON_DOS.name]
-    assert desk.answered.on_host([ON_DOS]) == frozenset()
-    assert desk.answered.services([ON_DOS]) == []
+    assert desk.answered.standing("web", {"u1"}) == Standing(containers=(ON_DOS,))
 
 
 def test_an_engine_that_is_away_takes_its_instances_out() -> None:
@@ -147,17 +146,22 @@ def test_services_are_told_by_what_is_wanted_and_what_is_answered() -> None:
             slot(UNO, 2, uid="u2", wanted=False),
         ),
     )
-    assert desk.answered.services(desk.answered.containers()) == [
+    assert desk.answered.standing("web", {"u1"}).statuses == (
         ServiceStatus(name="web", variant="", revision=9, wanted=3, healthy=1),
+    )
+    assert desk.answered.standing("logs", {"u2"}).statuses == (
         ServiceStatus(name="logs", variant="blue", revision=1, wanted=2, healthy=0),
-    ]
+    )
 
 
 def test_only_what_is_on_the_hosts_network_has_its_address() -> None:
     on_host = attrs.evolve(WEB, network_mode="host")
     other = container(DOS, uid="u2")
     desk = Desk(records=(service(spec=on_host), service("u2")))
-    assert desk.answered.on_host([ON_DOS, other]) == {ON_DOS.name}
+    desk.view.merge_document(document(DOS, version=2, containers=(ON_DOS, other)))
+    found = desk.answered.standing("web", {"u1", "u2"})
+    assert found.containers == (ON_DOS, other)
+    assert found.on_host == {ON_DOS.name}
 
 
 def test_a_view_is_as_old_as_the_news_of_the_most_silent() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator
 
 from veo_shell.core.doors import Doors
@@ -16,7 +15,7 @@ from veo_shell.core.model import (
     Status,
 )
 from veo_shell.core.view import View
-from veo_shell.core.zone_records import ServiceStatus
+from veo_shell.core.zone_records import ServiceStatus, Standing
 
 
 class Answered:
@@ -37,27 +36,33 @@ class Answered:
         """
         return [c for c in self._view.containers() if not self.why_not(c)]
 
-    def on_host(self, containers: Collection[Container]) -> frozenset[str]:
-        """Return the names of those that have the address of their node for their own.
+    def standing(self, name: str, uids: Collection[str]) -> Standing:
+        """Return how the services of a name stand, of which these may be.
 
-        What is only published there is not what that address is called.
+        `name` is in lower case: services whose names differ in case are one in DNS.
         """
-        return frozenset(c.name for c in containers if self._mode(c) == "host")
-
-    def services(self, containers: Collection[Container]) -> list[ServiceStatus]:
-        """Return how each service that should run stands; given what is answered."""
-        healthy = Counter(c.uid for c in containers)
-        return [
-            ServiceStatus(
-                name=record.service.name,
-                variant=record.service.variant,
-                revision=record.revision,
-                wanted=self._wanted(record),
-                healthy=healthy[record.uid],
-            )
-            for record in self._view.services()
-            if record.service is not None
-        ]
+        containers, statuses = [], []
+        for uid in sorted(uids):
+            own = [c for c in self._view.instances(uid) if not self.why_not(c)]
+            containers += [c for c in own if c.service.lower() == name]
+            record = self._view.service(uid)
+            spec = record.service if record else None
+            if record and spec and spec.name.lower() == name:
+                statuses.append(
+                    ServiceStatus(
+                        name=spec.name,
+                        variant=spec.variant,
+                        revision=record.revision,
+                        wanted=self._wanted(record),
+                        healthy=len(own),
+                    )
+                )
+        return Standing(
+            containers=tuple(containers),
+            statuses=tuple(statuses),
+            # What is only published there is not what a node's address is called
+            on_host=frozenset(c.name for c in containers if self._mode(c) == "host"),
+        )
 
     def age_s(self, now: float) -> float:
         """Return how old the view is: for how long its most silent part was not heard.
@@ -72,7 +77,7 @@ class Answered:
     def explain(self, name: str) -> list[str]:
         """Return, for each instance of the services of a name, how it is answered.
 
-        `name` is in lower case: services whose names differ in case are one in DNS.
+        `name` is in lower case.
         """
         return [
             line

@@ -1,7 +1,7 @@
 """A whole zone in messages: AXFR (RFC 5936), and IXFR as far as it is that (RFC 1995).
 
-All messages are made of one `Zone`, which never changes: a snapshot, however long the
-asker takes to read it.
+All messages are made of the `Zone` as it is when it is asked for: a snapshot, however
+long the asker takes to read it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ def is_allowed(asker: str, networks: Collection[Network]) -> bool:
 
 
 def transfer(zone: Zone, asked: Asked, query: bytes) -> Iterator[bytes]:
-    """Yield the messages that answer an AXFR or IXFR; the last record is the SOA again.
+    """Return the messages that answer an AXFR or IXFR; the last record is the SOA again.
 
     An IXFR gets the whole zone, or its SOA alone where the asker has that serial.
     """
+    return _messages(zone.apart(), asked, query)
+
+
+def _messages(zone: Zone, asked: Asked, query: bytes) -> Iterator[bytes]:
     soa = _records(zone, zone.apex, SOA)
     if asked.rdtype == dns_packet.IXFR and _serial_held(query) == zone.serial % 2**32:
         yield _message(asked, soa, zone.apex)

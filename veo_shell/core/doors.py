@@ -51,7 +51,14 @@ class Doors:
             self._closed.discard(event.container)
         elif self._members.status(event.node) in AWAY:
             self._closed.add(event.container)
-        self.revision += was_closed != (event.container in self._closed)
+        if was_closed is not (event.container in self._closed):
+            self.revision += 1
+            self._note(event)
+
+    def _note(self, event: ev.Tried) -> None:
+        container = self._view.container(event.node, event.container)
+        if container is not None:
+            self._view.news.add(container.uid)
 
     def _try(self, container: Container) -> None:
         for port in container.ports:

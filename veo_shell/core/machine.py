@@ -39,6 +39,7 @@ from veo_shell.core.outbox import Outbox
 from veo_shell.core.pen import Pen
 from veo_shell.core.reconcile import Reconciler
 from veo_shell.core.situation import Situation
+from veo_shell.core.standings import Standings
 from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 from veo_shell.core.wire import Delta, Forget, Heartbeat, Records
@@ -87,6 +88,7 @@ class Machine:
         self._graves = Graves(document.boot_id, self.view, self.members, out)
         self._doors = Doors(self.view, self.members, out)
         self.answered = Answered(self.view, self.members, self._doors)
+        self.standings = Standings(self.view, self.members, self.answered)
         self._holdings = Holdings(self.view)
         self.situation = Situation(self.me, self.view, self.members)
         self.reconciler = Reconciler(self.situation, pen, out)

@@ -72,7 +72,8 @@ class View:
 
     `digest` is of all documents and records but tombstones: those are only of use
     where the record that they bury may still be. `touched` are the services that a
-    merge was about since the last `settle`, for who acts on changes; `epoch` grows
+    merge was about since the last `settle`, for who acts on changes; `news` those of
+    which DNS may answer something else since it looked, for it to take; `epoch` grows
     when one changed what placement looks at of a node, or who may decide, `holdings`
     when what engines hold did: for that nothing is decided anew at once. `dropped`
     are the keys of records and the names of nodes that are no more: for who keeps the
@@ -96,6 +97,7 @@ class View:
         self.revision = 0
         self.digest = 0
         self.touched: set[str] = set()
+        self.news: set[str] = set()
         self.epoch = 0
         self.holdings = 0
         self.services_revision = 0  # grows also by tombstones, which no digest tells
@@ -310,7 +312,7 @@ class View:
             self._set_service(record)
         elif isinstance(record, SlotRecord):
             self._ledger.set_slot(record)
-            self.touched.add(record.uid)
+            self._touch(record.uid)
         else:
             self._set_node(record)
         return True
@@ -446,12 +448,16 @@ class View:
         old = held.pop(name, None)
         if old is not None:
             self._instances[old.uid][old.slot].pop(name, None)
-            self.touched.add(old.uid)
+            self._touch(old.uid)
         if container is not None:
             held[name] = container
             slots = self._instances.setdefault(container.uid, {})
             slots.setdefault(container.slot, {})[name] = container
-            self.touched.add(container.uid)
+            self._touch(container.uid)
+
+    def _touch(self, uid: str) -> None:
+        self.touched.add(uid)
+        self.news.add(uid)
 
     def _set_service(self, record: ServiceRecord) -> None:
         old = self._services.get(record.uid)
@@ -465,7 +471,7 @@ class View:
         self._services[record.uid] = record
         self.services_revision += 1
         self._ledger.set_service(record)
-        self.touched.add(record.uid)
+        self._touch(record.uid)
         if record.service is None:
             for slot in self._ledger.drop(record.uid):
                 self._drop(slot)

@@ -14,6 +14,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from typing import Any
 
 import attrs
 import dns.exception
@@ -41,6 +42,7 @@ from veo_shell.core.zone_records import (
     RRsets,
 )
 
+RRsetKey = tuple[bytes, int]
 WILDCARD = b"\x01*"
 STALE_TTL_S = LIVE_TTL_S = 1
 MOST_REASONS = 100
@@ -55,9 +57,11 @@ class Live:
     explain: Callable[[str], Sequence[str]]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False)
 class Zone:
     """The records of one moment, and the answers made from them so far.
+
+    It is that until whoever made it makes the next, which goes on with its mappings.
 
     `rrsets`: name → type → rdata, all in wire form and lower-case; a name without types
     is an empty non-terminal. At most one answer per RRset is kept, whatever is asked.
@@ -98,6 +102,27 @@ class Zone:
             return self._answer_closely(query, udp)
         quick = found.quick_response(query, end + 4)
         return quick or self._answer_closely(query, udp)
+
+    def renewed(self, without: Iterable[RRsetKey] | None, **changes: Any) -> Zone:
+        """Return what this zone is now that its records have changed: it is none more.
+
+        All answers but those given are kept; None: none are.
+        """
+        zone = attrs.evolve(self, **changes)
+        if without is not None:
+            zone._answers = self._answers
+            for name, rdtype in without:
+                zone._answers.pop(_question(name, rdtype), None)
+        return zone
+
+    def apart(self) -> Zone:
+        """Return the zone as it is now and stays, whatever changes."""
+        return attrs.evolve(
+            self,
+            rrsets=dict(self.rrsets),
+            ttls=dict(self.ttls),
+            statuses=dict(self.statuses),
+        )
 
     def records(self) -> list[tuple[str, int, str, str]]:
         """Return (name, TTL, type, rdata) of every record, as in a zone file."""
@@ -264,7 +289,7 @@ class Zone:
         return self.ttls.get((name, rdtype), self.ttl_s)
 
     def _answer_of(self, name: bytes, rdtype: int) -> Answer:
-        question = name + struct.pack(">HH", rdtype, dns_packet.IN)
+        question = _question(name, rdtype)
         if question not in self._answers:
             self._answers[question] = self._make_answer(name, name, rdtype)
         return self._answers[question]
@@ -318,6 +343,10 @@ def same_answers(one: Zone, other: Zone) -> bool:
         and (one.ttl_s, one.pointers) == (other.ttl_s, other.pointers)
         and _without_soa(one) == _without_soa(other)
     )
+
+
+def _question(name: bytes, rdtype: int) -> bytes:
+    return name + struct.pack(">HH", rdtype, dns_packet.IN)
 
 
 def _target(rdtype: int, rdata: bytes) -> bytes:

@@ -13,11 +13,12 @@ import re
 import struct
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 import attrs
 
-from veo_shell.core.dns_packet import AAAA, CNAME, SRV, TXT, A, suffixes, text
-from veo_shell.core.model import Container, NodeDocument
+from veo_shell.core.dns_packet import AAAA, SRV, TXT, A, suffixes, text
+from veo_shell.core.model import Container
 from veo_shell.core.static_records import StaticRecords
 
 _SRV_PRIORITY, _SRV_WEIGHT = 0, 100
@@ -27,6 +28,7 @@ _NOT_IN_LABEL = re.compile(r"[^a-z0-9_-]")
 WHY = "_why"
 LOCALHOST = frozenset({b"\x7f\0\0\x01", bytes(15) + b"\x01"})
 
+Place = tuple[bytes | None, bytes | None]
 RRsets = Mapping[bytes, Mapping[int, tuple[bytes, ...]]]
 
 
@@ -56,8 +58,7 @@ class Pointers:
     services: tuple[bytes, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
-class _Endpoint:
+class _Endpoint(NamedTuple):
     """Where one port of one container answers. `host`: the name of its node."""
 
     host: bytes | None
@@ -65,178 +66,175 @@ class _Endpoint:
     number: int
 
 
-class Draft:
-    """The records of a zone while they are gathered."""
+@attrs.frozen(kw_only=True)
+class Standing:
+    """All that a service's names tell: what is answered of it, and how it stands.
 
-    def __init__(
-        self,
-        apex: bytes,
-        nodes: Iterable[NodeDocument],
-        on_host: Collection[str] = (),
-    ) -> None:
-        """Begin with the nodes; `on_host`: the containers on their nodes' network."""
-        self._apex = apex
-        self._on_host = on_host
-        self._named: dict[bytes, set[bytes]] = defaultdict(set)
-        self.statuses: dict[bytes, tuple[bytes, ...]] = {}
-        self._nodes_apex = child("node", apex)
-        self._found: dict[bytes, dict[int, set[bytes]]] = {}
-        self.ttls: dict[tuple[bytes, int], int] = {}
-        self._hosts: dict[str, bytes | None] = {}
+    Of every service of a name, in whatever case: in DNS they are one. `on_host` are the
+    names of the containers on their nodes' network.
+    """
+
+    containers: tuple[Container, ...] = ()
+    statuses: tuple[ServiceStatus, ...] = ()
+    on_host: frozenset[str] = frozenset()
+
+
+@attrs.define(eq=False)
+class Part:
+    """The records that one thing has in the zone: the nodes, a service, a file.
+
+    `statuses`: as in `Zone`. `named`: what addresses are called because of it.
+    """
+
+    found: dict[bytes, dict[int, set[bytes]]] = attrs.field(factory=dict)
+    statuses: dict[bytes, tuple[bytes, ...]] = attrs.field(factory=dict)
+    named: dict[bytes, set[bytes]] = attrs.field(factory=dict)
+
+    def add(self, name: bytes | None, rdtype: int, rdata: bytes) -> None:
+        """Add a record, unless its name is none in DNS."""
+        if name:
+            self.found.setdefault(name, {}).setdefault(rdtype, set()).add(rdata)
+
+    def add_address(self, name: bytes | None, address: bytes) -> None:
+        """Add an address, of whichever kind it is."""
+        self.add(name, A if len(address) == 4 else AAAA, address)
+
+
+class Hosts:
+    """The nodes: their names and addresses, by which their services are reached."""
+
+    def __init__(self, apex: bytes, nodes: Mapping[str, str]) -> None:
+        """Name the nodes, which are given with their addresses."""
+        self.apex = child("node", apex)
+        self.part = Part()
+        self._names: dict[str, bytes | None] = {}
         self._addresses: dict[str, bytes] = {}
-        self._add_nodes({node.node: _packed(node.address) for node in nodes})
+        labels = _host_labels(nodes)
+        for node, address in nodes.items():
+            if packed := _packed(address):
+                self._addresses[node] = packed
+                self._names[node] = child(labels[node], self.apex)
+                self.part.add_address(self._names[node], packed)
+                self.part.add_address(child(_short(node), self.apex), packed)
 
     def servers(self, primary: str) -> tuple[bytes, ...]:
         """Return the names of all nodes, that of `primary` first."""
-        first = self._hosts.get(primary) or child(_short(primary), self._nodes_apex)
-        names = [first, *sorted(filter(None, self._hosts.values()))]
+        first = self._names.get(primary) or child(_short(primary), self.apex)
+        names = [first, *sorted(filter(None, self._names.values()))]
         return tuple(filter(None, dict.fromkeys(names)))
 
     def targets(self, node: str) -> frozenset[bytes]:
         """Return the address and the name of a node."""
-        found = self._addresses.get(node), self._hosts.get(node)
-        return frozenset(filter(None, found))
+        return frozenset(filter(None, self.place(node)))
 
-    def add_containers(self, containers: Iterable[Container]) -> None:
-        """Add what the containers of the nodes given answer."""
-        by_service = defaultdict(list)
-        for container in containers:
-            if container.node in self._hosts and _packed(container.address):
-                # Services whose names differ in case only are one in DNS
-                by_service[container.service.lower()].append(container)
-        for service, instances in by_service.items():
-            self._add_service(child(service, self._apex), instances)
+    def place(self, node: str) -> Place:
+        """Return the address and the name of a node, None for what it has not."""
+        return self._addresses.get(node), self._names.get(node)
 
-    def add_services(self, services: Iterable[ServiceStatus]) -> None:
-        """Add how services stand, under their names, whether anything runs or not.
+    def name_at(self, node: str, address: bytes, part: Part) -> bytes | None:
+        """Return the name of a node at an address, which may not be its own now.
 
-        Below these are names that are answered as they are asked for: see `Zone`.
+        What was bound to another one before the node was started anew is there still:
+        that name is a service's matter.
         """
-        for service in services:
-            if name := child(service.name, self._apex):
-                self._add(name, TXT, service.data)
-                self.statuses[name] = (*self.statuses.get(name, ()), service.data)
-                if why := child(WHY, name):
-                    self._found.setdefault(why, {})
+        own, host = self.place(node)
+        if not host or address == own:
+            return host
+        at = _NOT_IN_LABEL.sub("-", str(ipaddress.ip_address(address)))
+        name = child(f"{host[1 : 1 + host[0]].decode()}-{at}", self.apex)
+        part.add_address(name, address)
+        return name
 
-    def pointers(self) -> Mapping[bytes, Pointers]:
-        """Return what each address of a node is called, but for `localhost`."""
+    def pointers(self, named: Mapping[bytes, set[bytes]]) -> dict[bytes, Pointers]:
+        """Return what each address of a node is called, but for `localhost`.
+
+        `named`: what it is called besides.
+        """
         hosts: dict[bytes, set[bytes]] = defaultdict(set)
         for node, address in self._addresses.items():
-            if host := self._hosts[node]:
+            if host := self._names[node]:
                 hosts[address].add(host)
         return {
             address: Pointers(
-                hosts=_in_order(names),
-                services=_in_order(self._named.get(address, ())),
+                hosts=in_order(names), services=in_order(named.get(address, ()))
             )
             for address, names in hosts.items()
             if address not in LOCALHOST
         }
 
-    def add_static(self, static: StaticRecords, ttl_s: int) -> None:
-        """Add what an operator wrote; an alias only where there is nothing else.
 
-        Where it shares a name and type with what comes and goes it may be kept no
-        longer than that.
-        """
-        for name, by_type in static.rrsets.items():
-            if CNAME in by_type and name in self._found:
-                continue
-            for rdtype, rdatas in by_type.items():
-                is_shared = rdtype in self._found.get(name, {})
-                own_s = static.ttls[name, rdtype]
-                self.ttls[name, rdtype] = min(own_s, ttl_s) if is_shared else own_s
-                for rdata in rdatas:
-                    self._add(name, rdtype, rdata)
+def service_part(apex: bytes, service: str, standing: Standing, hosts: Hosts) -> Part:
+    """Return the records of the services of a name.
 
-    def rrsets(self, authority: Mapping[int, tuple[bytes, ...]]) -> RRsets:
-        """Return all records in the order they are answered, `authority` at the apex.
+    What runs on a node that is not known, or has no IP address, is left out.
+    """
+    part, name = Part(), child(service, apex)
+    for status in standing.statuses:
+        _add_status(part, name, status)
+    by_port: dict[str, dict[str, set[_Endpoint]]] = {}
+    for container in standing.containers:
+        address = _packed(container.address)
+        if address is None or hosts.place(container.node)[0] is None:
+            continue
+        part.add_address(name, address)
+        if name and container.name in standing.on_host:
+            part.named.setdefault(address, set()).add(name)
+        host = hosts.name_at(container.node, address, part)
+        for port in container.ports:
+            if port.host_port:
+                by_protocol = by_port.setdefault(port.name.lower(), {})
+                by_protocol.setdefault(port.protocol.value, set()).add(
+                    _Endpoint(host=host, address=address, number=port.host_port)
+                )
+    for port_name, by_protocol in by_port.items():
+        # A service called "node": its ports' names are the nodes'
+        at = None if name == hosts.apex else child(port_name, name)
+        _add_port(part, at, name, port_name, by_protocol)
+    return part
 
-        Names that only have others below them are there too, without records.
-        """
-        found = {
-            name: {t: _in_order(by_type[t]) for t in sorted(by_type)}
-            for name, by_type in self._found.items()
+
+def _add_status(part: Part, name: bytes | None, status: ServiceStatus) -> None:
+    """Have a service say how it stands, whether anything of it runs or not.
+
+    Below its name is one that is answered as it is asked for: see `Zone`.
+    """
+    if name is None:
+        return
+    part.add(name, TXT, status.data)
+    part.statuses[name] = (*part.statuses.get(name, ()), status.data)
+    if why := child(WHY, name):
+        part.found.setdefault(why, {})
+
+
+def _add_port(
+    part: Part,
+    name: bytes | None,
+    service_name: bytes | None,
+    port: str,
+    by_protocol: Mapping[str, set[_Endpoint]],
+) -> None:
+    everywhere = {e.address for found in by_protocol.values() for e in found}
+    for address in everywhere:
+        part.add_address(name, address)
+    for protocol, found in by_protocol.items():
+        srv_name = child(f"_{port}", child(f"_{protocol}", service_name))
+        numbers = {e.number for e in found}
+        # Port and address must belong together, whichever pair an asker takes
+        alike = len(numbers) == 1 and {e.address for e in found} == everywhere
+        for endpoint in found:
+            target = (name if alike else None) or endpoint.host
+            if target:
+                part.add(srv_name, SRV, _srv(endpoint.number, target))
+
+
+def static_part(static: StaticRecords) -> Part:
+    """Return the records that an operator wrote."""
+    return Part(
+        found={
+            name: {rdtype: set(rdatas) for rdtype, rdatas in by_type.items()}
+            for name, by_type in static.rrsets.items()
         }
-        found[self._apex] = {**found.get(self._apex, {}), **authority}
-        return with_all_above(self._apex, found)
-
-    def _add(self, name: bytes | None, rdtype: int, rdata: bytes) -> None:
-        if name:
-            self._found.setdefault(name, {}).setdefault(rdtype, set()).add(rdata)
-
-    def _add_address(self, name: bytes | None, address: bytes) -> None:
-        self._add(name, A if len(address) == 4 else AAAA, address)
-
-    def _add_nodes(self, addresses: Mapping[str, bytes | None]) -> None:
-        labels = _host_labels(addresses)
-        for node, address in addresses.items():
-            if address:
-                self._addresses[node] = address
-                self._hosts[node] = child(labels[node], self._nodes_apex)
-                self._add_address(self._hosts[node], address)
-                self._add_address(child(_short(node), self._nodes_apex), address)
-
-    def _host_at(self, node: str, address: bytes) -> bytes | None:
-        """Return the name of a node at an address, which may not be its own now.
-
-        What was bound to another one before the node was started anew is there still.
-        """
-        host = self._hosts[node]
-        if not host or address == self._addresses[node]:
-            return host
-        text = _NOT_IN_LABEL.sub("-", str(ipaddress.ip_address(address)))
-        label = host[1 : 1 + host[0]].decode()
-        name = child(f"{label}-{text}", self._nodes_apex)
-        self._add_address(name, address)
-        return name
-
-    def _add_service(self, name: bytes | None, instances: list[Container]) -> None:
-        for container in instances:
-            self._add_address(name, _address(container))
-            if name and container.name in self._on_host:
-                self._named[_address(container)].add(name)
-        for port, endpoints in self._endpoints(instances).items():
-            self._add_port(port, name, endpoints)
-
-    def _endpoints(
-        self, instances: Iterable[Container]
-    ) -> dict[str, dict[str, set[_Endpoint]]]:
-        """Sort what is published by port name, then by transport protocol."""
-        found: dict[str, dict[str, set[_Endpoint]]]
-        found = defaultdict(lambda: defaultdict(set))
-        for container in instances:
-            address = _address(container)
-            host = self._host_at(container.node, address)
-            for port in container.ports:
-                if port.host_port:
-                    found[port.name.lower()][port.protocol.value].add(
-                        _Endpoint(host=host, address=address, number=port.host_port)
-                    )
-        return found
-
-    def _add_port(
-        self,
-        port: str,
-        service_name: bytes | None,
-        by_protocol: Mapping[str, set[_Endpoint]],
-    ) -> None:
-        everywhere = {e.address for found in by_protocol.values() for e in found}
-        name = child(port, service_name)
-        if service_name == self._nodes_apex:
-            name = None  # a service called "node": its ports' names are the nodes'
-        for address in everywhere:
-            self._add_address(name, address)
-        for protocol, found in by_protocol.items():
-            srv_name = child(f"_{port}", child(f"_{protocol}", service_name))
-            numbers = {e.number for e in found}
-            # Port and address must belong together, whichever pair an asker takes
-            alike = len(numbers) == 1 and {e.address for e in found} == everywhere
-            for endpoint in found:
-                target = (name if alike else None) or endpoint.host
-                if target:
-                    self._add(srv_name, SRV, _srv(endpoint.number, target))
+    )
 
 
 def with_all_above(apex: bytes, rrsets: RRsets) -> RRsets:
@@ -261,7 +259,7 @@ def _srv(number: int, target: bytes) -> bytes:
     return struct.pack(">HHH", _SRV_PRIORITY, _SRV_WEIGHT, number) + target
 
 
-def _in_order(rdatas: Iterable[bytes]) -> tuple[bytes, ...]:
+def in_order(rdatas: Iterable[bytes]) -> tuple[bytes, ...]:
     """Return an RRset in an order that is the same on every node."""
     return tuple(sorted(rdatas))
 
@@ -290,9 +288,3 @@ def _packed(address: str) -> bytes | None:
         return ipaddress.ip_address(address).packed
     except ValueError:
         return None
-
-
-def _address(container: Container) -> bytes:
-    address = _packed(container.address)
-    assert address, "containers without an IP address are left out before"
-    return address

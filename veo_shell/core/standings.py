@@ -1,0 +1,66 @@
+"""What has changed for DNS: the services of which something else is answered now."""
+
+from __future__ import annotations
+
+from veo_shell.core.answered import Answered
+from veo_shell.core.membership import Membership
+from veo_shell.core.model import Status
+from veo_shell.core.view import View
+from veo_shell.core.zone_records import Standing
+
+
+class Standings:
+    """How services stand, told once after each change, by their names in lower case."""
+
+    def __init__(self, view: View, members: Membership, answered: Answered) -> None:
+        self._view = view
+        self._members = members
+        self._answered = answered
+        self._names: dict[str, set[str]] = {}
+        self._uids: dict[str, set[str]] = {}
+        self._reach: dict[str, tuple[str, Status]] = {}
+
+    def take(self) -> dict[str, Standing]:
+        """Return those that may have changed since the last time, all at first.
+
+        One of which nothing is left stands empty.
+        """
+        touched = self._view.news | self._touched_by_nodes()
+        self._view.news.clear()
+        names = {name for uid in touched for name in self._named(uid)}
+        found = {}
+        for name in names:
+            uids = self._uids.get(name, set())
+            found[name] = self._answered.standing(name, uids)
+        return found
+
+    def _touched_by_nodes(self) -> set[str]:
+        """Return the services of nodes that are reached now, or are not any more."""
+        before, status = self._reach, self._members.status
+        self._reach = {
+            head.node: (head.engine_lost, status(head.node))
+            for head in self._view.nodes
+        }
+        return {
+            container.uid
+            for node, reach in self._reach.items()
+            if before.get(node) != reach
+            for container in self._view.containers(node)
+        }
+
+    def _named(self, uid: str) -> set[str]:
+        """Return what a service is called, or was: by its record and its containers."""
+        before = self._names.pop(uid, set())
+        record = self._view.service(uid)
+        names = {c.service.lower() for c in self._view.instances(uid)}
+        if record is not None and record.service is not None:
+            names.add(record.service.name.lower())
+        if names:
+            self._names[uid] = names
+        for name in names - before:
+            self._uids.setdefault(name, set()).add(uid)
+        for name in before - names:
+            self._uids[name].discard(uid)
+            if not self._uids[name]:
+                del self._uids[name]
+        return names | before
