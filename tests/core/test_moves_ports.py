@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -80,6 +82,37 @@ def test_it_takes_over_from_itself_where_nothing_reaches_it(spec: Service) -> No
     desk.run(old, ready(DOS, generation=2))
     (over,) = desk.decide(2)
     assert (over.handover, over.ends) == (False, (old.name,))
+
+
+STRANDED = runs(DOS, address="", reason="no address")
+
+
+def test_it_leaves_a_node_where_nothing_reaches_it_and_another_has_its_port() -> None:
+    """It cannot take over from itself there; it was tried again and again."""
+    slots = at(DOS), at(DOS, 1)
+    desk = Desk(web(FIXED, replicas=2), *slots, STRANDED, runs(DOS, 1))
+    (moved,) = desk.decide(2)
+    assert (moved.slot, moved.generation, moved.handover) == (0, 2, True)
+    assert moved.node in {UNO, TRES}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"group": "shop"},
+        {"mounts": (Mount(kind=MountKind.VOLUME, source="data", target="/data"),)},
+        {"hosts": (DOS,)},
+    ],
+    ids=["its group is there", "its data is there", "nothing else fits"],
+)
+def test_it_stays_where_nothing_reaches_it_if_it_cannot_leave(
+    changes: dict[str, Any],
+) -> None:
+    record = web(attrs.evolve(FIXED, **changes), replicas=2)
+    held = record, at(DOS), at(DOS, 1), STRANDED, runs(DOS, 1)
+    desk = Desk(*held, me=Desk(*held).situation.coordinator(U1))
+    desk.publish(DOS, volumes=("data",))
+    assert desk.decide(5) == []
 
 
 def test_no_two_of_a_scaled_service_are_placed_on_one_node() -> None:

@@ -6,7 +6,7 @@ the process that watches it, through a stream that breaks with either of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
@@ -360,16 +360,23 @@ class Engine:
         is_stubborn = box is not None and box.stubborn
         return min(order.timeout_s, STUBBORN_S) if is_stubborn else 0.0
 
+    def is_barred(self, box: Box) -> bool:
+        """Tell whether another one has its port at an address that the host has."""
+        return any(
+            other != box and not self.is_stranded(other) for other in self._rivals(box)
+        )
+
     def _has_port_of(self, box: Box) -> str:
         """Return which container has a port that another one asks for, "" if none."""
-        asked = {port.host_port for port in box.service.ports} - {0}
-        having = (
-            other.name
-            for other in self.boxes.values()
-            if other.running and other.address == box.address
-            if asked & {port.host_port for port in other.service.ports}
-        )
+        having = (b.name for b in self._rivals(box) if b.address == box.address)
         return next(having, "")
+
+    def _rivals(self, box: Box) -> Iterator[Box]:
+        asked = {port.host_port for port in box.service.ports} - {0}
+        for other in self.boxes.values():
+            ports = {port.host_port for port in other.service.ports}
+            if other.running and asked & ports:
+                yield other
 
     def _held(self, container_id: str) -> Box:
         box = self.found(container_id)

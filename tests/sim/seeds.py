@@ -17,6 +17,7 @@ FAILED_TOO = (
     "0e0738c0",
     "cbbf99e8",
     "4eec409b",
+    "7f16d8a9",
 )
 KEPT = tuple(map(str, (*FAILED_ONCE, *FAILED_TOO)))
 """Histories that failed once, besides those above. A change of `plan`, `faults` or

@@ -348,8 +348,9 @@ def _dns_unrest(processes: list[Process], side: Sequence[Host]) -> str:
         box.name
         for host in side
         for box in host.engine.own()
-        # A job is not run again for it.
-        if host.engine.is_stranded(box) and box.service.restart is Restart.NEVER
+        # A job is not run again for it, nor what another one has the port of.
+        if host.engine.is_stranded(box)
+        and (box.service.restart is Restart.NEVER or host.engine.is_barred(box))
     }
     running = [box for box in _running(side).values() if box.name not in stranded]
     ready = [box.name for box in running if box.health in healthy]

@@ -34,7 +34,7 @@ def is_allowed(asker: str, networks: Collection[Network]) -> bool:
 
 
 def transfer(zone: Zone, asked: Asked, query: bytes) -> Iterator[bytes]:
-    """Return the messages that answer an AXFR or IXFR; the last record is the SOA again.
+    """Return the messages that answer an AXFR or IXFR; the SOA is the last record too.
 
     An IXFR gets the whole zone, or its SOA alone where the asker has that serial.
     """

@@ -164,16 +164,28 @@ class Moves:
     def _rescue(self, slot: SlotRecord, service: Service) -> bool:
         """Begin to fill a slot anew on its node, if what fills it cannot be reached.
 
-        The node has room for it: what fills it now is to end.
+        The node has room for it, as what fills it now is to end; but where another one
+        has its port by now it moves, if it can.
         """
         named = self._situation.named(slot)
         if named is None or not (named.is_up and named.is_stranded):
             return False
+        if self._situation.has_rival(slot, service):
+            return self._evade(slot, service, named.node)
         text = f"slot {slot.slot} is filled anew on {named.node}: {named.reason}"
         entry = self._slots.note("moving", text, service, slot, slot.cause, named.node)
         to = attrs.evolve(slot, handover=True)
         self._send(to, service, named.node, entry)
         return True
+
+    def _evade(self, slot: SlotRecord, service: Service, source: str) -> bool:
+        if service.group or self._situation.why_bound(slot, service):
+            return False
+        refused = self._situation.stuck(slot, service, source)
+        node = self._places.best(service, slot.uid, without=refused)
+        return node is not None and bool(
+            self.begin(slot, node, slot.cause, without=refused)
+        )
 
     def follow(
         self,

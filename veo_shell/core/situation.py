@@ -211,14 +211,21 @@ class Situation:
 
         So it is where two coordinators placed both at the same moment, or apart.
         """
-        named, ports = self.named(slot), frozenset(fixed_ports(service))
-        if not ports or named is None or named.state is not State.BACKOFF:
+        named = self.named(slot)
+        if named is None or named.state is not State.BACKOFF:
             return False
-        for other in self.view.assigned(named.node):
+        return self.has_rival(slot, service) and self.is_reached(named.node)
+
+    def has_rival(self, slot: SlotRecord, service: Service) -> bool:
+        """Tell whether another one runs on its node, and has a port that it wants."""
+        ports = frozenset(fixed_ports(service))
+        if not ports or slot.node is None:
+            return False
+        for other in self.view.assigned(slot.node):
             spec, holder = self.view.spec_of(other), self.named(other)
             needs_one = spec is not None and ports.intersection(fixed_ports(spec))
-            if needs_one and holder is not None and holder.is_up:
-                return self.is_reached(named.node)
+            if needs_one and other.key != slot.key and holder and holder.is_up:
+                return True
         return False
 
     def is_lost(self, node: str) -> bool:
