@@ -44,6 +44,23 @@ def where(hosts: Containers) -> str | None:
     return host if all(each == [hosts.address(host)] for each in told) else None
 
 
+def resolvers_in(text: str) -> list[str]:
+    return re.findall(r"^nameserver (\S+)$", text, re.MULTILINE)
+
+
+def ask_their_nodes(hosts: Containers) -> bool:
+    """Tell whether the hosts ask their nodes alone, which know other names too.
+
+    dig asks the first server only; who knows the hosts' names is Docker.
+    """
+    return all(
+        resolvers_in(hosts.inside(host, "cat", "/etc/resolv.conf"))
+        == [hosts.address(host)]
+        and hosts.dig(host, other) == [hosts.address(other)]
+        for host, other in (HOSTS, HOSTS[::-1])
+    )
+
+
 def other_than(host: str) -> str:
     return next(each for each in HOSTS if each != host)
 
@@ -66,13 +83,17 @@ def test_walkthrough(hosts: Containers) -> None:
         assert port is not None
         url = f"http://website.nginx.veo:{port[1]}/"
         assert "Welcome to nginx!" in hosts.inside(host, "curl", "-s", url)
-        # Names that are not the cluster's are Docker's matter, until nodes forward.
-        assert hosts.address(runner) in hosts.inside(host, "getent", "hosts", runner)
-    # What the cluster runs asks its host's node too.
+    assert ask_their_nodes(hosts)
+    # What the cluster runs asks its host's node too, and another one.
     ((_, name),) = hosts.running()
     told = hosts.inside(runner, "docker", "exec", name, "cat", "/etc/resolv.conf")
-    resolvers = re.findall(r"^nameserver (\S+)$", told, re.MULTILINE)
-    assert resolvers[0] == hosts.address(runner)
+    expected = [hosts.address(runner), hosts.address(other_than(runner))]
+    assert resolvers_in(told) == expected
+    # What it does not run asks whom the host asks.
+    begun = hosts.inside(
+        runner, "docker", "run", "--rm", "nginx", "cat", "/etc/resolv.conf"
+    )
+    assert resolvers_in(begun) == [hosts.address(runner)]
 
 
 @pytest.mark.timeout(180)
@@ -108,6 +129,7 @@ def test_all_hosts_at_once(hosts: Containers, again: tuple[str, ...]) -> None:
         hosts.compose(*command.split())
     eventually(hosts.are_joined, 40)
     assert eventually(lambda: where(hosts), 40) in HOSTS
+    assert eventually(lambda: ask_their_nodes(hosts))
     names = "print(sorted(s.name for s in container_sup.services()))"
     assert {hosts.console(host, names) for host in HOSTS} == {"['nginx']"}
 

@@ -64,6 +64,13 @@ START = (
     ),
     Setting("--dns-port", "PORT", ("VEO_DNS_PORT",), "where DNS answers", "53"),
     Setting(
+        "--resolv-conf",
+        "FILE",
+        ("VEO_RESOLV_CONF",),
+        "names the servers that it asks about other names",
+        "/etc/resolv.conf",
+    ),
+    Setting(
         "--mesh-port",
         "PORT",
         ("VEO_MESH_PORT",),
@@ -171,6 +178,7 @@ def _start(arguments: argparse.Namespace, run_dir: str) -> int:
         cluster=arguments.cluster,
         cookie_file=arguments.cookie_file,
         dns_port=arguments.dns_port,
+        resolv_conf=arguments.resolv_conf,
         mesh_port=arguments.mesh_port,
         data_dir=arguments.data_dir,
         run_dir=Path(run_dir),

@@ -169,7 +169,7 @@ def _assemble(
     from veo_shell.edge.control import ControlServer
     from veo_shell.edge.dns_forwarder import Forwarder
     from veo_shell.edge.dns_server import DnsServer
-    from veo_shell.edge.dns_upstreams import Upstreams
+    from veo_shell.edge.dns_upstreams import RESOLVED_FILE, Upstreams
     from veo_shell.edge.docker_engine import DockerEngine
     from veo_shell.edge.host import LocalHost
     from veo_shell.edge.sqlite_store import SqliteStore
@@ -177,7 +177,11 @@ def _assemble(
     from veo_shell.node import Node
 
     keys, *also = _keys(options, config.cluster)
-    upstreams = Upstreams((config.address, config.dns_port), config.dns.forward)
+    upstreams = Upstreams(
+        (config.address, config.dns_port),
+        config.dns.forward,
+        (Path(options.resolv_conf), RESOLVED_FILE),
+    )
     engine = DockerEngine(options.docker or "", config.cluster, config.name)
     node = Node(
         config,

@@ -43,6 +43,7 @@ class Options:
     label: Sequence[str] = ()
     recover: bool = False
     dns_optional: bool = False
+    resolv_conf: str = "/etc/resolv.conf"
 
 
 def configure(options: Options) -> NodeConfig:

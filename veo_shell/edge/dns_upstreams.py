@@ -22,7 +22,8 @@ RESOLVED = frozenset({"127.0.0.53", "127.0.0.54"})
 class Upstreams:
     """Those `given`, or else of the host's resolv.conf as it is now; never this node.
 
-    `own`: where this node answers.
+    `own`: where this node answers. `files`: that resolv.conf, and one in its place for
+    what it says of systemd-resolved.
     """
 
     def __init__(
