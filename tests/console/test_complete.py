@@ -271,6 +271,8 @@ def test_how_a_verb_is_called(completer: VeoCompleter) -> None:
     assert told.parameters[0].description.startswith("about: ")
     (told,) = completer.signatures("use(") or []
     assert (told.name, [p.name for p in told.parameters]) == ("use", ["node"])
+    (told,) = completer.signatures("cluster.containers.where(") or []
+    assert told.parameters[0].description == "**fields: Any"
     (told,) = completer.signatures("settings.get_application(") or []
     assert [p.default for p in told.parameters] == [None, "None"]
 

@@ -71,6 +71,19 @@ def test_the_menu_and_the_signature_are_seen(window: Window) -> None:
     terminal.wait_for("\n42\n")
 
 
+def test_what_is_typed_over_the_edge_is_seen(window: Window) -> None:
+    """What tells how it is called is below that, and not over it."""
+    terminal = window()
+    terminal.type('container_sup.cloud_containers().where(service="nginx", state="run')
+    terminal.wait_for(" un\n")
+    seen = lines(terminal.wait_for("where(**fields: Any)"))
+    begun = next(n for n, line in enumerate(seen) if "where(service" in line)
+    assert seen[begun].endswith('state="r')
+    assert seen[begun + 1].strip() == "un"
+    assert seen[begun + 2].strip() == "where(**fields: Any)"
+    terminal.press("C-c")
+
+
 def test_names_and_verbs_are_told_about(window: Window) -> None:
     terminal = window()
     terminal.type("container")

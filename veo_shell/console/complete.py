@@ -323,7 +323,8 @@ def _file_services(names: Names) -> dict[str, str]:
 def _shown(p: Any) -> Parameter:
     annotation = None if p.annotation is p.empty else str(p.annotation)
     default = None if p.default is p.empty else repr(p.default)
-    return Parameter(p.name, annotation, default, p.kind)
+    stars = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+    return Parameter(stars + p.name, annotation, default, p.kind)
 
 
 def _about(name: str, value: Any) -> str:

@@ -7,7 +7,14 @@ the input at least four times. What comes out of it here is the same.
 from __future__ import annotations
 
 from prompt_toolkit.application import get_app
-from prompt_toolkit.layout import BufferControl, Container, UIContent, VSplit, walk
+from prompt_toolkit.layout import (
+    BufferControl,
+    Container,
+    UIContent,
+    VSplit,
+    Window,
+    walk,
+)
 
 
 class Columns(VSplit):
@@ -39,6 +46,18 @@ class Content(BufferControl):
             self._made = super().create_content(width, height, preview_search)
             self._made_for = wanted
         return self._made
+
+
+def row_start(control: BufferControl, window: Window) -> int:
+    """Return where the row of the screen begins that the cursor is in.
+
+    A line that is too wide has several; what is shown below an earlier one of them
+    would hide what is being typed.
+    """
+    document = control.buffer.document
+    shown = window.render_info
+    width = shown.window_width if shown else 0
+    return document.cursor_position - document.cursor_position_col % (width or 1 << 30)
 
 
 def lighten(container: Container) -> None:

@@ -20,6 +20,7 @@ from prompt_toolkit.completion import Completer, DynamicCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import fragment_list_to_text, to_formatted_text
 from prompt_toolkit.history import FileHistory
+from prompt_toolkit.layout import BufferControl
 from prompt_toolkit.validation import ValidationError
 from ptpython.completer import PythonCompleter
 from ptpython.layout import CompletionVisualisation
@@ -32,7 +33,7 @@ from veo_shell.console import failure, hints, render
 from veo_shell.console.client import Client
 from veo_shell.console.complete import PromptCompleter, VeoCompleter
 from veo_shell.console.glance import Glance
-from veo_shell.console.layout import lighten
+from veo_shell.console.layout import lighten, row_start
 from veo_shell.console.namespace import build
 from veo_shell.console.quick import LateLexer, quickly
 from veo_shell.console.record import Record
@@ -152,6 +153,11 @@ class Repl(PythonRepl):
             self._veo_completer, self._completer, threaded
         )
         lighten(self.app.layout.container)
+        window = self.app.layout.current_window
+        if isinstance(typed := window.content, BufferControl):
+            typed.menu_position = lambda: (
+                row_start(typed, window) if self.signatures else None
+            )
         glance.changed = self.app.invalidate
         self._is_cold = True
         self.app.after_render += self._begin_warming
