@@ -14,6 +14,7 @@ from veo_shell.console import namespace
 from veo_shell.console.client import Client
 from veo_shell.console.erlang import meant, python_for
 from veo_shell.console.hints import hint
+from veo_shell.console.records import Records
 from veo_shell.console.words import WORDS
 from veo_shell.errors import UsageError
 
@@ -177,3 +178,22 @@ def test_hints_in_a_script(node: SampleNode, session: Session) -> None:
     assert done.stderr.splitlines()[-1] == "in Python: container_sup.count()"
     done = session("run_text(run_dir, 'cuont', '<-c>', ['-c'])")
     assert done.stderr.splitlines()[-1] == "did you mean container_sup.count?"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            container(0).name,
+            f'one of a list is looked up by its name: ["{container(0).name}"]',
+        ),
+        ("state", "each of the list has one: [0].state, or that of the one you mean"),
+        ("wher", "did you mean where?"),
+        ("zzz", ""),
+    ],
+)
+def test_a_list_has_not_what_is_in_it(name: str, said: str) -> None:
+    records = Records([container(0)])
+    with pytest.raises(AttributeError) as caught:
+        getattr(records, name)
+    assert hint(caught.value, f"x.{name}", {}) == said

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from veo_shell.console.erlang import meant
+from veo_shell.console.records import Records, names_of
 from veo_shell.console.words import WORDS
 from veo_shell.errors import VeoError
 
@@ -34,9 +35,20 @@ def _other_attribute(error: AttributeError) -> str:
     """Say which attribute of an object is meant; newer Pythons do it themselves."""
     import difflib
 
+    if isinstance(error.obj, Records) and (said := _of_one(error.obj, str(error.name))):
+        return said
     known = [name for name in dir(type(error.obj)) if not name.startswith("_")]
     close = difflib.get_close_matches(str(error.name or ""), known, n=1)
     return f"did you mean {close[0]}?" if close else ""
+
+
+def _of_one(records: Records[Any], name: str) -> str:
+    """Say how one of a list is had that is called so, or that has such a thing."""
+    if any(name in names_of(one) for one in records):
+        return f'one of a list is looked up by its name: ["{name}"]'
+    if records and name in dir(type(records[0])):
+        return f"each of the list has one: [0].{name}, or that of the one you mean"
+    return ""
 
 
 def after(error: BaseException, source: str) -> str:

@@ -55,12 +55,12 @@ class Records(list[T]):
         return Records(found) if isinstance(key, slice) else found
 
     def _called(self, key: str) -> Any:
-        found = [one for one in self if key in _names(one)]
+        found = [one for one in self if key in names_of(one)]
         if len(found) == 1:
             return found[0]
         if found:
             raise _ambiguous(key, found)
-        names = [name for one in self for name in _names(one)[-1:]]
+        names = [name for one in self for name in names_of(one)[-1:]]
         raise NoSuchRecord(f"none is called {key!r}{_meant(key, names)}")
 
 
@@ -98,7 +98,7 @@ def _name_field(record: Any) -> str:
     return next((name for name in NAMES if hasattr(record, name)), "")
 
 
-def _names(record: Any) -> list[str]:
+def names_of(record: Any) -> list[str]:
     """Return what a record is called; a node by its first name too."""
     field = _name_field(record)
     if not field:
