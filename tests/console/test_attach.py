@@ -94,6 +94,31 @@ def test_no_color_is_respected(node: SampleNode, attach: Attach) -> None:
     assert not COLOUR.search(terminal.raw)
 
 
+def test_a_slow_line_gets_little_for_a_key(node: SampleNode, attach: Attach) -> None:
+    """What changes, and neither the line nor the screen again."""
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    begun = len(terminal.raw)
+    typed = 'container_sup.stop("veo-uno-nginx-abcdef-0-1")'
+    for key in typed:
+        terminal.type(key)
+        terminal.read_until_raw(key.encode())
+    terminal.type("\x03")
+    terminal.read_until("(uno@uno 2/2)1>")
+    assert len(terminal.raw) - begun < 300 * len(typed)
+
+
+def test_a_flood_on_a_slow_line_ends_at_ctrl_c(
+    node: SampleNode, attach: Attach
+) -> None:
+    terminal = attach()
+    terminal.read_until("(uno@uno 2/2)1>")
+    terminal.type("print('of 40 MB' * 5_000_000)\r")
+    terminal.read_until_raw(b"of 40 MBof 40 MB")  # and no more: it is full
+    terminal.type("\x03")
+    assert len(terminal.read_until("(uno@uno 2/2)2>")) < 4_000_000
+
+
 def test_history_can_be_gone_through(node: SampleNode, attach: Attach) -> None:
     """What F3 needs is loaded then."""
     terminal = attach()
