@@ -123,3 +123,15 @@ def attach(tmp_path: Path) -> Iterator[Attach]:
             return terminal
 
         yield start
+
+
+@pytest.fixture
+def attached(node: SampleNode, attach: Attach) -> Attach:
+    """Attach on a pseudo-terminal; come back at the first prompt."""
+
+    def start(how: str = "", **variables: str) -> Terminal:
+        terminal = attach(how, **variables)
+        terminal.read_until("(uno@uno 2/2)1>")
+        return terminal
+
+    return start

@@ -28,9 +28,8 @@ def test_banner_and_prompt(node: SampleNode, attach: Attach) -> None:
     assert "dns_registry" in shown
 
 
-def test_the_prompt_tells_how_many_nodes_live(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_the_prompt_tells_how_many_nodes_live(attached: Attach) -> None:
+    terminal = attached()
     assert RED not in terminal.raw
     terminal.type("node_monitor.turn('suspect')\r")
     terminal.read_until("(uno@uno 1/2)2>")
@@ -40,10 +39,9 @@ def test_the_prompt_tells_how_many_nodes_live(node: SampleNode, attach: Attach) 
 
 
 def test_the_prompt_is_looked_at_again_while_nobody_types(
-    node: SampleNode, attach: Attach, tmp_path: Path
+    attached: Attach, tmp_path: Path
 ) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+    terminal = attached()
     client = Client(tmp_path)
     client.call("node_monitor.turn", "dead")
     client.close()
@@ -51,10 +49,9 @@ def test_the_prompt_is_looked_at_again_while_nobody_types(
 
 
 def test_a_node_that_does_not_answer_freezes_no_prompt(
-    node: SampleNode, attach: Attach
+    node: SampleNode, attached: Attach
 ) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+    terminal = attached()
     node.process.send_signal(signal.SIGSTOP)
     terminal.type("6 * 7\r")
     terminal.read_until("(uno@uno ?/2)2>")
@@ -65,9 +62,8 @@ def test_a_node_that_does_not_answer_freezes_no_prompt(
     terminal.read_until("(uno@uno 2/2)3>")
 
 
-def test_call_prints_and_counts_on(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_call_prints_and_counts_on(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("container_sup.count()\r")
     terminal.read_until("\n42")
     terminal.read_until("(uno@uno 2/2)2>")
@@ -75,9 +71,8 @@ def test_call_prints_and_counts_on(node: SampleNode, attach: Attach) -> None:
     terminal.read_until("\n43")
 
 
-def test_records_show_as_a_table(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_records_show_as_a_table(node: SampleNode, attached: Attach) -> None:
+    terminal = attached()
     terminal.type("container_sup.cloud_containers()\r")
     shown = terminal.read_until("(uno@uno 2/2)2>")
     head = next(line for line in shown.splitlines() if line.startswith("name"))
@@ -86,18 +81,16 @@ def test_records_show_as_a_table(node: SampleNode, attach: Attach) -> None:
     assert b"\x1b[32mrunning" in terminal.raw  # green
 
 
-def test_no_color_is_respected(node: SampleNode, attach: Attach) -> None:
-    terminal = attach(NO_COLOR="1")
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_no_color_is_respected(attached: Attach) -> None:
+    terminal = attached(NO_COLOR="1")
     terminal.type("container_sup.cloud_containers()\r")
     terminal.read_until("(uno@uno 2/2)2>")
     assert not COLOUR.search(terminal.raw)
 
 
-def test_a_slow_line_gets_little_for_a_key(node: SampleNode, attach: Attach) -> None:
+def test_a_slow_line_gets_little_for_a_key(attached: Attach) -> None:
     """What changes, and neither the line nor the screen again."""
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+    terminal = attached()
     begun = len(terminal.raw)
     typed = 'container_sup.stop("veo-uno-nginx-abcdef-0-1")'
     for key in typed:
@@ -108,21 +101,17 @@ def test_a_slow_line_gets_little_for_a_key(node: SampleNode, attach: Attach) -> 
     assert len(terminal.raw) - begun < 300 * len(typed)
 
 
-def test_a_flood_on_a_slow_line_ends_at_ctrl_c(
-    node: SampleNode, attach: Attach
-) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_a_flood_on_a_slow_line_ends_at_ctrl_c(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("print('of 40 MB' * 5_000_000)\r")
     terminal.read_until_raw(b"of 40 MBof 40 MB")  # and no more: it is full
     terminal.type("\x03")
     assert len(terminal.read_until("(uno@uno 2/2)2>")) < 4_000_000
 
 
-def test_history_can_be_gone_through(node: SampleNode, attach: Attach) -> None:
+def test_history_can_be_gone_through(attached: Attach) -> None:
     """What F3 needs is loaded then."""
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+    terminal = attached()
     terminal.type("'to be ' + 'found'\r")
     terminal.read_until("(uno@uno 2/2)2>")
     for _ in range(2):
@@ -133,9 +122,8 @@ def test_history_can_be_gone_through(node: SampleNode, attach: Attach) -> None:
         terminal.read_until("(uno@uno 2/2)2>")
 
 
-def test_ctrl_c_clears_the_input(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_ctrl_c_clears_the_input(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("1 + garbage")
     terminal.read_until("garbage")
     terminal.type("\x03")
@@ -156,9 +144,8 @@ def is_cooked(terminal: Terminal) -> bool:
     return bool(termios.tcgetattr(terminal.master)[3] & termios.ISIG)
 
 
-def test_a_second_ctrl_c_wedges_nothing(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_a_second_ctrl_c_wedges_nothing(attached: Attach) -> None:
+    terminal = attached()
     terminal.type(SLOW)
     terminal.read_until("(uno@uno 2/2)2>")
     terminal.type("y = [1]; y.")
@@ -177,9 +164,8 @@ def test_a_second_ctrl_c_wedges_nothing(node: SampleNode, attach: Attach) -> Non
     terminal.read_until("\n42")
 
 
-def test_ctrl_c_cancels_the_running_call(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_ctrl_c_cancels_the_running_call(node: SampleNode, attached: Attach) -> None:
+    terminal = attached()
     terminal.type("kept = 5; container_sup.wait()\r")
     assert node.says() == "waiting"
     terminal.type("\x03")
@@ -191,9 +177,8 @@ def test_ctrl_c_cancels_the_running_call(node: SampleNode, attach: Attach) -> No
     terminal.read_until("\n47")
 
 
-def test_ctrl_c_ends_a_busy_loop(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_ctrl_c_ends_a_busy_loop(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("while not print('spinning'): pass\r\r")
     terminal.read_until("spinning\nspinning")
     terminal.type("\x03")
@@ -202,10 +187,9 @@ def test_ctrl_c_ends_a_busy_loop(node: SampleNode, attach: Attach) -> None:
 
 
 def test_an_error_of_veo_is_shown_without_a_stack(
-    node: SampleNode, attach: Attach
+    node: SampleNode, attached: Attach
 ) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+    terminal = attached()
     terminal.type("t, = settings.get_applications()\r")
     terminal.read_until("(uno@uno 2/2)2>")
     terminal.type("container_sup.add_service(t)\r")
@@ -214,11 +198,8 @@ def test_an_error_of_veo_is_shown_without_a_stack(
     assert "Traceback" not in shown
 
 
-def test_another_error_is_shown_with_the_users_stack(
-    node: SampleNode, attach: Attach
-) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_another_error_is_shown_with_the_users_stack(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("import json; json.loads('{')\r")
     shown = terminal.read_until("(uno@uno 2/2)2>")
     assert "Traceback" in shown
@@ -227,43 +208,36 @@ def test_another_error_is_shown_with_the_users_stack(
     assert "ptpython" not in shown
 
 
-def test_ctrl_d_leaves_without_a_question(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_ctrl_d_leaves_without_a_question(node: SampleNode, attached: Attach) -> None:
+    terminal = attached()
     terminal.type("\x04")
     assert terminal.wait() == 0
     assert node.process.poll() is None
 
 
-def test_exit_leaves(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_exit_leaves(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("exit\r")
     assert terminal.wait() == 0
 
 
-def test_history_survives_and_is_private(
-    node: SampleNode, attach: Attach, tmp_path: Path
-) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_history_survives_and_is_private(attached: Attach, tmp_path: Path) -> None:
+    terminal = attached()
     terminal.type("'remember' + 'ed'\r")
     terminal.read_until("(uno@uno 2/2)2>")
     terminal.type("\x04")
     terminal.wait()
     history = tmp_path / ".veo" / "history"
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+    terminal = attached()
     terminal.type("\x1b[A")  # Up
     terminal.read_until("'remember' + 'ed'")
     terminal.type("\r")
     terminal.read_until("\n'remembered'")
 
 
-def test_tab_completes_verbs(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_tab_completes_verbs(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("container_sup.cou")
     terminal.read_until("\n count")  # the menu
     terminal.type("\t()\r")
@@ -271,10 +245,9 @@ def test_tab_completes_verbs(node: SampleNode, attach: Attach) -> None:
 
 
 def test_a_node_that_restarts_is_reached_again(
-    node: SampleNode, attach: Attach, serve: Serve, tmp_path: Path
+    node: SampleNode, attached: Attach, serve: Serve, tmp_path: Path
 ) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+    terminal = attached()
     terminal.type("kept = container_sup.count()\r")
     terminal.read_until("(uno@uno 2/2)2>")
     node.process.kill()
@@ -290,11 +263,8 @@ def test_a_node_that_restarts_is_reached_again(
 REMOVE = "container_sup.remove_service('nginx')\r"
 
 
-def test_what_takes_something_away_is_asked_about_once(
-    node: SampleNode, attach: Attach
-) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_what_takes_something_away_is_asked_about_once(attached: Attach) -> None:
+    terminal = attached()
     terminal.type(REMOVE)
     terminal.read_until(
         "container_sup.remove_service('nginx') takes something away: go on?"
@@ -313,10 +283,9 @@ def test_what_takes_something_away_is_asked_about_once(
     [("\x03", "\nKeyboardInterrupt\n"), ("\x04", "\nNotConfirmed: nothing was done\n")],
 )
 def test_a_question_left_open_ends_its_line(
-    node: SampleNode, attach: Attach, key: str, said: str
+    attached: Attach, key: str, said: str
 ) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+    terminal = attached()
     terminal.type(REMOVE)
     terminal.read_until("[y/N] ")
     terminal.type(key)
@@ -342,9 +311,8 @@ def test_a_question_of_one_line_of_code_ends_its_line(
         terminal.close()
 
 
-def test_half_a_line_is_kept_at_ctrl_c(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_half_a_line_is_kept_at_ctrl_c(node: SampleNode, attached: Attach) -> None:
+    terminal = attached()
     terminal.type("print('ha' + 'lf', end='', flush=True); container_sup.wait()\r")
     terminal.read_until("half")
     assert node.says() == "waiting"
@@ -352,9 +320,8 @@ def test_half_a_line_is_kept_at_ctrl_c(node: SampleNode, attach: Attach) -> None
     terminal.read_until("^C\nKeyboardInterrupt\n")
 
 
-def test_who_is_sure_is_not_asked(node: SampleNode, attach: Attach) -> None:
-    terminal = attach("is_sure=True")
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_who_is_sure_is_not_asked(attached: Attach) -> None:
+    terminal = attached("is_sure=True")
     terminal.type(REMOVE)
     assert "[y/N]" not in terminal.read_until("\n'nginx removed'")
 
@@ -384,9 +351,8 @@ def test_a_dumb_terminal_gets_a_script_session(
     assert b"(uno@uno)" not in terminal.raw
 
 
-def test_tab_offers_what_is_there_now(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_tab_offers_what_is_there_now(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("container_sup.add_service(")
     terminal.read_until("nginx nginx:latest host")  # of the file
     terminal.type("\t")
@@ -397,17 +363,15 @@ def test_tab_offers_what_is_there_now(node: SampleNode, attach: Attach) -> None:
     terminal.read_until("\n'veo-uno-nginx-abcdef-1-1: added'")
 
 
-def test_how_a_verb_is_called_is_shown(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_how_a_verb_is_called_is_shown(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("container_sup.add_service(")
     terminal.read_until("service: Service")
     terminal.read_until("Start one instance of a service somewhere.")
 
 
-def test_what_was_answered_is_kept(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_what_was_answered_is_kept(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("6 * 7\r")
     terminal.read_until("(uno@uno 2/2)2>")
     terminal.type("x = 1\r")
@@ -416,9 +380,8 @@ def test_what_was_answered_is_kept(node: SampleNode, attach: Attach) -> None:
     terminal.read_until("\n126")
 
 
-def test_lines_that_are_pasted_are_one_input(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_lines_that_are_pasted_are_one_input(attached: Attach) -> None:
+    terminal = attached()
     pasted = "def f(x):\n    y = x\n\n    return y * 2\n\nf(21)"
     terminal.type(f"\x1b[200~{pasted}\x1b[201~")
     terminal.read_until("f(21)")
@@ -429,11 +392,8 @@ def test_lines_that_are_pasted_are_one_input(node: SampleNode, attach: Attach) -
 
 
 @pytest.mark.parametrize("key", ["\x10", "\x1bp", "\x1b[1;5A"])  # Ctrl-P Alt-P Ctrl-Up
-def test_keys_for_what_was_typed_before(
-    node: SampleNode, attach: Attach, key: str
-) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_keys_for_what_was_typed_before(attached: Attach, key: str) -> None:
+    terminal = attached()
     terminal.type("'typed' + 'before'\r")
     terminal.read_until("(uno@uno 2/2)2>")
     terminal.type(key)

@@ -172,11 +172,8 @@ def test_in_a_session_they_are_shown_as_they_come(
     assert [line[-5] for line in out.splitlines()] == list("345678")
 
 
-def test_in_the_console_they_are_shown_as_they_come(
-    node: SampleNode, attach: Attach
-) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_in_the_console_they_are_shown_as_they_come(attached: Attach) -> None:
+    terminal = attached()
     terminal.type(f"{FOLLOW}\r")
     terminal.read_until(f"{NAME}: {QUIET_AFTER}")
     terminal.type("\x03")

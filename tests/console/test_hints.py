@@ -152,9 +152,8 @@ def test_no_hint_without_a_node(tmp_path: Path) -> None:
     client.close()
 
 
-def test_a_name_that_is_none_in_the_console(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_a_name_that_is_none_in_the_console(attached: Attach) -> None:
+    terminal = attached()
     terminal.type("container_sub.count()\r")
     shown = terminal.read_until("(uno@uno 2/2)2>")
     assert "NameError: name 'container_sub' is not defined" in shown
@@ -162,9 +161,8 @@ def test_a_name_that_is_none_in_the_console(node: SampleNode, attach: Attach) ->
 
 
 @pytest.mark.parametrize("typed", ["container_sup:count().", "container_sup:count()"])
-def test_erlang_in_the_console(node: SampleNode, attach: Attach, typed: str) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_erlang_in_the_console(attached: Attach, typed: str) -> None:
+    terminal = attached()
     terminal.type(f"{typed}\r")
     terminal.read_until("in Python: container_sup.count()")
     terminal.type("\x156 * 7\r")

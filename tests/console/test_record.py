@@ -102,11 +102,10 @@ def test_a_console_is_recorded_as_a_pipe_would_see_it(
 
 
 def test_what_was_asked_or_went_on_is_replayed(
-    node: SampleNode, attach: Attach, session: Session, tmp_path: Path
+    node: SampleNode, attached: Attach, session: Session, tmp_path: Path
 ) -> None:
     path = tmp_path / "session.txt"
-    terminal = attach(f"record={str(path)!r}")
-    terminal.read_until("(uno@uno 2/2)1>")
+    terminal = attached(f"record={str(path)!r}")
     terminal.type("container_sup.remove_service('nginx')\r")
     terminal.read_until("[y/N] ")
     terminal.type("y\r")

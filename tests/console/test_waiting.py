@@ -12,9 +12,8 @@ from veo_shell.console.client import Client
 from veo_shell.console.waiting import Waiting
 
 
-def test_a_long_call_tells_what_happens(node: SampleNode, attach: Attach) -> None:
-    terminal = attach()
-    terminal.read_until("(uno@uno 2/2)1>")
+def test_a_long_call_tells_what_happens(node: SampleNode, attached: Attach) -> None:
+    terminal = attached()
     terminal.type("container_sup.wait()\r")
     assert node.says() == "waiting"
     terminal.read_until("container_sup.wait: 1 s, Ctrl-C cancels")
