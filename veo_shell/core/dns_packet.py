@@ -39,6 +39,14 @@ MOST_ORDERS = 64
 EXTENDED_ERROR, STALE, NO_REACHABLE_AUTHORITY = 15, 3, 22
 LONGEST_TEXT = 200
 LONGEST_STRING = 255  # RFC 1035, section 3.3: one byte for its length
+_DENIALS = {
+    (rd, rcode, opt): struct.pack(
+        ">BBHHHH", RESPONSE | AUTHORITATIVE | rd, rcode, 1, 0, 1, opt
+    )
+    for rd in (0, 1)
+    for rcode in (NOERROR, NXDOMAIN)
+    for opt in (0, 1)
+}
 _OPTS = tuple(struct.pack(">BHHIH", 0, OPT, UDP_SIZE, do << 15, 0) for do in (0, 1))
 
 
@@ -198,6 +206,19 @@ class Answer:
             additional += count
         counts = (len(self.records), 0, additional)
         return asked.response(flags=AUTHORITATIVE, records=records, counts=counts)
+
+
+def quick_denial(query: bytes, end: int, rcode: int, soa: bytes) -> bytes | None:
+    """Answer no to a query whose question ends at `end`; None as `quick_response`."""
+    flags = query[2]
+    if flags > RECURSION_DESIRED:
+        return None
+    if len(query) == end and query[4:12] == _ONE_QUESTION:
+        return query[:2] + _DENIALS[flags, rcode, 0] + query[12:end] + soa
+    if not _ends_with_usual_opt(query, end):
+        return None
+    opt = _OPTS[query[end + 7] >> 7]
+    return query[:2] + _DENIALS[flags, rcode, 1] + query[12:end] + soa + opt
 
 
 def _turned(records: tuple[bytes, ...], by: int) -> tuple[bytes, ...]:

@@ -6,6 +6,7 @@ counts, or lies above such a name.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import (
     Callable,
@@ -24,6 +25,7 @@ import dns.rdataclass
 import dns.rdatatype
 
 from veo_shell.core import dns_packet
+from veo_shell.core.denials import WILDCARD, Denials
 from veo_shell.core.dns_packet import (
     AAAA,
     ANY,
@@ -43,7 +45,6 @@ from veo_shell.core.zone_records import (
 )
 
 RRsetKey = tuple[bytes, int]
-WILDCARD = b"\x01*"
 STALE_TTL_S = LIVE_TTL_S = 1
 MOST_REASONS = 100
 _WHY = dns_packet.text(WHY)
@@ -84,6 +85,26 @@ class Zone:
     pointers: Mapping[bytes, Pointers] = attrs.field(factory=dict, repr=False)
     live: Live | None = attrs.field(default=None, repr=False)
     _answers: dict[bytes, Answer] = attrs.field(factory=dict, init=False, repr=False)
+    _soa: bytes = attrs.field(init=False, repr=False)
+    _denials: Denials = attrs.field(init=False, repr=False)
+
+    @_soa.default
+    def _make_soa(self) -> bytes:
+        """Return the SOA without its owner, as it comes with a denial.
+
+        That may be kept for so long (RFC 2308, section 3).
+        """
+        at_apex = self.rrsets.get(self.apex, {})
+        records = [
+            dns_packet.rrset(b"", SOA, min(self.ttl_of(self.apex, SOA), kept_s), [soa])
+            for soa in at_apex.get(SOA, ())
+            for kept_s in [int.from_bytes(soa[-4:])]
+        ]
+        return b"".join(itertools.chain(*records))
+
+    @_denials.default
+    def _make_denials(self) -> Denials:
+        return Denials(self.apex, self.rrsets, self._soa)
 
     @property
     def name(self) -> str:
@@ -98,9 +119,12 @@ class Zone:
         """
         end = query.find(0, 12) + 1
         found = self._answers.get(query[12:end].lower() + query[end : end + 4])
-        if found is None or self.stale:
+        if self.stale:
             return self._answer_closely(query, udp)
-        quick = found.quick_response(query, end + 4)
+        if found is None:
+            quick = self._denials.answer(query)
+        else:
+            quick = found.quick_response(query, end + 4)
         return quick or self._answer_closely(query, udp)
 
     def renewed(self, without: Iterable[RRsetKey] | None, **changes: Any) -> Zone:
@@ -257,7 +281,7 @@ class Zone:
         is_end: bool = False,
     ) -> bytes:
         """Answer with these; `is_end`: the last name has no such records."""
-        soa = self._soa(asked) if is_end else b""
+        soa = self._soa_of(asked) if is_end else b""
         return asked.response(
             flags=dns_packet.AUTHORITATIVE,
             rcode=rcode,
@@ -270,17 +294,13 @@ class Zone:
         return asked.response(
             flags=dns_packet.AUTHORITATIVE,
             rcode=rcode,
-            records=self._soa(asked),
+            records=self._soa_of(asked),
             counts=(0, 1, 0),
         )
 
-    def _soa(self, asked: Asked) -> bytes:
-        """Return the SOA, for as long as a denial may be kept (RFC 2308, section 3)."""
-        apex_at = dns_packet.HEADER_SIZE + len(asked.name) - len(self.apex)
-        (rdata,) = self.rrsets[self.apex][SOA]
-        ttl_s = min(self.ttl_of(self.apex, SOA), int.from_bytes(rdata[-4:]))
-        (record,) = dns_packet.rrset(dns_packet.pointer(apex_at), SOA, ttl_s, [rdata])
-        return record
+    def _soa_of(self, asked: Asked) -> bytes:
+        at = dns_packet.HEADER_SIZE + len(asked.name) - len(self.apex)
+        return dns_packet.pointer(at) + self._soa
 
     def ttl_of(self, name: bytes, rdtype: int) -> int:
         """Return for how many seconds the records of a name and type may be kept."""
