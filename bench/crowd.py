@@ -24,8 +24,8 @@ import psutil
 
 from bench.population import (
     CLUSTER,
+    CONTAINERS,
     MESH_PORT,
-    REPLICAS,
     SERVICES,
     address_of,
     documents,
@@ -34,7 +34,7 @@ from bench.population import (
 from bench.report import line, say, spread
 from scripts.ports import dns_port
 from veo_shell.console.client import Client
-from veo_shell.core.model import NodeDocument
+from veo_shell.core.model import Health, NodeDocument
 from veo_shell.core.view import Merged, View
 from veo_shell.core.wire import (
     Ack,
@@ -77,9 +77,7 @@ async def _bench(rounds: int) -> None:
     async with crowd() as others:
         with node() as (process, client):
             begun_s = time.monotonic()
-            while not await asyncio.to_thread(knows_all, client):
-                assert time.monotonic() - begun_s < UP_S, "it does not see them all"
-                await asyncio.sleep(0.2)
+            await until_known(process, client)
             joined_s = time.monotonic() - begun_s
             await asyncio.sleep(SETTLE_S)
             quiet = [await watch(process, others) for _ in range(rounds)]
@@ -126,6 +124,15 @@ def spent_s(process: psutil.Process) -> float:
     return times.user + times.system
 
 
+async def until_known(process: psutil.Process, client: Client) -> None:
+    """Wait until the node sees every other alive, and all that they run."""
+    end_s = time.monotonic() + UP_S
+    while not await asyncio.to_thread(knows_all, client):
+        assert process.status() != psutil.STATUS_ZOMBIE, "it has ended"
+        assert time.monotonic() < end_s, "it does not see them all"
+        await asyncio.sleep(0.2)
+
+
 def knows_all(client: Client) -> bool:
     """Tell whether the node sees every other alive, and all that they run."""
     try:
@@ -134,12 +141,13 @@ def knows_all(client: Client) -> bool:
         return False
     living = [info for info in infos if info.status.value == "alive"]
     held = sum(info.containers for info in infos)
-    return len(living) == PUBLISHERS + 1 and held == SERVICES * REPLICAS
+    return len(living) == PUBLISHERS + 1 and held == CONTAINERS
 
 
 @contextlib.contextmanager
-def node() -> Iterator[tuple[psutil.Process, Client]]:
-    """Have the real node."""
+def node(port: int = 0) -> Iterator[tuple[psutil.Process, Client]]:
+    """Have the real node, whose DNS is at this port of `ADDRESS`."""
+    port = port or dns_port([ADDRESS])
     with tempfile.TemporaryDirectory(prefix="veo-bench-") as name:
         folder = Path(name)
         with (folder / "log").open("wb") as log:
@@ -147,7 +155,7 @@ def node() -> Iterator[tuple[psutil.Process, Client]]:
                 [
                     *(sys.executable, "-m", "veo_shell", "start", "--name", NAME),
                     *("--address", ADDRESS, "--cluster", CLUSTER),
-                    *("--dns-port", str(dns_port([ADDRESS]))),
+                    *("--dns-port", str(port)),
                     *("--data-dir", f"{name}/data", "--run-dir", f"{name}/run"),
                     *("--join", f"{address_of(1)}:{MESH_PORT}"),
                 ],
@@ -169,14 +177,18 @@ def node() -> Iterator[tuple[psutil.Process, Client]]:
 
 
 class Crowd:
-    """The others. `heartbeats` were published, `pulls` asked of them."""
+    """The others. `heartbeats` were published, `pulls` asked of them.
 
-    def __init__(self) -> None:
+    `heard_s`: when the real node's heartbeats came.
+    """
+
+    def __init__(self, services: int = SERVICES) -> None:
         self.view = View()
         self.heartbeats = 0
         self.pulls = 0
-        self._documents = documents(PUBLISHERS)
-        for record in records(PUBLISHERS, NAME):
+        self.heard_s: list[float] = []
+        self._documents = documents(PUBLISHERS, services)
+        for record in records(PUBLISHERS, NAME, services=services):
             self.view.merge_record(record)
         for document in self._documents:
             self.view.merge_document(document)
@@ -213,6 +225,26 @@ class Crowd:
             newcomer.address, newcomer.mesh_port, newcomer.pub_port
         )
 
+    def change(self, number: int) -> None:
+        """Have a container become unhealthy, or healthy again: one of any node's."""
+        first = self._documents[number % PUBLISHERS]
+        document = self.view.document(first.node)
+        held = document.containers[number // PUBLISHERS % len(document.containers)]
+        was_well = held.health is not Health.UNHEALTHY
+        now = attrs.evolve(
+            held, health=Health.UNHEALTHY if was_well else Health.HEALTHY
+        )
+        delta = Delta(
+            node=document.node,
+            boot_id=document.boot_id,
+            incarnation=document.incarnation,
+            base_version=document.version,
+            version=document.version + 1,
+            containers=(now,),
+        )
+        self.view.merge_delta(delta)
+        self._meshes[document.node].publish(encode(delta))
+
     async def _beat(self, mesh: ZmqMesh, document: NodeDocument) -> None:
         while True:
             spread = random.uniform(0.9, 1.1)  # noqa: S311
@@ -221,7 +253,7 @@ class Crowd:
                 node=document.node,
                 boot_id=document.boot_id,
                 incarnation=document.incarnation,
-                version=document.version,
+                version=self._version_of(document.node),
                 digest=self.view.digest,
                 lag_s=0.0,
                 silences={},
@@ -229,8 +261,15 @@ class Crowd:
             mesh.publish(encode(heartbeat))
             self.heartbeats += 1
 
+    def _version_of(self, node: str) -> int:
+        head = self.view.head(node)
+        assert head is not None
+        return head.version
+
     def _hear(self, frame: bytes) -> None:
         message = decode(frame)
+        if isinstance(message, Heartbeat):
+            self.heard_s.append(time.monotonic())
         if isinstance(message, Delta):
             if self.view.merge_delta(message) is Merged.GAP:
                 self._spawn(self._pull(message.node))
@@ -293,9 +332,9 @@ class Member:
 
 
 @contextlib.asynccontextmanager
-async def crowd() -> AsyncIterator[Crowd]:
-    """Have the others."""
-    others = Crowd()
+async def crowd(services: int = SERVICES) -> AsyncIterator[Crowd]:
+    """Have the others, which run so many services."""
+    others = Crowd(services)
     await others.start()
     try:
         yield others

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from veo_shell.core.model import (
     Container,
     Cpu,
@@ -23,7 +25,7 @@ from veo_shell.core.model import (
 
 CLUSTER = "crowd"
 SERVICES = 100
-REPLICAS = 100
+CONTAINERS = 10_000
 MESH_PORT = 8087
 GIB = 1024**3
 RESOURCES = Resources(
@@ -43,13 +45,12 @@ def address_of(number: int) -> str:
     return f"127.0.1.{number}"
 
 
-def documents(count: int) -> list[NodeDocument]:
+def documents(count: int, services: int = SERVICES) -> list[NodeDocument]:
     """Return what so many nodes publish of themselves, numbered from 1."""
     held: dict[int, list[Container]] = {number: [] for number in range(1, count + 1)}
-    for service in range(SERVICES):
-        for slot in range(REPLICAS):
-            number = home_of(service, slot, count)
-            held[number].append(container(service, slot, number))
+    for index in range(CONTAINERS):
+        number = home_of(index, count)
+        held[number].append(container(index, services, number))
     return [document(number, tuple(held[number])) for number in held]
 
 
@@ -71,21 +72,22 @@ def document(number: int, containers: tuple[Container, ...] = ()) -> NodeDocumen
     )
 
 
-def records(count: int, *more: str) -> list[Record]:
+def records(count: int, *more: str, services: int = SERVICES) -> list[Record]:
     """Return the table: all services, a slot for each container, and the nodes.
 
     `more` are nodes besides the numbered ones that count as members for long.
     """
     table: list[Record] = []
-    for service in range(SERVICES):
+    replicas = CONTAINERS // services
+    for service in range(services):
         uid = uid_of(service)
         table.append(
             ServiceRecord(
                 uid=uid,
                 revision=1,
                 writer=name_of(1),
-                service=spec(service),
-                replicas=REPLICAS,
+                service=attrs.evolve(spec(service), replicas=replicas),
+                replicas=replicas,
             )
         )
         table += [
@@ -95,9 +97,9 @@ def records(count: int, *more: str) -> list[Record]:
                 revision=1,
                 writer=name_of(1),
                 generation=1,
-                node=name_of(home_of(service, slot, count)),
+                node=name_of(home_of(service * replicas + slot, count)),
             )
-            for slot in range(REPLICAS)
+            for slot in range(replicas)
         ]
     nodes = [*map(name_of, range(1, count + 1)), *more]
     table += [
@@ -113,15 +115,15 @@ def spec(number: int) -> Service:
         name=f"service{number}",
         image="nginx:latest",
         restart=Restart.ALWAYS,
-        replicas=REPLICAS,
         cpus=0.1,
         memory_bytes=GIB // 16,
         ports=(Port(name="http", container_port=80),),
     )
 
 
-def container(service: int, slot: int, number: int) -> Container:
-    """Return the container that fills a slot."""
+def container(index: int, services: int, number: int) -> Container:
+    """Return one of all containers, which fills a slot of one of so many services."""
+    service, slot = divmod(index, CONTAINERS // services)
     identity = Identity(
         cluster=CLUSTER,
         node=name_of(number),
@@ -130,7 +132,7 @@ def container(service: int, slot: int, number: int) -> Container:
         slot=slot,
         generation=1,
     )
-    port = Port(name="http", container_port=80, host_port=32768 + service * 100 + slot)
+    port = Port(name="http", container_port=80, host_port=32768 + index)
     return Container(
         name=identity.container_name,
         service=identity.service,
@@ -172,6 +174,6 @@ def uid_of(service: int) -> str:
     return f"{service:06}{'0' * 26}"
 
 
-def home_of(service: int, slot: int, count: int) -> int:
-    """Return the number of the node that runs a slot: all have as many, or one more."""
-    return (service * REPLICAS + slot) % count + 1
+def home_of(index: int, count: int) -> int:
+    """Return the number of the node of a container: all have as many, or one more."""
+    return index % count + 1

@@ -25,6 +25,7 @@ from bench import (
     crowd,
     daemon,
     death,
+    dns,
     local,
     placement,
     planning,
@@ -102,6 +103,11 @@ SUBJECTS = {
     "crowd": Subject(
         text="one node among 100, with 10,000 containers",
         bench=crowd.bench,
+        rounds=5,
+    ),
+    "dns": Subject(
+        text="DNS of a node among 100, 10,000 names, beside Knot and dnsmasq",
+        bench=dns.bench,
         rounds=5,
     ),
     "simulated": Subject(
