@@ -134,6 +134,8 @@ def offered(completer: VeoCompleter) -> Offered:
         ("container_sup.cloud_containers()[0].why()[0].cau", ["cause"]),
         ("container_sup.cloud_containers()[0].node.dr", ["drain"]),
         ("container_sup.services()[0].sca", ["scale"]),
+        ("node_monitor.where(t)[0].node.dr", ["drain"]),
+        ("why('nginx')[0].node.dr", ["drain"]),
         ("container_sup.services()['ng", ["nginx'"]),
         ("container_sup.cloud_containers().where(serv", ["service="]),
         ("container_sup.cloud_containers().where(service='ng", ["nginx'"]),

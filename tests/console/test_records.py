@@ -16,7 +16,8 @@ from veo_shell.console.records import NoSuchRecord, Own, Records
 from veo_shell.core.model import (
     Added,
     Container,
-    JournalEntry,
+    Event,
+    Memory,
     NodeInfo,
     Service,
     State,
@@ -185,7 +186,7 @@ def test_a_service_leads_on(own: Callable[[Any], Any]) -> None:
     assert s.health() == ("health", s)
     assert s.where() == ("where", s)
     assert s.logs()[:2] == ("logs", s)
-    assert linked(JournalEntry) is JournalEntry
+    assert linked(Memory) is Memory
 
 
 def test_a_node_leads_on(own: Callable[[Any], Any]) -> None:
@@ -194,6 +195,17 @@ def test_a_node_leads_on(own: Callable[[Any], Any]) -> None:
     assert node.drain() == ("drain", "uno@host")
     assert node.undrain() == ("undrain", "uno@host")
     assert node.if_lost() == ("if_lost", "uno@host")
+
+
+def test_whatever_has_a_node_leads_there(own: Callable[[Any], Any]) -> None:
+    happened = Event(id="a", at_s=1.0, kind="ready", node="uno@uno")
+    (told,) = own([happened])
+    assert told == happened
+    assert told.node.drain() == ("drain", "uno@uno")
+    assert msgspec.json.encode(told) == msgspec.json.encode(happened)
+    (of_none,) = own([attrs.evolve(happened, node="")])
+    assert type(of_none.node) is str
+    assert not hasattr(told, "why")
 
 
 def test_containers_of_a_service_and_of_a_node() -> None:

@@ -192,9 +192,9 @@ def _record(kind: type) -> Iterable[str]:
     """Tell the fields of a record, and what a session can do with it."""
     import inspect
 
-    from veo_shell.console.linked import Linked, linked
+    from veo_shell.console.linked import Led, linked
 
-    kind = kind if Linked in kind.__mro__ else linked(kind)
+    kind = kind if Led in kind.__mro__ else linked(kind)
     fields: Any = kind.__attrs_attrs__  # type: ignore[attr-defined]
     yield f"{kind.__name__}: {first_line(kind.__doc__)}"
     for field in fields:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 Words = Mapping[str, Any]
 
 
-class Linked:
-    """What all of them have."""
+class Led:
+    """A record of a session's own; its `node`, if it has one, leads there."""
 
     __slots__ = ()
     _words: ClassVar[Words] = {}
@@ -47,6 +47,12 @@ class Linked:
 
     def __hash__(self) -> int:
         return super().__hash__()
+
+
+class Linked(Led):
+    """What leads to its own history."""
+
+    __slots__ = ()
 
     def why(self) -> list[JournalEntry]:
         """Return what led to its present state.
@@ -286,8 +292,8 @@ class Links:
         return value
 
     def _link(self, record: Any) -> None:
-        kind = type(record)
-        if kind.__name__ in MIXINS and not isinstance(record, Linked):
+        kind: type = type(record)
+        if not isinstance(record, Led) and linked(kind) is not kind:
             own = self._kinds.get(kind) or self._made(kind)
             # The same fields in the same places: only whose they are is another.
             object.__setattr__(record, "__class__", own)
@@ -301,11 +307,11 @@ class Links:
 @functools.cache
 def linked(kind: type) -> type:
     """Return a record class that leads on, of no session; itself if there is none."""
-    mixin = MIXINS.get(kind.__name__)
-    if mixin is None:
+    node, mixin = vars(kind).get("node"), MIXINS.get(kind.__name__, Led)
+    if mixin is Led and not (node and hasattr(kind, "__attrs_attrs__")):
         return kind
     own: dict[str, Any] = {}
-    if node := vars(kind).get("node"):
+    if node:
         own["node"] = property(_node_of(node), node.__set__)
     return made(type(kind.__name__, (mixin, kind), {**own, "__slots__": ()}), {})
 
@@ -318,9 +324,12 @@ def made(kind: type, own: dict[str, Any]) -> type:
 
 
 def _node_of(slot: Any) -> Any:
-    def node(self: Linked) -> NodeName:
+    def node(self: Led) -> NodeName:
         """Return the name of its node, which leads there."""
-        name = NodeName(slot.__get__(self))
+        said = slot.__get__(self)
+        if not said:  # it has none
+            return said  # type: ignore[no-any-return]
+        name = NodeName(said)
         name._words = self._words
         return name
 
