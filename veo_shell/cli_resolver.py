@@ -10,6 +10,8 @@ from typing import Any
 from veo_shell.console.exits import FINE
 from veo_shell.errors import ResolverError
 
+STUB = "127.0.0.53"
+"""Where systemd-resolved answers."""
 RunDir = Callable[[argparse.Namespace], str]
 
 HELP = (
@@ -31,7 +33,7 @@ def add_resolver(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
 def _run(arguments: argparse.Namespace, run_dir: RunDir) -> int:
     from veo_shell.edge.host_resolver import HostResolver
 
-    resolver = HostResolver()
+    resolver = HostResolver(trouble=_trouble)
     if arguments.what == "remove":
         said = resolver.remove()
     else:
@@ -44,19 +46,25 @@ def _run(arguments: argparse.Namespace, run_dir: RunDir) -> int:
 
 def _place(run_dir: str) -> Any:
     """Return where the node answers, which it does; raise `ResolverError`."""
-    import asyncio
-
     from veo_shell.console.client import Client
-    from veo_shell.edge import dns_client
 
     client = Client(run_dir)
     try:
         place = client.read("dns_registry.place")
     finally:
         client.close()
-    asked = dns_client.ask(place.address, place.port, place.zones[0], "SOA")
-    reply = asyncio.run(asked)
-    if not reply.data:
-        why = reply.trouble or reply.code or "it does not know its own zone"
+    if why := _trouble(place.zones[0], place.address, place.port):
         raise ResolverError(f"the node's DNS does not answer: {why}: nothing is done")
     return place
+
+
+def _trouble(zone: str, address: str = STUB, port: int = 53) -> str:
+    """Return why a server does not know a zone, "" if it does."""
+    import asyncio
+
+    from veo_shell.edge import dns_client
+
+    reply = asyncio.run(dns_client.ask(address, port, zone, "SOA"))
+    if reply.data:
+        return ""
+    return reply.trouble or f"it says {reply.code}"

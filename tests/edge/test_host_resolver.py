@@ -206,6 +206,59 @@ def test_what_resolved_does_not_take_is_taken_back(
     assert drop_in.read_text() == before
 
 
+def test_what_resolved_does_not_pass_on_is_taken_back(
+    tmp_path: Path, systemctl: Path
+) -> None:
+    make_host(tmp_path, None)
+    with_resolved(tmp_path)
+    resolver = HostResolver(tmp_path, trouble=lambda zone: f"no {zone} here")
+    with pytest.raises(ResolverError, match=r"does not know veo\.: no veo\. here"):
+        resolver.install("192.0.2.1", 53, ZONES)
+    assert not list((tmp_path / "etc/systemd/resolved.conf.d").iterdir())
+    assert systemctl.read_text() == "restart systemd-resolved\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("files", "refused"),
+    [
+        ({"etc/systemd/resolved.conf": "#DNS=192.0.2.8\nFallbackDNS=192.0.2.8\n"}, ""),
+        ({"etc/systemd/resolved.conf": "[Resolve]\nDNS=192.0.2.8\n"}, "resolved.conf"),
+        ({"run/systemd/resolved.conf.d/a.conf": "DNS = 192.0.2.8"}, "a.conf"),
+        (
+            {
+                "usr/lib/systemd/resolved.conf": "DNS=192.0.2.8\n",
+                "etc/systemd/resolved.conf": "DNS=\n",
+            },
+            "",
+        ),
+        (
+            {
+                "etc/systemd/resolved.conf": "DNS=192.0.2.8\n",
+                "etc/systemd/resolved.conf.d/z.conf": "DNS=\n",
+            },
+            "",
+        ),
+    ],
+)
+def test_servers_that_resolved_has_for_all_names_are_in_the_way(
+    tmp_path: Path, systemctl: Path, files: dict[str, str], refused: str
+) -> None:
+    make_host(tmp_path, None)
+    with_resolved(tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    resolver = HostResolver(tmp_path)
+    if not refused:
+        resolver.install("192.0.2.1", 53, ZONES)
+        resolver.install("192.0.2.2", 53, ZONES)  # its own is not in the way
+        return
+    with pytest.raises(ResolverError, match=f"{refused} has DNS=192.0.2.8, which"):
+        resolver.install("192.0.2.1", 53, ZONES)
+    assert not (tmp_path / "etc/systemd/resolved.conf.d/veo.conf").exists()
+    assert systemctl.read_text() == ""
+
+
 def test_without_systemctl_it_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from veo_shell.core.resolv_conf import (
@@ -21,6 +22,7 @@ from veo_shell.errors import ResolverError
 
 RESOLVED = Path("run/systemd/resolve")
 STUBS = frozenset({"127.0.0.53", "127.0.0.54"})
+DNS = re.compile(r"^[ \t]*DNS[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 RESTART = ("systemctl", "restart", "systemd-resolved")
 RESTART_S = 30
 
@@ -28,10 +30,17 @@ RESTART_S = 30
 class HostResolver:
     """The files of the host at `root`. What was there before is kept, and comes back.
 
-    What both methods return are lines that say what was done.
+    What both methods return are lines that say what was done. `trouble` tells why
+    systemd-resolved does not know a zone, "" if it does.
     """
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        trouble: Callable[[str], str] = lambda zone: "",
+    ) -> None:
+        self._trouble = trouble
+        self._root = root
         self._file = root / "etc/resolv.conf"
         self._run_dir = root / RESOLVED
         self._drop_in = root / "etc/systemd/resolved.conf.d/veo.conf"
@@ -78,6 +87,7 @@ class HostResolver:
 
     def _install_drop_in(self, text: str, zones: tuple[str, ...]) -> list[str]:
         names = ", ".join(zones)
+        self._check_others()
         with self._told(self._drop_in):
             old = self._drop_in.read_text() if self._drop_in.exists() else None
             if old == text:
@@ -86,14 +96,51 @@ class HostResolver:
             _replace(self._drop_in, text, 0o644)
         try:
             self._restart()
+            if why := self._trouble(zones[0]):
+                raise ResolverError(f"systemd-resolved does not know {zones[0]}: {why}")
         except ResolverError:
-            # As before: what is not in effect now must not come into it at a boot.
+            # As before: what does no good now must not come into effect at a boot.
             if old is None:
                 self._drop_in.unlink()
             else:
                 _replace(self._drop_in, old, 0o644)
+            with contextlib.suppress(ResolverError):
+                self._restart()
             raise
         return [f"systemd-resolved asks it for {names} now ({self._drop_in})"]
+
+    def _check_others(self) -> None:
+        """Raise `ResolverError` if systemd-resolved has servers for all names alike.
+
+        Those it has from a link are asked only about what is in no zone that is named;
+        but among its own it asks one, as it comes, about that too.
+        """
+        found: list[tuple[Path, str]] = []
+        for file in self._settings():
+            with self._told(file):
+                text = file.read_text(errors="replace")
+            for value in DNS.findall(text):
+                found = [*found, (file, value)] if value else []
+        if found:
+            file, value = found[0]
+            raise ResolverError(
+                f"{file} has DNS={value}, which systemd-resolved would ask about the "
+                "cluster's names too: give that server to a link (nmcli, networkd), or "
+                "name it in the node's file, dns: {forward: [...]}, and not there"
+            )
+
+    def _settings(self) -> list[Path]:
+        """Return the files that it reads but ours, in its order (resolved.conf(5))."""
+        folders = [self._root / name / "systemd" for name in ("usr/lib", "run", "etc")]
+        drop_ins = {
+            path.name: path
+            for folder in folders
+            for path in folder.glob("resolved.conf.d/*.conf")
+        }
+        drop_ins.pop(self._drop_in.name, None)
+        main = [folder / "resolved.conf" for folder in reversed(folders)]
+        first = [path for path in main if path.is_file()][:1]
+        return [*first, *(drop_ins[name] for name in sorted(drop_ins))]
 
     def _restart(self) -> None:
         try:
