@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import dns.flags
 import dns.message
 import dns.rcode
@@ -20,6 +22,7 @@ from veo_shell.core.dns_cache import (
     Said,
     Unusable,
     failure,
+    is_response,
     key_of,
     make_query,
     said,
@@ -40,9 +43,10 @@ def asked(name: str = "WWW.example.com.", kind: str = "A", **about: bool) -> Ask
 
 def reply(
     *answer: str, authority: str = "", rcode: dns.rcode.Rcode = dns.rcode.NOERROR
-) -> dns.message.Message:
+) -> bytes:
     """Return what an upstream says to the question above."""
-    message = dns.message.make_response(make_query(asked(), edns=True))
+    query = dns.message.from_wire(make_query(asked(), 7, edns=True))
+    message = dns.message.make_response(query)
     message.set_rcode(rcode)
     message.flags |= dns.flags.RA | dns.flags.AD
     for line in answer:
@@ -52,7 +56,7 @@ def reply(
         name, ttl, _, kind, data = authority.split(" ", 4)
         rrset = dns.rrset.from_text(name, int(ttl), "IN", kind, data)
         message.authority.append(rrset)
-    return dns.message.from_wire(message.to_wire(max_size=65_535))
+    return message.to_wire(max_size=65_535)
 
 
 A = "www.example.com. 100 IN A 192.0.2.1"
@@ -105,7 +109,7 @@ def test_ttls_sink_as_time_passes() -> None:
         (reply(ALIAS), 0),
     ],
 )
-def test_for_how_long_it_is_kept(message: dns.message.Message, kept_s: int) -> None:
+def test_for_how_long_it_is_kept(message: bytes, kept_s: int) -> None:
     assert said(message, 5.0).until_s == 5.0 + kept_s
 
 
@@ -141,17 +145,46 @@ def test_a_failure_says_why() -> None:
 
 def test_a_question_is_passed_on_without_what_else_the_asker_said() -> None:
     who = asked(dnssec_ok=True, checking_disabled=True)
-    query = make_query(who, edns=True)
-    assert query.id != who.id or make_query(who, edns=True).id != who.id
+    query = dns.message.from_wire(make_query(who, 99, edns=True))
+    assert query.id == 99
     assert query.question[0].to_text() == "www.example.com. IN A"
-    assert query.flags & dns.flags.CD
+    assert query.flags == dns.flags.RD | dns.flags.CD
     assert query.ednsflags & dns.flags.DO
     assert query.payload == dns_packet.UDP_SIZE
-    plain = make_query(asked(), edns=False)
+    plain = dns.message.from_wire(make_query(asked(), 99, edns=False))
     assert plain.edns == -1
     assert plain.flags == dns.flags.RD
     found = dns.message.from_wire(said(reply(A), 0.0).response(who, 0.0))
     assert found.flags & dns.flags.CD
+
+
+QUERY = make_query(asked(kind="HTTPS"), 99, edns=True)
+NAME = b"\3WWW\7example\3com\0"
+BARE = b"\0\x63\x80\5" + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("packet", "answers"),
+    [
+        (b"\0\x63\x80\0\0\1\0\0\0\0\0\0" + NAME + b"\0\x41\0\1", True),
+        (b"\0\x63\x80\0\0\1\0\0\0\0\0\0" + NAME + b"\0\x61\0\1", False),
+        (b"\0\x63\x80\0\0\1\0\0\0\0\0\0" + NAME + b"\0\x41\0\3", False),
+        (b"\0\x63\x80\0\0\1\0\0\0\0\0\0\1x" + NAME + b"\0\x41\0\1", False),
+        (b"\0\x64\x80\0\0\1\0\0\0\0\0\0" + NAME + b"\0\x41\0\1", False),
+        (b"\0\x63\0\0\0\1\0\0\0\0\0\0" + NAME + b"\0\x41\0\1", False),
+        (b"\0\x63\xa8\0\0\1\0\0\0\0\0\0" + NAME + b"\0\x41\0\1", False),
+        (b"\0\x63\x80\0\0\2\0\0\0\0\0\0" + NAME + b"\0\x41\0\1", False),
+        (BARE, True),
+        (BARE[:3] + b"\0" + BARE[4:], False),  # nothing was asked, and nothing is wrong
+        (BARE + b"x", False),
+        (BARE[:11], False),
+        (b"", False),
+    ],
+)
+def test_what_answers_a_question_is_told_from_what_does_not(
+    packet: bytes, answers: bool
+) -> None:
+    assert is_response(packet, QUERY) is answers
 
 
 def test_questions_of_one_answer_have_one_key() -> None:
@@ -165,13 +198,48 @@ def test_questions_of_one_answer_have_one_key() -> None:
     assert len({key_of(other) for other in [asked(), *others]}) == 5
 
 
-def test_what_cannot_be_packed_again_is_unusable() -> None:
-    message = reply(A)
-    texts = [f"{n:0250}" for n in range(300)]
-    rrset = dns.rrset.from_text("www.example.com.", 9, "IN", "TXT", *texts)
-    message.answer.append(rrset)
+def test_what_stands_behind_the_opt_goes_with_it() -> None:
+    message = dns.message.from_wire(reply(A))
+    rrset = dns.rrset.from_text("x.example.com.", 9, "IN", "A", "192.0.2.3")
+    message.additional.append(rrset)
+    message.use_edns(0, payload=1232)
+    packet = message.to_wire()
+    opt = packet[-11:]
+    found = dns.message.from_wire(said(packet, 0.0).response(asked(), 0.0))
+    assert [r.to_text() for r in found.additional] == [rrset.to_text()]
+    record = packet[:-11].rindex(b"\1x")
+    first = packet[:record] + opt + packet[record:-11]
+    found = dns.message.from_wire(said(first, 0.0).response(asked(), 0.0))
+    assert found.answer
+    assert not found.additional
+
+
+def test_the_upper_bits_of_a_code_are_in_the_opt() -> None:
+    message = dns.message.from_wire(reply())
+    message.use_edns(0)
+    message.set_rcode(dns.rcode.BADCOOKIE)
+    assert said(message.to_wire(), 0.0).rcode == dns.rcode.BADCOOKIE
+
+
+def test_a_ttl_that_is_none_is_none() -> None:
+    packet = bytearray(reply(A))
+    at = packet.index((100).to_bytes(4))
+    packet[at] = 0x80
+    assert said(bytes(packet), 5.0).until_s == 5.0
+
+
+@given(st.integers(12, 200), st.binary(max_size=8))
+def test_nothing_is_too_broken_to_be_told(at: int, garbage: bytes) -> None:
+    whole = reply(ALIAS, BEHIND, authority=SOA)
+    for packet in (whole[:at], whole[:at] + garbage, whole[:at] + garbage + whole[at:]):
+        with contextlib.suppress(Unusable):
+            said(packet, 0.0).response(asked(), 1.0)
+
+
+@pytest.mark.parametrize("size", range(40, 80, 7))
+def test_what_is_cut_off_is_unusable(size: int) -> None:
     with pytest.raises(Unusable):
-        said(message, 0.0)
+        said(reply(ALIAS, BEHIND)[:size], 0.0)
 
 
 def kept(until_s: float = 10.0, size: int = 0) -> Said:

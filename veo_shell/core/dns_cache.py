@@ -6,20 +6,28 @@ import struct
 from collections import OrderedDict
 
 import attrs
-import dns.exception
-import dns.flags
-import dns.message
-import dns.name
-import dns.rdatatype
 
 from veo_shell.core import dns_packet
-from veo_shell.core.dns_packet import Asked
+from veo_shell.core.dns_packet import (
+    HEADER_SIZE,
+    IN,
+    OPCODE,
+    OPT,
+    RECURSION_DESIRED,
+    RESPONSE,
+    SOA,
+    Asked,
+    Malformed,
+)
 
 MOST_BYTES = 8 << 20
 ENTRY_BYTES = 512
 """About what keeping one costs, besides its records."""
 LONGEST_S = 86_400
 LONGEST_DENIAL_S = 3_600
+BARE = frozenset(
+    (dns_packet.FORMERR, dns_packet.SERVFAIL, dns_packet.NOTIMP, dns_packet.REFUSED)
+)
 FAILURE_S = 2.0
 """RFC 9520: who was in vain is not asked again at once."""
 
@@ -81,62 +89,90 @@ def failure(trouble: str, now_s: float) -> Said:
     )
 
 
-def make_query(asked: Asked, *, edns: bool) -> dns.message.Message:
+def make_query(asked: Asked, number: int, *, edns: bool) -> bytes:
     """Return the question as it is put to another server, under an id of its own."""
-    query = dns.message.make_query(
-        dns.name.from_wire(asked.name, 0)[0],
-        dns.rdatatype.RdataType.make(asked.rdtype),
-        use_edns=0 if edns else False,
-        payload=dns_packet.UDP_SIZE,
-        want_dnssec=edns and bool(asked.edns and asked.edns.dnssec_ok),
+    flags = RECURSION_DESIRED << 8 | asked.checking_disabled
+    head = struct.pack(">6H", number, flags, 1, 0, 0, int(edns))
+    question = asked.name + struct.pack(">HH", asked.rdtype, IN)
+    return head + question + (dns_packet.OPTS[_dnssec_ok(asked)] if edns else b"")
+
+
+def is_response(packet: bytes, query: bytes) -> bool:
+    """Tell whether a packet answers the query: id and question are the same.
+
+    One that could not be understood, or is refused, may come without the question.
+    """
+    if len(packet) < HEADER_SIZE or packet[:2] != query[:2]:
+        return False
+    if not packet[2] & RESPONSE or packet[2] & OPCODE:
+        return False
+    if packet[4:6] == b"\0\0":
+        return len(packet) == HEADER_SIZE and packet[3] & 0xF in BARE
+    end = query.index(0, HEADER_SIZE) + 1
+    return (
+        packet[4:6] == b"\0\1"
+        and packet[HEADER_SIZE:end].lower() == query[HEADER_SIZE:end]
+        and packet[end : end + 4] == query[end : end + 4]
     )
-    if asked.checking_disabled:
-        query.flags |= dns.flags.CD
-    return query
 
 
 def key_of(asked: Asked) -> bytes:
     """Return what questions have in common that have one answer."""
-    dnssec_ok = bool(asked.edns and asked.edns.dnssec_ok)
-    rest = struct.pack(">HBB", asked.rdtype, dnssec_ok, asked.checking_disabled)
-    return asked.name + rest
+    flags = _dnssec_ok(asked), asked.checking_disabled
+    return asked.name + struct.pack(">HBB", asked.rdtype, *flags)
 
 
-def said(message: dns.message.Message, now_s: float) -> Said:
-    """Read another server's answer to one question; raise `Unusable`."""
-    ttl_s = _ttl_s(message)
-    rcode = message.rcode()
-    message.use_edns(False)
+def _dnssec_ok(asked: Asked) -> bool:
+    return bool(asked.edns and asked.edns.dnssec_ok)
+
+
+def said(packet: bytes, now_s: float) -> Said:
+    """Read another server's response; raise `Unusable`.
+
+    What stands behind the question stays as it is, where it is: names in it are made of
+    what stands at other places. Of the additional records those from the OPT on go.
+    """
     try:
-        wire = message.to_wire(max_size=dns_packet.TCP_SIZE)
-        counts = struct.unpack_from(">HHH", wire, 6)
-        _, name_size = dns.name.from_wire(wire, dns_packet.HEADER_SIZE)
-    except (dns.exception.DNSException, ValueError, struct.error) as exc:
-        raise Unusable(str(exc)) from exc
-    at = dns_packet.HEADER_SIZE + name_size + 4
-    places = dns_packet.ttl_places(wire, at, sum(counts))
+        return _read(packet, now_s)
+    except (Malformed, ValueError, IndexError, struct.error) as exc:
+        raise Unusable("malformed") from exc
+
+
+def _read(packet: bytes, now_s: float) -> Said:
+    at = start = packet.index(0, HEADER_SIZE) + 5
+    (rdtype,) = struct.unpack_from(">H", packet, start - 4)
+    rcode, ttls, places = packet[3] & 0xF, [LONGEST_S], []
+    counts = list(struct.unpack_from(">3H", packet, 6))
+    is_found, denial_s = False, 0
+    for section, count in enumerate(counts):
+        for index in range(count):
+            kind, ttl_at, end = dns_packet.record(packet, at)
+            ttl_s = _seconds(packet, ttl_at)
+            if kind == OPT:
+                counts[section] = index
+                rcode |= packet[ttl_at] << 4
+                break
+            ttls.append(ttl_s)
+            places.append(ttl_at - start)
+            is_found = is_found or (section == 0 and kind == rdtype)
+            if section == 1 and kind == SOA:
+                denial_s = min(_seconds(packet, end - 4), LONGEST_DENIAL_S)
+            at = end
+    # A denial is kept as its SOA says, and not without one (RFC 2308, section 5)
     return Said(
         rcode=rcode,
-        records=wire[at:],
-        counts=counts,
-        ttl_places=tuple(place - at for place in places),
+        records=packet[start:at],
+        counts=(counts[0], counts[1], counts[2]),
+        ttl_places=tuple(places),
         at_s=now_s,
-        until_s=now_s + ttl_s,
+        until_s=now_s + min(*ttls, LONGEST_S if is_found else denial_s),
     )
 
 
-def _ttl_s(message: dns.message.Message) -> int:
-    """Return for how long an answer may be kept, 0 for not at all.
-
-    A denial: as its SOA says, and not without one (RFC 2308, section 5).
-    """
-    ttls = [rrset.ttl for section in message.sections[1:] for rrset in section]
-    if any(r.rdtype == message.question[0].rdtype for r in message.answer):
-        return min([*ttls, LONGEST_S])
-    for rrset in message.authority:
-        if rrset.rdtype == dns.rdatatype.SOA:
-            return min([*ttls, int(rrset[0].minimum), LONGEST_DENIAL_S])
-    return 0
+def _seconds(packet: bytes, at: int) -> int:
+    """Return a time; one that is too large to be one is 0 (RFC 2181, section 8)."""
+    seconds = int.from_bytes(packet[at : at + 4])
+    return seconds if seconds < 1 << 31 else 0
 
 
 class Cache:

@@ -47,7 +47,7 @@ _DENIALS = {
     for rcode in (NOERROR, NXDOMAIN)
     for opt in (0, 1)
 }
-_OPTS = tuple(struct.pack(">BHHIH", 0, OPT, UDP_SIZE, do << 15, 0) for do in (0, 1))
+OPTS = tuple(struct.pack(">BHHIH", 0, OPT, UDP_SIZE, do << 15, 0) for do in (0, 1))
 
 
 class Malformed(Exception):
@@ -190,7 +190,7 @@ class Answer:
             return query[:2] + self.heads[flags] + query[12:end] + next(self._orders)
         if not _ends_with_usual_opt(query, end):
             return None
-        head, opt = self.heads[flags + 2], _OPTS[query[end + 7] >> 7]
+        head, opt = self.heads[flags + 2], OPTS[query[end + 7] >> 7]
         return query[:2] + head + query[12:end] + next(self._orders) + opt
 
     def response(self, asked: Asked) -> bytes:
@@ -217,7 +217,7 @@ def quick_denial(query: bytes, end: int, rcode: int, soa: bytes) -> bytes | None
         return query[:2] + _DENIALS[flags, rcode, 0] + query[12:end] + soa
     if not _ends_with_usual_opt(query, end):
         return None
-    opt = _OPTS[query[end + 7] >> 7]
+    opt = OPTS[query[end + 7] >> 7]
     return query[:2] + _DENIALS[flags, rcode, 1] + query[12:end] + soa + opt
 
 
@@ -285,12 +285,17 @@ def _parse_query(query: bytes, udp: bool) -> Asked:
     )
 
 
-def ttl_places(packet: bytes, at: int, count: int) -> Iterator[int]:
-    """Yield where the TTLs are of so many well-formed records, from there on."""
-    for _ in range(count):
-        at = _name_end(packet, at, compressed=True)
-        yield at + 4
-        at += 10 + int.from_bytes(packet[at + 8 : at + 10])
+def record(packet: bytes, at: int) -> tuple[int, int, int]:
+    """Return the type of the record there, where its TTL is, and where it ends.
+
+    Raises `Malformed`, IndexError or struct.error.
+    """
+    at = _name_end(packet, at, compressed=True)
+    rdtype, _, _, size = struct.unpack_from(">HHIH", packet, at)
+    end = at + 10 + size
+    if end > len(packet):
+        raise Malformed
+    return rdtype, at + 4, end
 
 
 def _name_end(packet: bytes, start: int, *, compressed: bool) -> int:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
+import random
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-import dns.asyncquery
-import dns.exception
-import dns.flags
-import dns.message
 import dns.rcode
 
 from veo_shell.core import dns_cache, dns_packet
@@ -30,8 +26,10 @@ WHOLE_S = 4.5
 AVOID_S = 10.0
 MOST_FLIGHTS = 256
 MOST_WAITING = 4_096
-GOOD = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
-WITHOUT_EDNS = frozenset({dns.rcode.FORMERR, dns.rcode.NOTIMP})
+GOOD = frozenset({dns_packet.NOERROR, dns_packet.NXDOMAIN})
+WITHOUT_EDNS = frozenset({dns_packet.FORMERR, dns_packet.NOTIMP})
+
+_CHANCE = random.SystemRandom()
 
 Reply = Callable[[bytes], None]
 
@@ -125,7 +123,7 @@ class Forwarder:
                     try:
                         return await self._ask_one(asked, place, timeout_s)
                     except Unusable as exc:
-                        troubles[str(exc)] = None
+                        troubles[f"{_shown(place)} {exc}"] = None
                         self._failed_s[place] = loop.time()
         except TimeoutError:
             pass
@@ -151,32 +149,33 @@ class Forwarder:
     async def _ask_one(self, asked: Asked, place: Place, timeout_s: float) -> Said:
         """Return what one server says; raise `Unusable`."""
         found = await self._exchange(asked, place, timeout_s, edns=True)
-        if found.rcode() in WITHOUT_EDNS:
+        if found.rcode in WITHOUT_EDNS:
             found = await self._exchange(asked, place, timeout_s, edns=False)
-        if found.rcode() not in GOOD:
-            code = dns.rcode.to_text(found.rcode())
-            raise Unusable(f"{_shown(place)} says {code}")
-        return dns_cache.said(found, asyncio.get_running_loop().time())
+        if found.rcode not in GOOD:
+            raise Unusable(f"says {dns.rcode.to_text(dns.rcode.Rcode(found.rcode))}")
+        return found
 
     async def _exchange(
         self, asked: Asked, place: Place, timeout_s: float, *, edns: bool
-    ) -> dns.message.Message:
-        query = dns_cache.make_query(asked, edns=edns)
+    ) -> Said:
+        query = dns_cache.make_query(asked, _CHANCE.getrandbits(16), edns=edns)
         self.tally["forwarded"] += 1
-        address, port = place
         try:
             async with asyncio.timeout(timeout_s):
-                found = await _by_udp(query, place)
-                if found.flags & dns.flags.TC:
-                    found = await dns.asyncquery.tcp(query, address, port=port)
+                packet = await _by_udp(query, place)
+                if packet[2] & dns_packet.TRUNCATED:
+                    packet = await _by_tcp(query, place)
         except TimeoutError as exc:
-            raise Unusable(f"no answer from {_shown(place)}") from exc
-        except (dns.exception.DNSException, OSError, EOFError, ValueError) as exc:
-            raise Unusable(f"{_shown(place)}: {exc or type(exc).__name__}") from exc
-        return found
+            raise Unusable("says nothing") from exc
+        except (OSError, EOFError) as exc:
+            raise Unusable(str(exc) or type(exc).__name__) from exc
+        if packet[4:6] == b"\0\0":  # without the question, as there is no answer
+            now_s = asyncio.get_running_loop().time()
+            return Said(rcode=packet[3] & 0xF, at_s=now_s, until_s=now_s)
+        return dns_cache.said(packet, asyncio.get_running_loop().time())
 
 
-async def _by_udp(query: dns.message.Message, place: Place) -> dns.message.Message:
+async def _by_udp(query: bytes, place: Place) -> bytes:
     """Return the response; what is none, a forged one say, is passed over.
 
     The socket is connected, so that one learns at once where no server is.
@@ -186,13 +185,24 @@ async def _by_udp(query: dns.message.Message, place: Place) -> dns.message.Messa
     with socket.socket(family, socket.SOCK_DGRAM) as udp:
         udp.setblocking(False)
         udp.connect(place)
-        udp.send(query.to_wire())
+        udp.send(query)
         while True:
             packet = await loop.sock_recv(udp, dns_packet.TCP_SIZE)
-            with contextlib.suppress(dns.exception.DNSException, ValueError):
-                found = dns.message.from_wire(packet)
-                if query.is_response(found):
-                    return found
+            if dns_cache.is_response(packet, query):
+                return packet
+
+
+async def _by_tcp(query: bytes, place: Place) -> bytes:
+    reader, writer = await asyncio.open_connection(*place)
+    try:
+        writer.write(len(query).to_bytes(2) + query)
+        while True:
+            size = int.from_bytes(await reader.readexactly(2))
+            packet = await reader.readexactly(size)
+            if dns_cache.is_response(packet, query):
+                return packet
+    finally:
+        writer.close()
 
 
 def _shown(place: Place) -> str:

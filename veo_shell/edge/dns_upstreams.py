@@ -36,17 +36,18 @@ class Upstreams:
         self._given = given
         self._files = files
         self._read: dict[Path, tuple[object, ResolvConf]] = {}
-        self._told: tuple[Place, ...] | None = None
+        self._found: tuple[Place, ...] | None = None
+        self._places: tuple[Place, ...] = ()
 
     def now(self) -> tuple[Place, ...]:
         """Return them in the order in which they are to be asked."""
-        found = self._given if self._given is not None else list(self._of_host())
-        places = tuple(place for place in found if not self._is_own(place))
-        if places != self._told:
-            self._told = places
-            named = ", ".join(f"{address}:{port}" for address, port in places)
+        found = tuple(self._of_host() if self._given is None else self._given)
+        if found != self._found:
+            self._found = found
+            self._places = tuple(p for p in found if not self._is_own(p))
+            named = ", ".join(f"{address}:{port}" for address, port in self._places)
             logger.info("DNS: other names are asked of %s", named or "nobody")
-        return places
+        return self._places
 
     def search(self) -> tuple[str, ...]:
         """Return what the host tries behind a short name."""
