@@ -62,11 +62,20 @@ def _is_there(master: Container, spec: Service) -> bool:
     return master.is_ready or (is_over and spec.group_policy not in KILLING)
 
 
-def is_kept(situation: Situation, slot: SlotRecord, service: Service) -> bool:
-    """Tell whether one of a slot's group is not to leave its node, which is away."""
+def is_kept(
+    situation: Situation, slot: SlotRecord, service: Service, *, is_gone: bool
+) -> bool:
+    """Tell whether one of a slot's group is not to leave its node, which is away.
+
+    One that is gone for good keeps only what this side may not decide about.
+    """
     mates = situation.mates(slot, service)
     return any(
-        spec.on_partition is not OnPartition.AVAILABLE
+        (
+            not situation.may_decide(spec)
+            if is_gone
+            else spec.on_partition is not OnPartition.AVAILABLE
+        )
         and mate.node == slot.node
         and situation.is_movable(mate, spec)
         for mate, spec in mates

@@ -231,8 +231,9 @@ def _lost_slot_unrest(
         return ""
     status = decider.machine.members.status(slot.node)
     gone = view.head(slot.node) is None or status is Status.LEFT
-    is_kept = groups.is_kept(decider.machine.situation, slot, service)
-    if (service.on_partition is OnPartition.KEEP or is_kept) and not gone:
+    situation = decider.machine.situation
+    is_kept = service.on_partition is OnPartition.KEEP and not gone
+    if is_kept or groups.is_kept(situation, slot, service, is_gone=gone):
         return ""
     return f"it is on {slot.node}, which is {status.value}"
 
