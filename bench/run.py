@@ -34,6 +34,7 @@ from bench import (
     runaway,
     simulated,
     talk,
+    zone,
 )
 from bench.report import say, title
 from tests.rig.rig import lacking
@@ -109,6 +110,11 @@ SUBJECTS = {
         text="DNS of a node among 100, 10,000 names, beside Knot and dnsmasq",
         bench=dns.bench,
         rounds=5,
+    ),
+    "zone": Subject(
+        text="what a change costs DNS, 100 nodes, 10,000 containers",
+        bench=zone.bench,
+        rounds=3,
     ),
     "simulated": Subject(
         text="100 nodes, 10,000 containers in the simulation",
