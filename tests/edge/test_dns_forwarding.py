@@ -27,7 +27,11 @@ from tests.edge.upstream import (
     silence,
     upstream,
 )
-from tests.zones import question
+from tests.zones import make_zone, question
+from veo_shell.core.protocols import AnswerFunction
+from veo_shell.core.static_records import read_records, read_zone
+from veo_shell.core.zone_making import static_zone
+from veo_shell.core.zones import Zones
 from veo_shell.edge import dns_forwarder
 from veo_shell.edge.dns_forwarder import Forwarder
 from veo_shell.edge.dns_server import DnsServer
@@ -46,6 +50,7 @@ def from_zone(packet: bytes, udp: bool, asker: str) -> bytes | None:
 async def serving(
     *upstreams: Upstream | Place,
     near: Callable[[str], bool] = lambda address: True,
+    answer: AnswerFunction = from_zone,
     timeouts_s: Sequence[float] = (0.2, 0.4),
     whole_s: float = 10.0,
 ) -> AsyncIterator[DnsServer]:
@@ -54,7 +59,7 @@ async def serving(
     asked = Upstreams(("127.0.0.1", 0), places)
     forwarder = Forwarder(asked, timeouts_s=timeouts_s, whole_s=whole_s)
     server = DnsServer(forwarder=forwarder)
-    await server.start("127.0.0.1", 0, from_zone, near)
+    await server.start("127.0.0.1", 0, answer, near)
     try:
         yield server
     finally:
@@ -389,6 +394,84 @@ async def test_a_connection_that_is_gone_gets_nothing() -> None:
         writer.transport.abort()
         up.go_on()
         assert data(await ask(server)) == ["192.0.2.80"]
+
+
+ALIASES = make_zone(
+    records=read_records(
+        "www CNAME site.example.com.\nnear CNAME www\nx CNAME x.corp.example.",
+        "veo.",
+        5,
+    )
+)
+CORP = static_zone(
+    read_zone(
+        "$ORIGIN corp.example.\n@ 9 SOA a b 1 5 5 9 9\n@ NS a\nx A 192.0.2.9\n",
+        "veo.",
+        5,
+    )
+)
+
+
+def with_aliases(packet: bytes, udp: bool, asker: str) -> bytes | None:
+    return Zones(ALIASES, {CORP.apex: CORP}).answer(packet, udp=udp)
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+async def test_an_alias_comes_with_what_it_leads_to_elsewhere(tcp: bool) -> None:
+    async with upstream(address()) as up, serving(up, answer=with_aliases) as server:
+        found = await ask(server, "WWW.veo.", tcp=tcp)
+        assert data(found) == ["site.example.com.", "192.0.2.80"]
+        assert found.flags & dns.flags.AA
+        assert found.answer[1].name.to_text() == "site.example.com."
+        found = await ask(server, "near.veo.", tcp=tcp)
+        assert data(found) == ["www.veo.", "site.example.com.", "192.0.2.80"]
+        assert len(up.asked) == 1
+        # The alias itself is all that is asked for.
+        assert data(await ask(server, "www.veo.", "CNAME")) == ["site.example.com."]
+        alone = await ask(server, "www.veo.", tcp=tcp, recursion=False)
+        assert data(alone) == ["site.example.com."]
+        # In a zone that is here too.
+        assert data(await ask(server, "x.veo.", tcp=tcp)) == [
+            "x.corp.example.",
+            "192.0.2.9",
+        ]
+        assert len(up.asked) == 1
+
+
+async def test_an_alias_is_all_that_others_get() -> None:
+    async with (
+        upstream(address()) as up,
+        serving(up, answer=with_aliases, near=lambda address: False) as server,
+    ):
+        assert data(await ask(server, "www.veo.")) == ["site.example.com."]
+        assert not up.asked
+    async with serving(answer=with_aliases) as server:
+        assert data(await ask(server, "www.veo.")) == ["site.example.com."]
+
+
+async def test_what_an_alias_leads_to_may_not_be_there() -> None:
+    def say(query: dns.message.Message, udp: bool) -> list[bytes]:
+        no = answer(query, rcode=dns.rcode.NXDOMAIN, authority=SOA)
+        return [no.to_wire()]
+
+    async with upstream(say) as up, serving(up, answer=with_aliases) as server:
+        found = await ask(server, "www.veo.")
+        assert data(found) == ["site.example.com."]
+        assert found.rcode() == dns.rcode.NXDOMAIN
+        assert found.authority
+
+
+async def test_two_who_ask_each_other_come_to_an_end() -> None:
+    """As nodes do whose hosts have each other in their resolv.conf."""
+    port = closed_port()[1]
+    async with serving(("127.0.0.1", port)) as one:
+        asked = Upstreams(("127.0.0.1", port), (("127.0.0.1", one.port),))
+        other = DnsServer(forwarder=Forwarder(asked, timeouts_s=(0.2, 0.4)))
+        await other.start("127.0.0.1", port, from_zone, lambda address: True)
+        found = await ask(one)
+        assert found.rcode() == dns.rcode.SERVFAIL
+        await other.stop()
+        assert one.tally()["forwarded"] + other.tally()["forwarded"] <= 8
 
 
 # Who is neither here nor near

@@ -26,6 +26,7 @@ import dns.rdatatype
 
 from veo_shell.core import dns_packet
 from veo_shell.core.denials import WILDCARD, Denials
+from veo_shell.core.dns_alias import LeadsOut
 from veo_shell.core.dns_packet import (
     AAAA,
     ANY,
@@ -262,7 +263,7 @@ class Zone:
             records += dns_packet.rrset(owner, CNAME, ttl_s, alias)
             (owner,) = alias
             if self.apex not in dns_packet.suffixes(owner):
-                return self._alias(asked, records)
+                return LeadsOut.to(owner, self._alias(asked, records))
             leads_to = self._source_of(owner)
             if leads_to is None:
                 return self._alias(asked, records, dns_packet.NXDOMAIN, is_end=True)

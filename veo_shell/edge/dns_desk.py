@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from veo_shell.core import dns_packet
+from veo_shell.core.dns_alias import LeadsOut, beyond, joined
+from veo_shell.core.dns_cache import make_query
 from veo_shell.core.dns_limit import RateLimit
 from veo_shell.core.dns_packet import Asked
 from veo_shell.core.protocols import AnswerFunction, Reply
@@ -58,9 +60,13 @@ class Desk:
         """Return the answer to a packet, None for none, or LATER."""
         try:
             reply = self._answer(packet, udp, asker[0])
-            if not isinstance(reply, bytes) or reply[6:8] != _NO_ANSWERS:
-                return reply
-            return self._review(packet, reply, udp, asker, send)
+            if type(reply) is bytes:
+                if reply[6:8] != _NO_ANSWERS:
+                    return reply
+                return self._review(packet, reply, udp, asker, send)
+            if isinstance(reply, LeadsOut):
+                return self._follow(packet, reply, udp, asker, send)
+            return reply
         except Exception:
             logger.exception("DNS: a query of %d bytes gets SERVFAIL", len(packet))
             if dns_packet.is_query(packet):
@@ -87,6 +93,28 @@ class Desk:
             return LATER
         self._tally["refused"] += refused
         return self._limited(packet, reply, asker[0]) if udp else reply
+
+    def _follow(
+        self,
+        packet: bytes,
+        alias: LeadsOut,
+        udp: bool,
+        asker: tuple[Any, ...],
+        send: SendFunction,
+    ) -> bytes:
+        """Return an alias with what it leads to, here or elsewhere, to who is near."""
+        asked = _forwardable(packet, udp) if self._knows(asker[0]) else None
+        if asked is None or alias[2] & dns_packet.TRUNCATED:
+            return bytes(alias)
+        led_to = beyond(asked, alias)
+        query = make_query(led_to, asked.id, edns=False)
+        found = self._answer(query, False, asker[0])
+        if isinstance(found, bytes) and not dns_packet.is_refusal(found):
+            return joined(asked, alias, found)
+        if not self._forwarder or not self._forwarder.is_on:
+            return bytes(alias)
+        self._forwarder.ask(led_to, lambda end: send(joined(asked, alias, end), asker))
+        return LATER
 
     def _limited(self, packet: bytes, reply: bytes, address: str) -> bytes | None:
         verdict = self._limit.judge(address, time.monotonic())
