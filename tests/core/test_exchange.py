@@ -390,6 +390,24 @@ def test_one_that_lost_its_disk_is_greeted_though_it_seems_of_the_past() -> None
     assert commands == [Introduce(address="10.0.0.2", mesh_port=8087)]
 
 
+def test_one_that_does_not_hear_this_node_is_told_again_where_that_is() -> None:
+    """It was deaf as it was told, and listens where the node was before."""
+    node = Dialogue(document(DOS))
+    node.play(difference(document(DOS)))
+    greeting = Introduce(address="10.0.0.2", mesh_port=8087)
+
+    def greets(count: int) -> int:
+        deaf = heard(count=count, silences={UNO: 1.0 + count / 2})
+        return node.play(deaf).count(greeting)
+
+    told = []
+    for count in range(1, 12):
+        told.append(greets(count))
+        node.tick(0.5)
+    assert told == [0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0]
+    assert greeting not in node.play(heard(count=12), heard(count=13))
+
+
 @pytest.mark.parametrize("event", [heard("x@x", digest=9), delta("x@x", 1)])
 def test_strangers_are_not_listened_to(event: ev.Heard) -> None:
     node = Dialogue(document(DOS))

@@ -18,6 +18,7 @@ FAILED_TOO = (
     "cbbf99e8",
     "4eec409b",
     "7f16d8a9",
+    "4a011fa8",
 )
 KEPT = tuple(map(str, (*FAILED_ONCE, *FAILED_TOO)))
 """Histories that failed once, besides those above. A change of `plan`, `faults` or

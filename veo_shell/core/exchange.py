@@ -20,6 +20,7 @@ from veo_shell.core.commands import (
     Publish,
     TryPort,
 )
+from veo_shell.core.greetings import Greetings
 from veo_shell.core.identity import Names
 from veo_shell.core.kinds import verdict
 from veo_shell.core.membership import Changed, Membership
@@ -67,6 +68,7 @@ class Exchange:
         self._pen = pen
         self._out = out
         self._names = Names(self, members, out)
+        self._greetings = Greetings(own.node, view, members, out)
         self._peers: dict[str, Connect] = {}
         self._met: dict[str, str] = {}  # the identity of each peer
         self.pulls = Pulls(view, members, self._peers, out)
@@ -152,7 +154,7 @@ class Exchange:
         message = event.message
         if message.node not in self._peers or isinstance(message, Forget):
             return
-        self._greet_again(message.node, message.boot_id)
+        self._greetings.on_heard(message, self._peers[message.node], now)
         if self._is_late(message):
             return
         if isinstance(message, Heartbeat):
@@ -311,15 +313,6 @@ class Exchange:
         said, known = (message.incarnation, message.version), pair(head)
         # Protocol 1 does not count a delta that is of records alone.
         return said < known or (said == known and message.base_version < said[1])
-
-    def _greet_again(self, node: str, boot_id: str) -> None:
-        """Introduce this node to a new process of a peer: it may have lost its disk."""
-        peer, head = self._members.peer(node), self._view.head(node)
-        # Of one that was not heard yet, the process is known that wrote its document.
-        known = (peer.boot_id if peer else "") or (head.boot_id if head else "")
-        if known not in ("", boot_id):
-            line = self._peers[node]
-            self._out.order(Introduce(address=line.address, mesh_port=line.mesh_port))
 
     def _apply(self, delta: Delta, now: float) -> None:
         """Take a delta, unless it is older than what its sender said already.
