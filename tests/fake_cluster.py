@@ -36,7 +36,10 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.placement import coordinator
 from veo_shell.core.protocols import Engine, Mesh, Store
+from veo_shell.core.standings import Standings
 from veo_shell.core.timing import Timing
+from veo_shell.core.zone import same_answers
+from veo_shell.core.zone_making import ZoneMaker
 from veo_shell.edge.clock import SystemClock
 from veo_shell.edge.dns_forwarder import Forwarder
 from veo_shell.edge.dns_server import DnsServer
@@ -245,9 +248,11 @@ class FakeCluster:
         shutil.rmtree(self.folder / name)
 
     async def close(self) -> None:
-        """Stop what runs."""
+        """Stop what runs; what each answered until then is what it knew."""
+        amiss = [name for name, node in self._nodes.items() if not answers_all(node)]
         for name in list(self._nodes):
             await self.stop(name)
+        assert amiss == []
 
     async def joined(self) -> None:
         """Wait until every node holds every other to be alive and agrees with it."""
@@ -354,6 +359,22 @@ async def fake_cluster(
     assert cluster.errors == []
 
 
+def answers_all(node: Node) -> bool:
+    """Tell whether a node's DNS, changed bit by bit, has all that it would at once."""
+    registry, machine = node.dns_registry, node.machine
+    zone = registry._zones.own
+    if registry._seen != machine.dns_key:
+        return True  # it was not started, or something comes just now
+    machine.view.news |= {record.uid for record in machine.view.services()}
+    maker = ZoneMaker(node.config.dns, machine.me)
+    maker.take(
+        nodes={head.node: head.address for head in registry._heads()},
+        services=Standings(machine.view, machine.members, machine.answered).take(),
+        stale=zone.stale,
+    )
+    return same_answers(maker.make(zone.serial), zone)
+
+
 class Watch(Counter[str]):
     """How many containers of each service were answered at some moment."""
 
@@ -391,7 +412,11 @@ def states(node: Node) -> list[State]:
 
 
 def _free_port(address: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody has for UDP or TCP just now."""
+    while True:
+        with socket.socket(type=socket.SOCK_DGRAM) as probe, socket.socket() as other:
+            probe.bind((address, 0))
+            port: int = probe.getsockname()[1]
+            with contextlib.suppress(OSError):
+                other.bind((address, port))
+                return port

@@ -528,8 +528,9 @@ async def test_containers_ask_nodes_that_answer_where_all_ask(tmp_path: Path) ->
         for name, address in (("uno", "192.0.2.1"), ("dos", "192.0.2.2")):
             view = uno.machine.view
             (head,) = (n for n in view.nodes if n.node == f"{name}@{name}")
-            moved = attrs.evolve(head, address=address, dns_port=53)
-            view._heads[head.node] = moved
+            newer = head.version + 1000
+            moved = attrs.evolve(head, address=address, dns_port=53, version=newer)
+            assert view.merge_document(moved)
         expected = Resolvers(
             servers=("192.0.2.1", "192.0.2.2"), search=("veo", "corp.example")
         )

@@ -1,10 +1,41 @@
-"""Which programs have a port of this machine, as `ss -lunp` and `ss -ltnp` tell."""
+"""The port of a node's DNS: binding it, and who has it where that cannot be.
+
+The programs are those that `ss -lunp` and `ss -ltnp` tell.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import ipaddress
 import socket
+from collections.abc import Sequence
 
 import psutil
+
+from veo_shell.errors import StartError
+
+_FREE_PORT_TRIES = 16
+_UDP_BUFFER_SIZE = 1 << 20
+_REASONS = {
+    errno.EADDRINUSE: "another program has this port: stop it, use --dns-port, or "
+    "--dns-optional to do without DNS",
+    errno.EACCES: "this port needs root (CAP_NET_BIND_SERVICE), or use --dns-port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: use --address",
+}
+
+
+async def bind_both(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Return the UDP and the TCP socket of one port; raise `StartError`.
+
+    Port 0: any that is free.
+    """
+    try:
+        return _bind_both(address, port)
+    except _Taken as taken:
+        # In a thread: whoever has the port is looked for among all processes
+        users = await asyncio.to_thread(users_of, taken.kind, port)
+        raise _cannot_start(taken.kind, address, port, taken.error, users) from None
 
 
 def users_of(kind: socket.SocketKind, port: int) -> list[str]:
@@ -34,3 +65,77 @@ def _name_of(pid: int) -> str:
         return f"{psutil.Process(pid).name()} (pid {pid})"
     except psutil.Error:  # it has just ended
         return f"pid {pid}"
+
+
+class _Taken(Exception):
+    """Another program has the port."""
+
+    def __init__(self, kind: socket.SocketKind, error: OSError) -> None:
+        super().__init__(kind, error)
+        self.kind = kind
+        self.error = error
+
+
+def _bind_both(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Return the UDP and the TCP socket of one port."""
+    tries = 1 if port else _FREE_PORT_TRIES
+    while True:
+        tries -= 1
+        listener = _bind(socket.SOCK_STREAM, address, port)
+        try:
+            return _bind(socket.SOCK_DGRAM, address, port_of(listener)), listener
+        except (StartError, _Taken):
+            listener.close()
+            if not tries:
+                raise
+
+
+def _bind(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
+    bound = socket.socket(_family_of(address), kind)
+    bound.setblocking(False)
+    try:
+        if kind is socket.SOCK_STREAM:
+            # Not for UDP: there Linux lets two servers take each other's packets
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_SIZE)
+        bound.bind((address, port))
+        if kind is socket.SOCK_STREAM:
+            bound.listen()
+    except OSError as exc:
+        bound.close()
+        if exc.errno == errno.EADDRINUSE:
+            raise _Taken(kind, exc) from exc
+        raise _cannot_start(kind, address, port, exc) from exc
+    return bound
+
+
+def _family_of(address: str) -> socket.AddressFamily:
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError as exc:
+        message = f"cannot answer DNS on {address!r}: no IP address; use --address"
+        raise StartError(message) from exc
+    return socket.AF_INET6 if version == 6 else socket.AF_INET
+
+
+def _cannot_start(
+    kind: socket.SocketKind,
+    address: str,
+    port: int,
+    exc: OSError,
+    users: Sequence[str] = (),
+) -> StartError:
+    transport = "TCP" if kind is socket.SOCK_STREAM else "UDP"
+    reason = _REASONS.get(exc.errno or 0, f"{exc.strerror}; see --dns-port")
+    if users:
+        reason = reason.replace("another program has", f"{' and '.join(users)} has")
+    return StartError(
+        f"cannot answer DNS on {address} port {port} ({transport}): {reason}"
+    )
+
+
+def port_of(bound: socket.socket) -> int:
+    """Return the port of a socket."""
+    port: int = bound.getsockname()[1]
+    return port

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +14,7 @@ from veo_shell.core.protocols import AnswerFunction
 from veo_shell.edge import dns_client
 from veo_shell.edge.dns_desk import LATER, Desk, SendFunction
 from veo_shell.edge.dns_forwarder import Forwarder
-from veo_shell.edge.dns_port import users_of
-from veo_shell.errors import StartError
+from veo_shell.edge.dns_port import bind_both, port_of
 
 logger = logging.getLogger(__name__)
 
@@ -25,15 +22,6 @@ _QUERY_SIZE = 4096  # none is longer; what a datagram has beyond is not even rea
 _BATCH = 64  # about 1 ms of work, then the loop's other tasks have their turn
 _BATCH_BYTES = 65_536
 _MOST_PENDING = 64
-_UDP_BUFFER_SIZE = 1 << 20
-_FREE_PORT_TRIES = 16
-
-_REASONS = {
-    errno.EADDRINUSE: "another program has this port: stop it, use --dns-port, or "
-    "--dns-optional to do without DNS",
-    errno.EACCES: "this port needs root (CAP_NET_BIND_SERVICE), or use --dns-port",
-    errno.EADDRNOTAVAIL: "this machine has no such address: use --address",
-}
 
 
 class DnsServer:
@@ -62,7 +50,7 @@ class DnsServer:
     def port(self) -> int:
         """Return the port it answers on, the same for UDP and TCP."""
         assert self._udp, "not started"
-        return _port_of(self._udp)
+        return port_of(self._udp)
 
     async def start(
         self,
@@ -76,8 +64,7 @@ class DnsServer:
         `is_near`: who gets answers about other names as well.
         """
         assert not self._udp, "started already"
-        # In a thread: whoever has the port is looked for among all processes
-        udp, listener = await asyncio.to_thread(_bind_both, address, port)
+        udp, listener = await bind_both(address, port)
         desk = self._desk = Desk(answer, is_near, self._forwarder)
         loop = asyncio.get_running_loop()
         send = functools.partial(_send, udp)
@@ -303,61 +290,3 @@ def _send(udp: socket.socket, reply: bytes, asker: Any) -> None:
         udp.sendto(reply, asker)
     except OSError as exc:  # full buffer, no route, port 0: it will ask again
         logger.debug("DNS: no answer to %s: %s", asker, exc)
-
-
-def _bind_both(address: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """Return the UDP and the TCP socket of one port."""
-    tries = 1 if port else _FREE_PORT_TRIES
-    while True:
-        tries -= 1
-        listener = _bind(socket.SOCK_STREAM, address, port)
-        try:
-            return _bind(socket.SOCK_DGRAM, address, _port_of(listener)), listener
-        except StartError:
-            listener.close()
-            if not tries:
-                raise
-
-
-def _bind(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
-    bound = socket.socket(_family_of(address), kind)
-    bound.setblocking(False)
-    try:
-        if kind is socket.SOCK_STREAM:
-            # Not for UDP: there Linux lets two servers take each other's packets
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        else:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_SIZE)
-        bound.bind((address, port))
-        if kind is socket.SOCK_STREAM:
-            bound.listen()
-    except OSError as exc:
-        bound.close()
-        raise _cannot_start(kind, address, port, exc) from exc
-    return bound
-
-
-def _family_of(address: str) -> socket.AddressFamily:
-    try:
-        version = ipaddress.ip_address(address).version
-    except ValueError as exc:
-        message = f"cannot answer DNS on {address!r}: no IP address; use --address"
-        raise StartError(message) from exc
-    return socket.AF_INET6 if version == 6 else socket.AF_INET
-
-
-def _cannot_start(
-    kind: socket.SocketKind, address: str, port: int, exc: OSError
-) -> StartError:
-    transport = "TCP" if kind is socket.SOCK_STREAM else "UDP"
-    reason = _REASONS.get(exc.errno or 0, f"{exc.strerror}; see --dns-port")
-    if exc.errno == errno.EADDRINUSE and (users := users_of(kind, port)):
-        reason = reason.replace("another program has", f"{' and '.join(users)} has")
-    return StartError(
-        f"cannot answer DNS on {address} port {port} ({transport}): {reason}"
-    )
-
-
-def _port_of(bound: socket.socket) -> int:
-    port: int = bound.getsockname()[1]
-    return port
