@@ -97,6 +97,8 @@ def test_start_help_names_every_option_with_its_variables(place: LocalNode) -> N
         ["check-session", "missing.txt"],
         ["attach", "--timeout", "0", "-c", "1"],
         ["attach", "--timeout", "soon", "-c", "1"],
+        ["resolver"],
+        ["resolver", "instal"],
         ["start", "--dns-port", "0"],
         ["start", "--dns-port", "65536"],
         ["start", "--dns-port", "9" * 5000],
@@ -417,3 +419,14 @@ def test_the_commands_of_the_page_about_the_console_are_right() -> None:
         own, rest = cli._split(shlex.split(line))
         parsed = cli._parser(cli._Parser).parse_args(own, argparse.Namespace(args=rest))
         assert callable(parsed.run)
+
+
+def test_the_resolver_needs_a_node_to_be_installed_and_none_to_be_removed(
+    place: LocalNode,
+) -> None:
+    said = place.veo("resolver", "install")
+    assert said.status == 3
+    assert len(said.err.splitlines()) == 1
+    said = place.veo("resolver", "remove")
+    assert (said.status, said.err) == (0, "")
+    assert said.out == "nothing was added here: nothing is to be done\n"

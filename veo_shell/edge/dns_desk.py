@@ -12,7 +12,7 @@ from veo_shell.core import dns_packet
 from veo_shell.core.dns_alias import LeadsOut, beyond, joined
 from veo_shell.core.dns_cache import make_query
 from veo_shell.core.dns_limit import RateLimit
-from veo_shell.core.dns_packet import Asked
+from veo_shell.core.dns_packet import NXDOMAIN, Asked
 from veo_shell.core.protocols import AnswerFunction, Reply
 from veo_shell.edge.dns_forwarder import Forwarder
 
@@ -62,6 +62,9 @@ class Desk:
             reply = self._answer(packet, udp, asker[0])
             if type(reply) is bytes:
                 if reply[6:8] != _NO_ANSWERS:
+                    return reply
+                # Most that say no go to containers, which try their search domains
+                if reply[3] & 0xF == NXDOMAIN and self._near.get(asker[0]):
                     return reply
                 return self._review(packet, reply, udp, asker, send)
             if isinstance(reply, LeadsOut):
