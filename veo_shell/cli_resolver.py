@@ -33,7 +33,7 @@ def add_resolver(parser: argparse.ArgumentParser, run_dir: RunDir) -> None:
 def _run(arguments: argparse.Namespace, run_dir: RunDir) -> int:
     from veo_shell.edge.host_resolver import HostResolver
 
-    resolver = HostResolver(trouble=_trouble)
+    resolver = HostResolver(trouble=trouble)
     if arguments.what == "remove":
         said = resolver.remove()
     else:
@@ -53,12 +53,12 @@ def _place(run_dir: str) -> Any:
         place = client.read("dns_registry.place")
     finally:
         client.close()
-    if why := _trouble(place.zones[0], place.address, place.port):
+    if why := trouble(place.zones[0], place.address, place.port):
         raise ResolverError(f"the node's DNS does not answer: {why}: nothing is done")
     return place
 
 
-def _trouble(zone: str, address: str = STUB, port: int = 53) -> str:
+def trouble(zone: str, address: str = STUB, port: int = 53) -> str:
     """Return why a server does not know a zone, "" if it does."""
     import asyncio
 
