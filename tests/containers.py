@@ -152,4 +152,4 @@ def containers(engine_url: str) -> Iterator[Containers]:
     finally:
         for host in HOSTS:
             print(f"--- {host}\n{hosts.logs(host)[-6000:]}")
-        hosts.compose("down", "--volumes", "--timeout", "2")
+        hosts.compose(*("--profile", "three", "down", "--volumes", "--timeout", "2"))

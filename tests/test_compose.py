@@ -122,6 +122,32 @@ def test_a_host_that_is_stopped_leaves_within_dockers_time(hosts: Containers) ->
     eventually(lambda: where(hosts) == left)
 
 
+@pytest.mark.timeout(180)
+def test_a_host_that_is_restarted_is_back_with_what_it_knew(hosts: Containers) -> None:
+    runs = eventually(lambda: where(hosts))
+    hosts.do("docker", "restart", other_than(runs))
+    eventually(hosts.are_joined, 30)
+    eventually(lambda: where(hosts) == runs)
+    hosts.do("docker", "restart", runs)
+    eventually(hosts.are_joined, 30)
+    assert eventually(lambda: where(hosts), 30) in HOSTS
+
+
+@pytest.mark.timeout(180)
+def test_hosts_that_come_back_with_other_addresses_find_each_other(
+    hosts: Containers,
+) -> None:
+    before = {host: hosts.address(host) for host in HOSTS}
+    hosts.do("docker", "stop", *HOSTS)
+    # The first that starts is given the lowest address that is free.
+    for host in sorted(HOSTS, key=lambda host: before[host], reverse=True):
+        hosts.do("docker", "start", host)
+    assert all(hosts.address(host) != before[host] for host in HOSTS)
+    eventually(hosts.are_joined, 30)
+    assert eventually(lambda: where(hosts), 30) in HOSTS
+    assert eventually(lambda: ask_their_nodes(hosts))
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("again", [("restart",), ("down", "up --detach")])
 def test_all_hosts_at_once(hosts: Containers, again: tuple[str, ...]) -> None:
@@ -172,6 +198,18 @@ def test_what_does_not_end_holds_up_no_host(hosts: Containers) -> None:
     on_uno = [name for _, name in hosts.running() if "-stub-" in name]
     assert len(on_uno) == 2
     assert hosts.alive("uno") == 1
+
+
+@pytest.mark.timeout(240)
+def test_three_are_told_what_comes_next_and_end(hosts: Containers) -> None:
+    """What `make three` and `make down` run."""
+    said = hosts.do("scripts/multiple", "three", timeout_s=200)
+    assert re.findall(r"^(\w+)@\1 +alive", said, re.MULTILINE) == ["dos", "tres", "uno"]
+    assert "docker exec -it uno veo attach" in said
+    assert "make load IMAGE=nginx" in said
+    assert hosts.dig("tres", "uno.node.veo") == [hosts.address("uno")]
+    hosts.do("scripts/down", timeout_s=120)
+    assert hosts.do("docker", "ps", "--all", "--quiet") == ""
 
 
 def kill(hosts: Containers, *which: str) -> None:
