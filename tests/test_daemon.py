@@ -933,3 +933,30 @@ def test_names_take_the_host_for_what_is_missing() -> None:
 
 def test_the_checkout_is_what_runs() -> None:
     assert Path(daemon.__file__).is_relative_to(ROOT)
+
+
+# What is kept elsewhere, for when all hosts are lost
+
+
+def test_a_backup_is_put_back_on_a_host_of_the_same_name(uno: LocalNode) -> None:
+    """As the README says: `.backup` of sqlite3 while it runs, or the file once not."""
+    uno.up()
+    spec = {"image": "nginx", "hosts": ["dos@dos"]}  # nothing of it runs here
+    for name in ("kept", "later"):
+        made = f"settings.parse_service({{{name!r}: {spec}}})"
+        said = uno.attach("-c", f"container_sup.add_service({made}, queue=True)")
+        assert said.status == 0, said
+        if name == "kept":
+            backup = uno.folder / "backup.db"
+            with (
+                contextlib.closing(sqlite3.connect(uno.data_dir / "veo.db")) as source,
+                contextlib.closing(sqlite3.connect(backup)) as target,
+            ):
+                source.backup(target)
+    assert uno.stop().status == 0
+    shutil.rmtree(uno.data_dir)
+    uno.data_dir.mkdir()
+    shutil.copy(backup, uno.data_dir / "veo.db")
+    uno.up()
+    names = uno.attach("-c", "print([s.name for s in container_sup.services()])")
+    assert names.out == "['kept']\n"
