@@ -180,8 +180,9 @@ class DnsRegistry:
 
     async def _begin(self) -> None:
         config = self._node.config
+        first, *also = config.dns.addresses(config.address)
         await self._server.start(
-            config.address, config.dns_port, self.answer, self._is_near
+            first, config.dns_port, self.answer, self._is_near, also
         )
         self._is_up = True
 

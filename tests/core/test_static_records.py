@@ -42,6 +42,22 @@ def records(*written: str) -> StaticRecords:
 # What is written
 
 
+@pytest.mark.parametrize(
+    ("listen", "addresses"),
+    [
+        ("[]", ["192.0.2.1"]),
+        ("[127.0.0.1, 192.0.2.1]", ["192.0.2.1", "127.0.0.1"]),
+        ("[0.0.0.0, 127.0.0.1]", ["0.0.0.0"]),
+        ("['::1', 0.0.0.0]", ["::1", "0.0.0.0"]),
+        ("['::', '::1']", ["192.0.2.1", "::"]),
+    ],
+)
+def test_it_answers_where_it_is_told_to(listen: str, addresses: list[str]) -> None:
+    made = config(f"  listen: {listen}\n")
+    assert made is not None
+    assert list(made.addresses("192.0.2.1")) == addresses
+
+
 def test_a_file_without_it_has_the_usual_zone() -> None:
     assert parse("nodes: [a@b]", "c.yml").dns is None
     made = config("  ttl: 3\n")
@@ -129,13 +145,14 @@ def test_so_many_records_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_wrong_is_told_with_its_place_all_at_once() -> None:
     assert problems(
         '  zone: "a..b"\n  ttl: 0\n  contact: "!"\n  records: ["x A y"]\n'
-        "  transfer: [192.0.2.1/24]\n"
+        "  transfer: [192.0.2.1/24]\n  listen: [uno]\n"
     ) == [
         'c.yml:2: dns.zone: "a..b" is no name of DNS, like veo or ns1.example.com',
         'c.yml:3: dns.ttl: "0" is not from 1 to 86400 seconds',
         'c.yml:4: dns.contact: "!" is no name of DNS, like veo or ns1.example.com',
         'c.yml:6: dns.transfer[0]: "192.0.2.1/24" is no address or network, like '
         "192.0.2.7 or 192.0.2.0/24",
+        'c.yml:7: dns.listen[0]: "uno" is no address, like 127.0.0.1 or ::1',
     ]
     (line,) = problems('  records: ["ok A 192.0.2.1", "x A y"]\n')
     assert line.startswith('c.yml:1: dns.records[1]: "x A y": line 1 cannot be read')

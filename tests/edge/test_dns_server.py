@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fake_cluster import eventually
 from tests.zones import (
     DOS,
     UNO,
@@ -517,6 +518,54 @@ async def test_stop_closes_everything_and_may_come_again() -> None:
     await server.start("127.0.0.1", port, from_zone, everybody)
     assert server.port == port
     assert "192.0.2.1" in await dig(port, "uno.node.veo")
+    await server.stop()
+
+
+async def from_address(server: DnsServer, address: str) -> str:
+    """Ask at an address by UDP, whose answer has to come from there, and by TCP."""
+    query = dns.message.make_query("nginx.veo.", "A")
+    for ask in (dns.asyncquery.udp, dns.asyncquery.tcp):
+        response = await ask(query, address, 5, server.port)
+        assert len(response.answer[0]) == 2
+    return address
+
+
+async def test_it_answers_at_several_addresses() -> None:
+    server = DnsServer()
+    await server.start(
+        "127.0.91.1", 0, from_zone, everybody, also=["127.0.91.2", "::1"]
+    )
+    for address in ("127.0.91.1", "127.0.91.2", "::1"):
+        await from_address(server, address)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.91.3", server.port)
+    await server.stop()
+
+
+async def test_at_all_addresses_it_answers_from_the_one_that_is_asked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """dnspython takes no answer that comes from elsewhere, as resolvers do not."""
+    server = DnsServer()
+    await server.start("0.0.0.0", 0, from_zone, everybody, also=["::"])
+    for address in ("127.0.92.1", "127.0.92.2", "::1"):
+        await from_address(server, address)
+    caplog.set_level(logging.DEBUG, "veo_shell.edge.dns_server")
+    await server.stop()
+    await server.start(
+        "0.0.0.0", 0, lambda packet, udp, asker: b"x" * 70_000, everybody
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.sendto(b"q" * 12, ("127.0.0.1", server.port))
+        await eventually(lambda: "Message too long" in caplog.text)
+    await server.stop()
+
+
+async def test_one_address_that_cannot_be_had_is_none_had() -> None:
+    server = DnsServer()
+    with pytest.raises(StartError, match=r"198\.51\.100\.7"):
+        await server.start("127.0.91.1", 0, from_zone, everybody, also=["198.51.100.7"])
+    await server.start("127.0.91.1", 0, from_zone, everybody)
     await server.stop()
 
 

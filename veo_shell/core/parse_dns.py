@@ -75,6 +75,13 @@ def _ttl_s(text: str) -> int:
     return seconds
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise Wrong(f"{quoted(text)} is no address, like 127.0.0.1 or ::1") from None
+
+
 def _network(text: str) -> Network:
     try:
         return ipaddress.ip_network(text)
@@ -114,4 +121,5 @@ DNS: Fields = {
     "records": ("records", several(scalar(str))),
     "zones": ("zones", several(_file)),
     "transfer": ("transfer", several(scalar(_network))),
+    "listen": ("listen", several(scalar(_address))),
 }

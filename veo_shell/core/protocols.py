@@ -248,8 +248,9 @@ class Server(Protocol):
         port: int,
         answer: AnswerFunction,
         is_near: Callable[[str], bool],
+        also: Sequence[str] = (),
     ) -> None:
-        """Answer packets (their bytes, came by UDP or not); raise `StartError`.
+        """Answer packets there, and at further addresses; raise `StartError`.
 
         What `answer` refuses is asked of other servers for addresses that are near.
         """

@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 import psutil
 
@@ -17,6 +18,12 @@ from veo_shell.errors import StartError
 
 _FREE_PORT_TRIES = 16
 _UDP_BUFFER_SIZE = 1 << 20
+_IP_PKTINFO = 8  # Linux's, which Python's socket has from 3.14 on
+_TELL_4 = (socket.IPPROTO_IP, _IP_PKTINFO)
+_TELL_6 = (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO)
+_TOLD_SIZE = socket.CMSG_SPACE(20)
+_NO_INTERFACE = bytes(4)
+
 _REASONS = {
     errno.EADDRINUSE: "another program has this port: stop it, use --dns-port, or "
     "--dns-optional to do without DNS",
@@ -36,6 +43,33 @@ async def bind_both(address: str, port: int) -> tuple[socket.socket, socket.sock
         # In a thread: whoever has the port is looked for among all processes
         users = await asyncio.to_thread(users_of, taken.kind, port)
         raise _cannot_start(taken.kind, address, port, taken.error, users) from None
+
+
+def is_for_all(address: str) -> bool:
+    """Tell whether this stands for all addresses of its family."""
+    return ipaddress.ip_address(address).is_unspecified
+
+
+def receive_there(udp: socket.socket, size: int) -> tuple[bytes, tuple[Any, ...]]:
+    """Receive a datagram on all addresses; return it, and whose it is.
+
+    That is the asker's address, its place, and at which address it was received: the
+    answer has to come from there (ip(7), ipv6(7)).
+    """
+    packet, told, _, place = udp.recvmsg(size, _TOLD_SIZE)
+    return packet, (place[0], place, told)
+
+
+def send_from_there(udp: socket.socket, reply: bytes, asker: tuple[Any, ...]) -> None:
+    """Answer from the address that was asked, by whichever interface leads back."""
+    _, place, told = asker
+    back = [
+        (level, kind, _NO_INTERFACE + data[4:])
+        if level == socket.IPPROTO_IP
+        else (level, kind, data)
+        for level, kind, data in told
+    ]
+    udp.sendmsg([reply], back, 0, place)
 
 
 def users_of(kind: socket.SocketKind, port: int) -> list[str]:
@@ -99,6 +133,10 @@ def _bind(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_SIZE)
+            if is_for_all(address):
+                bound.setsockopt(*(_TELL_6 if ":" in address else _TELL_4), 1)
+        if bound.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((address, port))
         if kind is socket.SOCK_STREAM:
             bound.listen()

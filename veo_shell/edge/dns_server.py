@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from veo_shell.core.model import DnsReply
@@ -14,9 +14,18 @@ from veo_shell.core.protocols import AnswerFunction
 from veo_shell.edge import dns_client
 from veo_shell.edge.dns_desk import LATER, Desk, SendFunction
 from veo_shell.edge.dns_forwarder import Forwarder
-from veo_shell.edge.dns_port import bind_both, port_of
+from veo_shell.edge.dns_port import (
+    bind_both,
+    is_for_all,
+    port_of,
+    receive_there,
+    send_from_there,
+)
 
 logger = logging.getLogger(__name__)
+
+# A datagram, and whose it is, the asker's address first
+ReceiveFunction = Callable[[socket.socket, int], tuple[bytes, tuple[Any, ...]]]
 
 _QUERY_SIZE = 4096  # none is longer; what a datagram has beyond is not even read
 _BATCH = 64  # about 1 ms of work, then the loop's other tasks have their turn
@@ -43,14 +52,14 @@ class DnsServer:
         self._forwarder = forwarder
         self._desk: Desk | None = None
         self._pool = _Pool(max_connections)
-        self._udp: socket.socket | None = None
-        self._tcp: asyncio.Server | None = None
+        self._udps: list[socket.socket] = []
+        self._tcps: list[asyncio.Server] = []
 
     @property
     def port(self) -> int:
         """Return the port it answers on, the same for UDP and TCP."""
-        assert self._udp, "not started"
-        return port_of(self._udp)
+        assert self._udps, "not started"
+        return port_of(self._udps[0])
 
     async def start(
         self,
@@ -58,22 +67,37 @@ class DnsServer:
         port: int,
         answer: AnswerFunction,
         is_near: Callable[[str], bool],
+        also: Sequence[str] = (),
     ) -> None:
         """Bind and answer from now on; raise `StartError`. Port 0: any that is free.
 
-        `is_near`: who gets answers about other names as well.
+        `is_near`: who gets answers about other names as well. `also`: further addresses
+        to answer at; one may stand for all.
         """
-        assert not self._udp, "started already"
+        assert not self._udps, "started already"
+        self._desk = Desk(answer, is_near, self._forwarder)
+        try:
+            for where in (address, *also):
+                await self._listen(where, port, self._desk)
+                port = self.port
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _listen(self, address: str, port: int, desk: Desk) -> None:
         udp, listener = await bind_both(address, port)
-        desk = self._desk = Desk(answer, is_near, self._forwarder)
+        self._udps.append(udp)
+        receive, send = _receive, _send
+        if is_for_all(address):
+            receive, send = receive_there, _send_from_there
         loop = asyncio.get_running_loop()
-        send = functools.partial(_send, udp)
-        loop.add_reader(udp, _answer_datagrams, udp, desk, send)
-        self._udp = udp
-        self._tcp = await loop.create_server(
+        sends = functools.partial(send, udp)
+        loop.add_reader(udp, _answer_datagrams, udp, desk, receive, sends)
+        server = await loop.create_server(
             lambda: _Connection(self._pool, desk, self._idle_timeout_s),
             sock=listener,
         )
+        self._tcps.append(server)
 
     def search(self) -> tuple[str, ...]:
         """Return the domains that this host tries behind short names."""
@@ -89,16 +113,21 @@ class DnsServer:
 
     async def stop(self) -> None:
         """Close the port and all connections; one that is not started stays so."""
-        if not self._udp or not self._tcp:
+        if not self._udps:
             return
-        asyncio.get_running_loop().remove_reader(self._udp)
+        udps, self._udps = self._udps, []
+        tcps, self._tcps = self._tcps, []
+        for udp in udps:
+            asyncio.get_running_loop().remove_reader(udp)
         if self._forwarder:
             await self._forwarder.close()
-        self._udp.close()
-        self._tcp.close()
+        for udp in udps:
+            udp.close()
+        for tcp in tcps:
+            tcp.close()
         await self._pool.close()
-        await self._tcp.wait_closed()
-        self._udp = self._tcp = None
+        for tcp in tcps:
+            await tcp.wait_closed()
 
 
 class _Pool:
@@ -273,11 +302,13 @@ def _framed(answer: bytes) -> bytes:
     return len(answer).to_bytes(2) + answer
 
 
-def _answer_datagrams(udp: socket.socket, desk: Desk, send: SendFunction) -> None:
+def _answer_datagrams(
+    udp: socket.socket, desk: Desk, receive: ReceiveFunction, send: SendFunction
+) -> None:
     """Answer what waits on the socket, a batch at most."""
     for _ in range(_BATCH):
         try:
-            packet, asker = udp.recvfrom(_QUERY_SIZE)
+            packet, asker = receive(udp, _QUERY_SIZE)
         except BlockingIOError:
             return
         reply = desk.serve(packet, True, asker, send)
@@ -285,8 +316,19 @@ def _answer_datagrams(udp: socket.socket, desk: Desk, send: SendFunction) -> Non
             send(reply, asker)
 
 
+def _receive(udp: socket.socket, size: int) -> tuple[bytes, tuple[Any, ...]]:
+    return udp.recvfrom(size)
+
+
 def _send(udp: socket.socket, reply: bytes, asker: Any) -> None:
     try:
         udp.sendto(reply, asker)
     except OSError as exc:  # full buffer, no route, port 0: it will ask again
         logger.debug("DNS: no answer to %s: %s", asker, exc)
+
+
+def _send_from_there(udp: socket.socket, reply: bytes, asker: Any) -> None:
+    try:
+        send_from_there(udp, reply, asker)
+    except OSError as exc:
+        logger.debug("DNS: no answer to %s: %s", asker[0], exc)
