@@ -19,10 +19,7 @@ from veo_shell.errors import UsageError
 CHANGE = "(changes the cluster)"
 DONE = ("Added", "Applied", "Executed", "Written")
 """What is returned of what was changed."""
-LAST = (
-    "help(container_sup) lists the verbs of a word and help(container_sup.scale), or",
-    'help("scale"), tells what one does. Ctrl-D leaves; the node runs on.',
-)
+LAST = 'help(container_sup) lists the verbs of a word, help("scale") tells about one.'
 
 
 class Help:
@@ -43,7 +40,7 @@ class Help:
 
     def _lines(self, *about: Any) -> Iterable[str]:
         if not about:
-            lines = [*taught_lines(), *shortcuts_lines(), *LAST]
+            lines = [*taught_lines(), *shortcuts_lines(), LAST]
         elif type(about[0]) is str:
             lines = [*self._of_text(about[0])]
         else:

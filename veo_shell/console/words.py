@@ -42,14 +42,10 @@ def words_lines() -> list[str]:
 
 
 def shortcuts_lines() -> list[str]:
-    """Return one line for each verb that is called without a word."""
+    """Return two lines about what is called without a word."""
     return [
-        "  why(x)             what led to what a service, a container or a node is",
-        "  history()          what was decided and seen in the cluster, the last 50",
-        "  top() tail('web')  what nodes and containers do, and say; watch('…') more",
-        "  cluster            the short way: cluster.nodes, cluster.plan() …",
-        "  who() use('dos')   who is attached, and from where; another node answers",
-        "  reason('INC-42')   what the journal is to tell of why, from now on",
+        "  why(x) history()   what led to it, what was decided; top() tail('web')",
+        "  cluster            the short way; also watch('…') who() use('dos') reason()",
     ]
 
 
