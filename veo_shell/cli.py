@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -88,7 +89,7 @@ def _complain(error: VeoError) -> int:
 
 
 def _fill_in_streams() -> None:
-    """Open /dev/null where a standard stream is closed.
+    """Open /dev/null where a standard stream is closed; have stdout take every letter.
 
     A socket would get its number else, and what is printed would go there.
     """
@@ -96,6 +97,8 @@ def _fill_in_streams() -> None:
         if getattr(sys, name) is None:
             # Open until the process ends, as the one that was closed.
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding != "utf-8":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a frame of a table, or é
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

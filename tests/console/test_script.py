@@ -385,6 +385,23 @@ def running(
     )
 
 
+def test_what_a_pipe_has_no_letters_for_is_spelled(
+    node: SampleNode, tmp_path: Path
+) -> None:
+    """A locale of another time ends no session."""
+    argv = ["attach", "--run-dir", str(tmp_path), "-c", "'é'; help()"]
+    done = subprocess.run(
+        [sys.executable, "-m", "veo_shell", *argv],
+        cwd=ROOT,
+        capture_output=True,
+        env=environment(tmp_path, PYTHONIOENCODING="ascii"),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"'\\xe9'\n")
+    assert b"watch('\\u2026')" in done.stdout
+
+
 def test_a_call_imports_nothing_heavy(node: SampleNode, tmp_path: Path) -> None:
     code = (
         "import sys; from veo_shell.console.script import *; "
