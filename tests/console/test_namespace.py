@@ -205,6 +205,13 @@ def test_help_is_ours(
     assert told(names, capsys, about) == said
 
 
+def test_what_is_called_wrong_is_named_as_it_is_called(names: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"^use\(\) missing 1 required"):
+        names["use"]()
+    with pytest.raises(TypeError, match=r"^reason\(\) takes from 1 to 2"):
+        names["reason"]("INC-42", "more")
+
+
 def test_help_about_a_text(names: dict[str, Any], capsys: Capsys) -> None:
     assert told(names, capsys, "container_sup").startswith("container_sup: start, ")
     assert told(names, capsys, "add_service").startswith("container_sup.add_service(")

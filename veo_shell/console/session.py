@@ -55,6 +55,10 @@ class Use:
         return f"use(node): the session is at {whereabouts(self._client)}"
 
 
+# So that Python says `use() missing 1 required positional argument`.
+Use.__call__.__qualname__, Reason.__call__.__qualname__ = "use", "reason"
+
+
 def others(client: Client) -> str:
     """Return who else is attached to the node, in a line; "" for nobody."""
     try:
