@@ -74,9 +74,15 @@ async def test_records_are_all_that_is_answered(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         await cluster.run(ON_DOS)
         records = cluster["uno"].dns_registry.records()
-        assert (
-            DnsRecord(name="web.veo.", ttl_s=5, type="A", data="127.0.0.2") in records
+        (web,) = cluster["uno"].machine.answerable()
+        expected = DnsRecord(
+            name="web.veo.",
+            ttl_s=5,
+            type="A",
+            data="127.0.0.2",
+            containers=(web.name,),
         )
+        assert expected in records
         for record in records:
             answer = await ask(cluster, "uno", record.name, record.type)
             told = [str(data).lower() for rrset in answer.answer for data in rrset]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from veo_shell.core import events as ev
 from veo_shell.core.askers import is_near
+from veo_shell.core.behind import Behind
 from veo_shell.core.dns_packet import (
     SERVFAIL,
     code_of,
@@ -78,14 +79,22 @@ class DnsRegistry:
 
     @read
     def records(self) -> list[DnsRecord]:
-        """Return every record that this node's DNS answers now.
+        """Return every record that this node's DNS answers now, with its containers.
 
         >>> dns_registry.records()
         """
+        own = self._zones.own
+        found = [record for zone in self._zones for record in zone.records()]
+        behind = Behind(own.name, self._node.machine.answerable(), found)
         return [
-            DnsRecord(name=name, ttl_s=ttl_s, type=kind, data=data)
-            for zone in self._zones
-            for name, ttl_s, kind, data in zone.records()
+            DnsRecord(
+                name=name,
+                ttl_s=ttl_s,
+                type=kind,
+                data=data,
+                containers=behind.containers(name, kind, data),
+            )
+            for name, ttl_s, kind, data in found
         ]
 
     @read

@@ -188,6 +188,10 @@ COLUMNS: dict[str, dict[str, Cell]] = {
         "image": _field("has_image"),
         **_same("reason"),
     },
+    "DnsRecord": {
+        **_same("name", "ttl_s", "type", "data"),
+        "behind": _field("containers"),
+    },
     "Move": {
         **_same("service", "slot"),
         "from": _field("source"),
@@ -200,7 +204,7 @@ COLUMNS: dict[str, dict[str, Cell]] = {
 IF_ANY = frozenset(
     {
         *("reason", "evidence", "since", "drained", "stays", "silent", "warning"),
-        *("on_partition", "refused", "dropped", "variant", "labels", "mode"),
+        *("on_partition", "refused", "dropped", "variant", "labels", "mode", "behind"),
     }
 )
 """Columns that are left out where no row has anything in them."""
@@ -212,7 +216,7 @@ SPARE: dict[str, tuple[str, ...]] = {
     "Service": ("mode", "network", "restart", "ports", "on_partition"),
     "JournalEntry": ("node", "kind"),
     "Event": ("node", "kind"),
-    "DnsRecord": ("ttl",),
+    "DnsRecord": ("behind", "ttl"),
 }
 """What a terminal that is too narrow can do without, and in which order."""
 

@@ -914,12 +914,16 @@ class ImagePull:
 
 @attrs.frozen(kw_only=True)
 class DnsRecord:
-    """One resource record that DNS answers: owner name, TTL, type and rdata as text."""
+    """One resource record that DNS answers: owner name, TTL, type and rdata as text.
+
+    `containers` are the names of those that it leads to.
+    """
 
     name: str
     ttl_s: int
     type: str
     data: str
+    containers: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,52 @@
+"""Which containers a record leads to."""
+
+from __future__ import annotations
+
+import attrs
+
+from tests.zones import DOS, UNO, make_container, make_node, make_port, make_zone
+from veo_shell.core.behind import Behind
+from veo_shell.core.model import Container
+
+SIX = make_node("tres@tres", "2001:DB8::3")
+
+
+def told(*containers: Container) -> dict[str, tuple[str, ...]]:
+    zone = make_zone(*containers, nodes=(UNO, DOS, SIX))
+    behind = Behind(zone.name, containers, zone.records())
+    return {
+        f"{name} {kind} {data}": behind.containers(name, kind, data)
+        for name, _, kind, data in zone.records()
+        if ".node." not in name and name != zone.name
+    }
+
+
+def named(name: str, container: Container) -> Container:
+    return attrs.evolve(container, name=name)
+
+
+def test_an_address_leads_to_what_runs_there() -> None:
+    one = named("one", make_container("Web", UNO, make_port("HTTP", 80)))
+    two = named("two", make_container("web", UNO))
+    six = named("six", make_container("web", SIX, make_port("http", 0)))
+    nowhere = named("nowhere", make_container("web", UNO, address=""))
+    assert told(one, two, six, nowhere) == {
+        "web.veo. A 192.0.2.1": ("one", "two"),
+        "web.veo. AAAA 2001:db8::3": ("six",),
+        "http.web.veo. A 192.0.2.1": ("one",),
+        "_http._tcp.web.veo. SRV 0 100 80 http.web.veo.": ("one",),
+    }
+
+
+def test_a_port_leads_to_what_has_it_on_the_host_that_is_named() -> None:
+    one = named("one", make_container("web", UNO, make_port("http", 80)))
+    two = named("two", make_container("web", DOS, make_port("http", 80)))
+    three = named("three", make_container("web", DOS, make_port("http", 81)))
+    found = told(one, two, three)
+    assert {key: names for key, names in found.items() if " SRV " in key} == {
+        "_http._tcp.web.veo. SRV 0 100 80 uno.node.veo.": ("one",),
+        "_http._tcp.web.veo. SRV 0 100 80 dos.node.veo.": ("two",),
+        "_http._tcp.web.veo. SRV 0 100 81 dos.node.veo.": ("three",),
+    }
+    alike = told(one, two)
+    assert alike["_http._tcp.web.veo. SRV 0 100 80 http.web.veo."] == ("one", "two")
