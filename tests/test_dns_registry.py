@@ -443,6 +443,11 @@ async def test_a_service_says_how_it_stands_and_why_it_is_answered_so(
         for name in ("_why.web", "_WHY.Web.veo."):
             (why,) = uno.dns_registry.lookup(name, "TXT")
             assert why.data == f'"0: {web.name} on uno@uno: 127.0.0.1"'
+        # What is asked for again and again is looked for once
+        kept = uno.dns_registry._explain("web")
+        assert uno.dns_registry._explain("web") is kept
+        uno.dns_registry._explained_until_s = 0.0
+        assert uno.dns_registry._explain("web") == kept
 
 
 async def test_a_node_answers_what_its_address_is_called_and_not_its_neighbours(

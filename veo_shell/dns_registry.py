@@ -69,6 +69,8 @@ class DnsRegistry:
         self._changed_s: dict[str, float] = {}
         self._serial = int(time.time())
         self._seen: tuple[int, int, int, int] | None = None
+        self._explained: dict[str, list[str]] = {}
+        self._explained_until_s = 0.0
         self._live = Live(age_s=self._age_s, explain=self._explain)
         self._others = {z.apex: static_zone(z) for z in node.config.dns.zones}
         self._apart: dict[bytes, Zone] = {}
@@ -322,12 +324,23 @@ class DnsRegistry:
                 if self._others.keys().isdisjoint(suffixes(apex))
             }
         self._zones = Zones(own, {**self._apart, **self._others})
+        self._explained = {}
 
     def _age_s(self) -> float:
         return self._node.machine.answered.age_s(self._node.clock.now())
 
     def _explain(self, service: str) -> list[str]:
-        return self._node.machine.answered.explain(service)
+        """Return why a service is answered so, as of a second ago at most.
+
+        Anybody may ask, as often as it is asked for.
+        """
+        now, machine = self._node.clock.now(), self._node.machine
+        if now >= self._explained_until_s:
+            self._explained, self._explained_until_s = {}, now + LIVE_TTL_S
+        if service not in self._explained:
+            uids = machine.standings.uids(service)
+            self._explained[service] = machine.answered.explain(uids)
+        return self._explained[service]
 
     def _take(self) -> bool:
         """Take what changed; tell whether answers do."""

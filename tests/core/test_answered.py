@@ -51,8 +51,8 @@ def standing(*containers: Container, **changes: Any) -> Desk:
 def test_an_instance_that_is_answered_is_told_with_its_address() -> None:
     desk = standing(ON_DOS)
     assert desk.names() == [ON_DOS.name]
-    assert desk.answered.explain("web") == [f"0: {ON_DOS.name} on {DOS}: 10.0.0.2"]
-    assert desk.answered.explain("WEB") == []  # a label of DNS is in lower case
+    assert desk.answered.explain(["u1"]) == [f"0: {ON_DOS.name} on {DOS}: 10.0.0.2"]
+    assert desk.answered.explain(["u9"]) == []
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_an_instance_that_is_not_ready_is_told_with_its_state(
 ) -> None:
     desk = standing(attrs.evolve(ON_DOS, **changes))
     assert desk.names() == []
-    (line,) = desk.answered.explain("web")
+    (line,) = desk.answered.explain(["u1"])
     assert line.startswith(f"0: {ON_DOS.name} on {DOS}: not answered: {why}")
 
 
 def test_an_instance_that_another_one_replaces_is_told_so() -> None:
     desk = standing(ON_DOS, ends=(ON_DOS.name,))
     assert desk.names() == []
-    assert "another one has its place" in desk.answered.explain("web")[0]
+    assert "another one has its place" in desk.answered.explain(["u1"])[0]
 
 
 def test_what_nothing_runs_of_is_told_by_its_slot() -> None:
@@ -88,7 +88,7 @@ def test_what_nothing_runs_of_is_told_by_its_slot() -> None:
         slot(DOS, 3, done=True),
     )
     desk = Desk(records=(service(), *slots))
-    assert desk.answered.explain("web") == [
+    assert desk.answered.explain(["u1"]) == [
         f"0: nothing on {DOS} yet",
         "1: no node for it yet",
     ]
@@ -97,7 +97,7 @@ def test_what_nothing_runs_of_is_told_by_its_slot() -> None:
 def test_an_instance_of_a_service_that_was_removed_is_not_answered() -> None:
     desk = Desk(ON_DOS, records=(service(spec=None),))
     assert desk.names() == []
-    assert desk.answered.explain("web") == []
+    assert desk.answered.explain(["u1"]) == []
     assert desk.answered.why_not(ON_DOS) == "its service was removed"
 
 

@@ -36,6 +36,8 @@ def test_all_is_told_at_first_and_then_nothing() -> None:
     desk = Told(ON_DOS, LOGS)
     assert desk.take() == {"web": [ON_DOS.name], "logs": [LOGS.name]}
     assert desk.take() == {}
+    assert desk.standings.uids("logs") == {"u2"}
+    assert desk.standings.uids("Logs") == frozenset()
 
 
 def test_what_changed_is_told_once() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from veo_shell.core.doors import Doors
 from veo_shell.core.membership import AWAY, GONE, Membership
@@ -74,15 +74,13 @@ class Answered:
         lost_s = min((now - peer.heard_s for peer in heard), default=0.0)
         return max(ages_s, default=lost_s)
 
-    def explain(self, name: str) -> list[str]:
-        """Return, for each instance of the services of a name, how it is answered.
-
-        `name` is in lower case.
-        """
+    def explain(self, uids: Iterable[str]) -> list[str]:
+        """Return, for each instance of services, how it is answered."""
+        records = filter(None, map(self._view.service, sorted(uids)))
         return [
             line
-            for record in self._view.services()
-            if record.service is not None and record.service.name.lower() == name
+            for record in records
+            if record.service is not None
             for line in self._explain(record)
         ]
 

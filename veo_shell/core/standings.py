@@ -34,6 +34,10 @@ class Standings:
             found[name] = self._answered.standing(name, uids)
         return found
 
+    def uids(self, name: str) -> frozenset[str]:
+        """Return the services of a name in lower case, as of the last time."""
+        return frozenset(self._uids.get(name, ()))
+
     def _touched_by_nodes(self) -> set[str]:
         """Return the services of nodes that are reached now, or are not any more."""
         before, status = self._reach, self._members.status
