@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from veo_shell.console.exits import (
     status_of,
 )
 from veo_shell.console.identity import REASON
+from veo_shell.console.streams import prepare
 from veo_shell.errors import NodeUnreachable, UsageError, VeoError
 
 STATUSES = (
@@ -33,7 +33,7 @@ STATUSES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status (`STATUSES`)."""
-    _fill_in_streams()
+    prepare()
     try:
         own, rest = _split(sys.argv[1:] if argv is None else argv)
         command = own[0] if own else ""
@@ -86,19 +86,6 @@ def _complain(error: VeoError) -> int:
     for line in str(error).splitlines():
         sys.stderr.write(f"veo: {printable(line)}\n")
     return status_of(error)
-
-
-def _fill_in_streams() -> None:
-    """Open /dev/null where a standard stream is closed; have stdout take every letter.
-
-    A socket would get its number else, and what is printed would go there.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            # Open until the process ends, as the one that was closed.
-            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding != "utf-8":
-        sys.stdout.reconfigure(errors="backslashreplace")  # a frame of a table, or é
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

@@ -13,7 +13,6 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from enum import Enum
-from itertools import islice
 from typing import Any
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -29,15 +28,13 @@ from veo_shell.console.meaning import (
     class_called,
     fields_of,
 )
+from veo_shell.console.offers import FILE_SERVICE, completions, few, quoted
 from veo_shell.console.typed import CALL, Argument, Chain, Typed, read
 from veo_shell.console.words import WORDS
 from veo_shell.core.kinds import KINDS
 from veo_shell.core.verbs import is_record
 
 IMPORT = re.compile(r"(?:^|[\n;:])\s*(?:from|import)\s[^\n;]*\Z")
-FILE_SERVICE = "settings.get_applications()"
-MOST = 50
-"""Who wants to see more types a letter more."""
 ID_SHOWN = 12
 """As `docker ps` has them."""
 TELLING = ("name", "variant", "image", "network_mode")
@@ -129,7 +126,7 @@ class VeoCompleter(Completer):
                 complete_event.completion_requested,
             )
             found = self._found(text, after, is_asked=is_asked)
-            self._last = None if found is None else found[:MOST]
+            self._last = None if found is None else few(found)
             self._asked = complete_event
         return self._last
 
@@ -146,12 +143,12 @@ class VeoCompleter(Completer):
             offered = self._values(typed.argument) if typed.argument else {}
             texts = {name: meta for name, meta in offered.items() if name[:1] == '"'}
             made = {name[1:-1] + closed: meta for name, meta in texts.items()}
-            return _few(_completions(typed.prefix, made, closed)) or None
+            return few(completions(typed.prefix, made, closed)) or None
         if typed.of:
             thing = self._meanings.of(typed.of)
             if thing is None:
                 return None if self._may_be_known(typed.of.root, before) else []
-            return _few(_completions(typed.prefix, self._meanings.attributes(thing)))
+            return few(completions(typed.prefix, self._meanings.attributes(thing)))
         if not (typed.prefix or typed.argument or is_asked):
             return []
         return self._bare(typed, is_asked=is_asked)
@@ -169,11 +166,11 @@ class VeoCompleter(Completer):
         argument = typed.argument
         found: list[Completion] = []
         if argument and argument.begun is not None:
-            found += _few(_quoted(argument.begun, self._values(argument)))
+            found += few(quoted(argument.begun, self._values(argument)))
             if not argument.keyword:
-                found += _quoted(argument.begun, self._keywords(argument))
+                found += quoted(argument.begun, self._keywords(argument))
         if typed.prefix or is_asked:
-            found += _completions(typed.prefix, self._words())
+            found += completions(typed.prefix, self._words())
         return found
 
     def _words(self) -> dict[str, str]:
@@ -331,30 +328,3 @@ def _about(name: str, value: Any) -> str:
     """Return a line about a name; `()` begins that of what is called."""
     call = "()" if callable(value) and not isinstance(value, type) else ""
     return call + WORDS.get(name, "")
-
-
-def _few(completions: Iterable[Completion]) -> list[Completion]:
-    return list(islice(completions, MOST))
-
-
-def _completions(
-    prefix: str, offered: Mapping[str, str], closed: str = ""
-) -> Iterator[Completion]:
-    for name, said in offered.items():
-        if name.startswith(prefix) and (name[0] != "_" or prefix[:1] == "_"):
-            shown = name.removesuffix(closed) if closed else name
-            call = "()" if said.startswith("()") else ""
-            yield Completion(
-                name,
-                -len(prefix),
-                display=shown + call,
-                display_meta=said.removeprefix("()"),
-            )
-
-
-def _quoted(prefix: str, offered: Mapping[str, str]) -> Iterator[Completion]:
-    """Offer names, which are typed without their quotation marks, and the like."""
-    for name, said in offered.items():
-        shown = said if FILE_SERVICE in name else name.strip('"')
-        if shown.startswith(prefix):
-            yield Completion(name, -len(prefix), display=shown, display_meta=said)
