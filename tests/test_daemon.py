@@ -326,6 +326,23 @@ def test_a_dns_port_in_use(uno: LocalNode, kind: socket.SocketKind) -> None:
     assert "--dns-port" in why
 
 
+@pytest.mark.parametrize(
+    "options", [["--dns-optional"], []], ids=["option", "variable"]
+)
+def test_a_dns_port_in_use_may_be_done_without(
+    uno: LocalNode, options: list[str]
+) -> None:
+    log = uno.data_dir / "veo.log"
+    variables = {} if options else {"VEO_DNS_OPTIONAL": "1"}
+    with socket.create_server((uno.address, DNS_PORT)):
+        said = uno.start(*options, **variables)
+        assert said.status == 0, said
+        told = log.read_text()
+        assert f"(pid {os.getpid()}) on {uno.address} has this port" in told
+        assert "goes on without DNS" in told
+    eventually(lambda: f"answers on port {DNS_PORT} now" in log.read_text())
+
+
 def test_an_address_of_another_host(uno: LocalNode) -> None:
     why = uno.refusal("--address", "203.0.113.7")
     assert "203.0.113.7:8087: not an address of this host" in why
