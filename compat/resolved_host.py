@@ -106,7 +106,7 @@ async def find(name: str) -> list[str]:
 async def main() -> dict[str, object]:
     """Ask before, while and after systemd-resolved asks the node."""
     zone = make_zone(*two_webs(), nodes=(UNO, DOS))
-    forwarder = Forwarder(Upstreams((NODE, 53)))
+    forwarder = Forwarder(Upstreams(((NODE,), 53)))
     server = DnsServer(forwarder=forwarder)
 
     def answer(packet: bytes, udp: bool, asker: str) -> bytes | None:

@@ -178,7 +178,7 @@ class FakeCluster:
         self.meshes[name] = self.network.join(address, MESH_PORT, PUB_PORT)
         # Not to whom the machine that the tests run on asks.
         files = self.folder / "resolv.conf", self.folder / "resolved.conf"
-        upstreams = Upstreams((address, 0), self.dns.forward, files)
+        upstreams = Upstreams(((address,), 0), self.dns.forward, files)
         forwarder = Forwarder(upstreams)
         self.servers[name] = DnsServer(forwarder=forwarder)
         node = SeenNode(

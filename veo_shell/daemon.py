@@ -177,10 +177,12 @@ def _assemble(
     from veo_shell.node import Node
 
     keys, *also = _keys(options, config.cluster)
+    host = LocalHost(state.parent)
     upstreams = Upstreams(
-        (config.address, config.dns_port),
+        (config.dns.addresses(config.address), config.dns_port),
         config.dns.forward,
         (Path(options.resolv_conf), RESOLVED_FILE),
+        host.has_address,
     )
     engine = DockerEngine(options.docker or "", config.cluster, config.name)
     node = Node(
@@ -190,7 +192,7 @@ def _assemble(
         stock=engine,
         mesh=ZmqMesh(config.address, config.mesh_port, config.pub_port, keys, also),
         store=SqliteStore(state, config.cluster, config.name),
-        host=LocalHost(state.parent),
+        host=host,
         server=DnsServer(forwarder=Forwarder(upstreams)),
         clock=SystemClock(),
     )

@@ -56,7 +56,7 @@ async def serving(
 ) -> AsyncIterator[DnsServer]:
     """Have a server that forwards to these."""
     places = [u.place if isinstance(u, Upstream) else u for u in upstreams]
-    asked = Upstreams(("127.0.0.1", 0), places)
+    asked = Upstreams((("127.0.0.1",), 0), places)
     forwarder = Forwarder(asked, timeouts_s=timeouts_s, whole_s=whole_s)
     server = DnsServer(forwarder=forwarder)
     await server.start("127.0.0.1", 0, answer, near)
@@ -465,7 +465,7 @@ async def test_two_who_ask_each_other_come_to_an_end() -> None:
     """As nodes do whose hosts have each other in their resolv.conf."""
     port = closed_port()[1]
     async with serving(("127.0.0.1", port)) as one:
-        asked = Upstreams(("127.0.0.1", port), (("127.0.0.1", one.port),))
+        asked = Upstreams((("127.0.0.1",), port), (("127.0.0.1", one.port),))
         other = DnsServer(forwarder=Forwarder(asked, timeouts_s=(0.2, 0.4)))
         await other.start("127.0.0.1", port, from_zone, lambda address: True)
         found = await ask(one)

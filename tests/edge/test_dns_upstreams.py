@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from veo_shell.edge.dns_upstreams import Place, Upstreams
+from veo_shell.edge.dns_upstreams import Upstreams
 
-OWN = ("192.0.2.1", 53)
+Own = tuple[tuple[str, ...], int]
+OWN = (("192.0.2.1",), 53)
 
 
 def on_host(
-    folder: Path, text: str | None, behind: str = "", own: Place = OWN
+    folder: Path, text: str | None, behind: str = "", own: Own = OWN
 ) -> Upstreams:
     """Return those of a host with this resolv.conf, and one of systemd-resolved."""
     files = folder / "resolv.conf", folder / "resolved.conf"
@@ -57,7 +58,7 @@ def test_those_of_the_host(
 
 
 def test_on_another_port_the_nodes_address_is_another_server(tmp_path: Path) -> None:
-    upstreams = on_host(tmp_path, "nameserver 192.0.2.1\n", own=("192.0.2.1", 5353))
+    upstreams = on_host(tmp_path, "nameserver 192.0.2.1\n", own=(("192.0.2.1",), 5353))
     assert upstreams.now() == (("192.0.2.1", 53),)
 
 
@@ -74,3 +75,15 @@ def test_what_changes_is_read_again_and_what_is_away_stands(tmp_path: Path) -> N
     assert upstreams.now() == (("192.0.2.9", 53),)
     file.write_text("nameserver 192.0.2.7\nnameserver 192.0.2.8\n")
     assert upstreams.now() == (("192.0.2.7", 53), ("192.0.2.8", 53))
+
+
+def test_wherever_it_answers_it_does_not_ask_itself(tmp_path: Path) -> None:
+    text = "nameserver 127.0.0.1\nnameserver 192.0.2.7\nnameserver 2001:db8::1\n"
+    several = on_host(tmp_path, text, own=(("192.0.2.1", "127.0.0.1"), 53))
+    assert several.now() == (("192.0.2.7", 53), ("2001:db8::1", 53))
+    files = tmp_path / "resolv.conf", tmp_path / "resolved.conf"
+    mine = ("127.0.0.1", "2001:db8::1").__contains__
+    at_all = Upstreams((("0.0.0.0",), 53), files=files, has_address=mine)
+    assert at_all.now() == (("192.0.2.7", 53), ("2001:db8::1", 53))
+    of_both = Upstreams((("0.0.0.0", "::"), 53), files=files, has_address=mine)
+    assert of_both.now() == (("192.0.2.7", 53),)

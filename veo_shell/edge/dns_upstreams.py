@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from veo_shell.core.resolv_conf import PORT, ResolvConf, read_resolv_conf
@@ -22,17 +22,22 @@ RESOLVED = frozenset({"127.0.0.53", "127.0.0.54"})
 class Upstreams:
     """Those `given`, or else of the host's resolv.conf as it is now; never this node.
 
-    `own`: where this node answers. `files`: that resolv.conf, and one in its place for
-    what it says of systemd-resolved.
+    `own`: the addresses and the port that this node answers at, where 0.0.0.0 and ::
+    stand for those of which `has_address` tells. `files`: that resolv.conf, and one in
+    its place for what it says of systemd-resolved.
     """
 
     def __init__(
         self,
-        own: Place,
+        own: tuple[Sequence[str], int],
         given: Sequence[Place] | None = None,
         files: tuple[Path, Path] = (HOSTS_FILE, RESOLVED_FILE),
+        has_address: Callable[[str], bool] = lambda address: False,
     ) -> None:
-        self._own = own
+        addresses, self._port = own
+        self._own = frozenset(map(ipaddress.ip_address, addresses))
+        self._all_of = {own.version for own in self._own if own.is_unspecified}
+        self._has_address = has_address
         self._given = given
         self._files = files
         self._read: dict[Path, tuple[object, ResolvConf]] = {}
@@ -74,7 +79,9 @@ class Upstreams:
 
     def _is_own(self, place: Place) -> bool:
         address, port = place
+        if port != self._port:
+            return False
         parsed = ipaddress.ip_address(address)
-        own = ipaddress.ip_address(self._own[0])
-        same = parsed == own or parsed.is_unspecified or own.is_unspecified
-        return port == self._own[1] and same
+        if parsed in self._own or parsed.is_unspecified:
+            return True
+        return parsed.version in self._all_of and self._has_address(address)
