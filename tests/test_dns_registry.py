@@ -114,8 +114,13 @@ async def test_lookup_of_other_names(tmp_path: Path) -> None:
         assert [r.data for r in lookup("uno.node")] == ["127.0.0.1"]
         for apex in ("veo", "veo.", "VEO"):
             assert [r.data for r in lookup(apex, "NS")] == ["uno.node.veo."]
-        for name in ("nothing", "example.com.", "", "xveo", "web.veo.veo"):
+        for name in ("nothing", "example.com.", "", "xveo", "web.veo.veo", "a..b"):
             assert lookup(name) == []
+            assert lookup(name, "TXT") == []
+        for name, kind in (("web", "A"), ("_website._tcp.web", "SRV")):
+            (record,) = lookup(name, kind)
+            assert record.containers == (container.name,)
+            assert record in cluster["uno"].dns_registry.records()
 
 
 async def test_the_serial_grows_when_answers_change_and_only_then(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from veo_shell.core import events as ev
 from veo_shell.core.askers import is_near
-from veo_shell.core.behind import Behind
+from veo_shell.core.behind import Answered, Behind
 from veo_shell.core.dns_packet import (
     SERVFAIL,
     code_of,
@@ -85,19 +85,9 @@ class DnsRegistry:
 
         >>> dns_registry.records()
         """
-        own = self._zones.own
         found = [record for zone in self._zones for record in zone.records()]
-        behind = Behind(own.name, self._node.machine.answerable(), found)
-        return [
-            DnsRecord(
-                name=name,
-                ttl_s=ttl_s,
-                type=kind,
-                data=data,
-                containers=behind.containers(name, kind, data),
-            )
-            for name, ttl_s, kind, data in found
-        ]
+        containers = self._node.machine.answerable()
+        return _told(found, Behind(self._zones.own.name, containers, found))
 
     @read
     def lookup(self, name: str, type: str = "A") -> list[DnsRecord]:  # noqa: A002
@@ -107,10 +97,21 @@ class DnsRegistry:
         """
         whole, kind = self._whole(name), _checked(type)
         told = self._zones.own.texts_now(whole) if kind == "TXT" else []
-        return [
-            DnsRecord(name=whole, ttl_s=LIVE_TTL_S, type=kind, data=data)
-            for data in told
-        ] or [r for r in self.records() if (r.name.lower(), r.type) == (whole, kind)]
+        if told:
+            texts = [(whole, LIVE_TTL_S, kind, data) for data in told]
+            return _told(texts, Behind("", (), ()))
+        found = [r for zone in self._zones for r in zone.records(whole) if r[2] == kind]
+        return _told(found, self._behind(whole, found))
+
+    def _behind(self, name: str, found: list[Answered]) -> Behind:
+        """Look at what may be behind records of one name alone."""
+        own, machine = self._zones.own, self._node.machine
+        service = name.removesuffix(f".{own.name}").rpartition(".")[2]
+        uids = machine.standings.uids(service)
+        standing = machine.answered.standing(service, uids)
+        targets = {data.split()[-1] for _, _, kind, data in found if kind == "SRV"}
+        places = [record for target in targets for record in own.records(target)]
+        return Behind(own.name, standing.containers, [*found, *places])
 
     @read
     async def agree(self, name: str, type: str = "A") -> list[DnsAgreement]:  # noqa: A002
@@ -350,6 +351,19 @@ class DnsRegistry:
             services=machine.standings.take(),
             stale=NO_PEER if machine.hears_nobody else "",
         )
+
+
+def _told(found: list[Answered], behind: Behind) -> list[DnsRecord]:
+    return [
+        DnsRecord(
+            name=name,
+            ttl_s=ttl_s,
+            type=kind,
+            data=data,
+            containers=behind.containers(name, kind, data),
+        )
+        for name, ttl_s, kind, data in found
+    ]
 
 
 def _checked(kind: str) -> str:

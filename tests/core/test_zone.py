@@ -503,6 +503,14 @@ def test_dnspython_takes_every_answer_for_its_question(
     ask(ZONE, name, rdtype, edns_size=edns_size, udp=udp)
 
 
+def test_records_of_one_name_are_found_in_any_case() -> None:
+    zone = make_zone(*two_webs())
+    found = zone.records("NGINX.veo.")
+    assert found == [r for r in zone.records() if r[0] == "nginx.veo."]
+    for name in ("nothing.veo.", "a..b", "x" * 64):
+        assert zone.records(name) == []
+
+
 def test_the_records_are_those_that_are_answered() -> None:
     zone = make_zone(*two_webs(), make_container("db", DOS, make_port("sql", 5432)))
     for name, ttl_s, rdtype, data in zone.records():

@@ -149,12 +149,16 @@ class Zone:
             statuses=dict(self.statuses),
         )
 
-    def records(self) -> list[tuple[str, int, str, str]]:
-        """Return (name, TTL, type, rdata) of every record, as in a zone file."""
-        names = [(dns.name.from_wire(wire, 0)[0], wire) for wire in self.rrsets]
+    def records(self, name: str | None = None) -> list[tuple[str, int, str, str]]:
+        """Return (name, TTL, type, rdata) of every record, as in a zone file.
+
+        `name`: of that one alone.
+        """
+        wires = self.rrsets if name is None else {wire_of(name)} & self.rrsets.keys()
+        names = [(dns.name.from_wire(wire, 0)[0], wire) for wire in wires]
         return [
-            (name.to_text(), self.ttl_of(wire, rdtype), *_texts(rdtype, rdata))
-            for name, wire in sorted(names)
+            (owner.to_text(), self.ttl_of(wire, rdtype), *_texts(rdtype, rdata))
+            for owner, wire in sorted(names)
             for rdtype in sorted(self.rrsets[wire], key=lambda t: (t != SOA, t))
             for rdata in self.rrsets[wire][rdtype]
         ]
@@ -222,9 +226,8 @@ class Zone:
         return tuple(map(dns_packet.text, lines))
 
     def texts_now(self, name: str) -> list[str]:
-        """Return these as a zone file has them, of a name in lower case."""
-        told = self.told(dns.name.from_text(name).to_digestable())
-        return [_texts(TXT, rdata)[1] for rdata in told]
+        """Return these as a zone file has them."""
+        return [_texts(TXT, rdata)[1] for rdata in self.told(wire_of(name))]
 
     def _tell(self, asked: Asked, rdatas: tuple[bytes, ...]) -> bytes:
         """Answer with what is true now, and next to nothing later."""
@@ -341,6 +344,14 @@ class Zone:
                     ttl_s = self.ttl_of(target, kind)
                     records = dns_packet.rrset(owner, kind, ttl_s, found)
                     yield b"".join(records), len(records)
+
+
+def wire_of(text: str) -> bytes:
+    """Return a name in wire form and lower case, b"" for what is none."""
+    try:
+        return dns.name.from_text(text).to_digestable()
+    except dns.exception.DNSException:
+        return b""
 
 
 def name_of(wire: bytes) -> str:
