@@ -269,9 +269,9 @@ MUTANTS = (
     ),
     Mutant(
         "DNS answers for the dead",
-        "machine",
-        "        return status not in GONE",
-        "        return True",
+        "answered",
+        '        return f"{head.node} is {status.value}" if status in GONE else ""',
+        '        return ""',
     ),
     Mutant(
         "what runs is where its node is now",
