@@ -27,6 +27,7 @@ from veo_shell.core.model import (
     Container,
     GroupPolicy,
     GroupRole,
+    Health,
     Mount,
     MountKind,
     OnPartition,
@@ -575,6 +576,21 @@ def test_what_runs_at_home_already_is_taken_back_and_not_begun_beside_itself() -
     failing = runs(APP, UNO, generation=2, state=State.BACKOFF, reason="name taken")
     desk.run(runs(DB, DOS), runs(APP, DOS), failing)
     assert [(r.uid, r.node, r.made) for r in desk.decide(5)] == [(APP, DOS, 1)]
+
+
+def test_what_is_ready_stays_until_what_is_at_home_is_ready_too() -> None:
+    """As where an instance is stopped while it comes home, and wanted again at once."""
+    desk = Desk(member(DB), member(APP), at(DB, DOS), at(APP, DOS, generation=3))
+    there = runs(DB, DOS), runs(APP, UNO)
+    begins = runs(APP, DOS, generation=3, health=Health.STARTING)
+    desk.run(*there, begins)
+    (comes,) = desk.decide(5)
+    assert (comes.node, comes.handover, comes.generation) == (DOS, True, 5)
+    assert comes.ends == (begins.name,)
+    assert [note.text.partition(", ")[0] for note in desk.notes] == [
+        f"app: slot 0 healed: {there[1].name} stays",
+        "app: slot 0 moves from uno@uno to dos@dos",
+    ]
 
 
 def test_what_could_not_come_to_its_group_is_tried_again_after_a_while() -> None:

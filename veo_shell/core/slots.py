@@ -84,8 +84,8 @@ class Slots:
     ) -> None:
         """Choose among the containers that run in one slot; the others are to end.
 
-        The healthy first, then the lowest generation, then the node's name; where a
-        majority decides, what it decided, and of a group what is at home. A new
+        The healthy first, of a group then what is at home, the lowest generation, the
+        node's name; where a majority decides, what it decided before all. A new
         decision: nobody stops a container because of one that is older than the
         reunion. It follows from the verdict on the node of the one that stays, unless
         there is another `cause`.
@@ -97,8 +97,8 @@ class Slots:
             decided = stops_first(service) and is_named(slot, container)
             return (
                 not decided,
-                home is not None and container.node != home,
                 not container.is_ready,
+                home is not None and container.node != home,
                 container.generation,
                 container.node,
             )
