@@ -127,6 +127,14 @@ def test_what_a_node_keeps_is_its_users_alone(uno: LocalNode) -> None:
         assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
 
 
+def test_a_node_goes_before_what_else_its_host_does(uno: LocalNode) -> None:
+    """Where its user may have it so."""
+    uno.up()
+    expected = -10 if os.geteuid() == 0 else os.getpriority(os.PRIO_PROCESS, 0)
+    for thread in Path(f"/proc/{uno.pid()}/task").iterdir():
+        assert os.getpriority(os.PRIO_PROCESS, int(thread.name)) == expected
+
+
 def test_everything_by_the_environment(nodes: Nodes) -> None:
     uno, dos = nodes("uno"), nodes("dos")
     uno.up("--cluster", "shop", "--mesh-port", "9087")
