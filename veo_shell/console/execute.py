@@ -175,10 +175,8 @@ class _Input(contextlib.AbstractContextManager[None]):
         while True:
             ready, _, _ = select.select([self._woken, *self._stdin], [], [])
             if self._woken in ready:
-                told = os.read(self._woken, TYPED_BYTES)
-                if DONE in told:
+                if self._is_done(client):
                     return
-                self._resize(client)
             elif data := _typed(ready[0]):
                 number += 1
                 if not self._write(client, number, data):
@@ -193,21 +191,25 @@ class _Input(contextlib.AbstractContextManager[None]):
 
     def _write(self, client: Client, number: int, data: bytes) -> bool:
         """Pass on what is typed as soon as it is taken; return False at the end."""
-        while not self._is_done():
+        while not self._is_done(client):
             with contextlib.suppress(PeerUnreachable):
                 if client.call("streams.write", *self._whose, number, data):
                     return True
         return False
 
     def _end_input(self, client: Client) -> None:
-        while not self._is_done():
+        while not self._is_done(client):
             with contextlib.suppress(PeerUnreachable):
                 client.call("streams.end_input", *self._whose)
                 return
 
-    def _is_done(self) -> bool:
+    def _is_done(self, client: Client) -> bool:
+        """Tell whether the command has ended; tell it how large the terminal is now."""
         ready, _, _ = select.select([self._woken], [], [], 0)
-        return bool(ready) and DONE in os.read(self._woken, TYPED_BYTES)
+        told = os.read(self._woken, TYPED_BYTES) if ready else b""
+        if RESIZED in told and DONE not in told:
+            self._resize(client)
+        return DONE in told
 
     def _resize(self, client: Client) -> None:
         columns, rows = shutil.get_terminal_size()
