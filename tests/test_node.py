@@ -255,8 +255,8 @@ async def test_refusals_of_the_core_are_raised(tmp_path: Path) -> None:
 
 TYPED = {*WORDS, *SHORTCUTS.values()} - {"settings"}
 """What the console asks of a node by name. It reads files itself, as for `settings`."""
-HIDDEN = {"here", "latest", "named", "of_kind", "sought"}
-"""What nodes ask each other of their journals and sessions: no operator's verbs."""
+HIDDEN = {"here", "latest", "named", "names", "of_kind", "sought"}
+"""What nodes and consoles ask of journals and sessions: no operator's verbs."""
 
 
 def examples(node: Node) -> list[str]:

@@ -67,6 +67,8 @@ def nodes(
     yield held
     for node in held.values():
         node.close()
+    rig.clear()
+    rig.run("uno", "docker", "network", "rm", "apart")
 
 
 def running(node: RealNode) -> dict[str, str]:
