@@ -32,6 +32,7 @@ SETTLE_S = 60.0
 SIDES_S = 75.0
 CALM_S, QUIET_S = 5.0, 12.0
 LOOK_S = 0.5
+STILL_S = 3.0
 HELD_S = 1.5
 """What a cut held up has come by then."""
 MESSAGES = 6
@@ -164,11 +165,21 @@ class History:
         """Let time pass until all is as it should be."""
         self.world.clock.run(HELD_S)
         begin_s = self.world.clock.now
-        while reason := unrest(self.world, self._members(), whole=True):
+        while reason := self._lasting_unrest():
             if self.world.clock.now - begin_s > SETTLE_S:
                 raise Violation(f"{SETTLE_S:g} s after all was mended: {reason}")
             self.world.clock.run(LOOK_S)
         self._settled_s = max(self._settled_s, self.world.clock.now - begin_s)
+
+    def _lasting_unrest(self) -> str:
+        """Return what is not as it should be, now or in a moment.
+
+        What waits for another one to be ready is tried only a while after that is.
+        """
+        if reason := unrest(self.world, self._members(), whole=True):
+            return reason
+        self.world.clock.run(STILL_S)
+        return unrest(self.world, self._members(), whole=True)
 
     # Two sides
 
