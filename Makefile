@@ -76,7 +76,7 @@ check:
 	@scripts/check
 
 bench:
-	@scripts/venv
+	@scripts/venv dev
 	@[ "$$(id -u)" != 0 ] || scripts/need dockerd ip iptables nsenter
 	@scripts/need dig curl
 	@$(with_engine) $(python) -m bench.run $(ARGS)
