@@ -51,6 +51,7 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE_S
         while text not in (shown := self._shown()[self._read_to :]):
             assert self._receive(deadline), f"never saw {text!r} but: {shown!r}"
+            self.drain()  # a look at all of it costs more than to read on
         read = shown.partition(text)[0] + text
         self._read_to += len(read)
         return read

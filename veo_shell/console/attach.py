@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from veo_shell.console import failure, later, render, script, session, words
+from veo_shell.console import failure, later, pace, render, script, session, words
 from veo_shell.console.client import Client
 from veo_shell.console.exits import interrupted
 from veo_shell.errors import VeoError
@@ -34,6 +34,7 @@ def main(run_dir: str | os.PathLike[str], how: script.How = script.USUAL) -> int
         sys.stderr.write(f"{DUMB.format(os.environ.get('TERM', ''))}\n")
     if not is_seen or render.is_dumb():
         return script.run_stdin(run_dir, how)
+    pace.standard_streams()
     # A shell lets what it starts with & ignore it; a console without is a trap.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with script.recorded(how.record) as record:
