@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from veo_shell.core.dispatch import access, described, dispatch
-from veo_shell.core.model import Candidate, Container, Restart, Service
+from veo_shell.core.model import Added, Candidate, Container, Restart, Service
 from veo_shell.core.verbs import pack, read, unpack, write
 from veo_shell.errors import UnknownService, UsageError, VerbFailed
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from decimal import Decimal as Unseen
 
 SERVICE = Service(name="web", image="nginx")
+ADDED = Added(
+    name="veo-uno-web-abcdef-0-1",
+    service="web",
+    uid="abcdef",
+    slot=0,
+    generation=1,
+    node="uno@uno",
+    address="192.0.2.1",
+    image="nginx",
+    copies=2,
+)
 
 
 class Word:
@@ -42,6 +53,11 @@ class Word:
     def either(self, which: Container | str, *, flag: bool = False) -> str:
         """Take one of two."""
         return f"{type(which).__name__} {flag}"
+
+    @read
+    def listed(self, which: list[Container] | None) -> list[str]:
+        """Take a list of records."""
+        return [type(one).__name__ for one in which or ()]
 
     @read
     def many(self, *names: str, **more: int) -> list[Any]:
@@ -101,6 +117,9 @@ async def test_a_verbs_own_error_comes_through() -> None:
     [
         ("word.restart", ["on-failure", ["a", "b"]], {}, "ON_FAILURE 2"),
         ("word.either", ["x"], {"flag": True}, "str True"),
+        ("word.either", [ADDED], {}, "Added False"),
+        ("word.listed", [[ADDED, ADDED]], {}, ["Added", "Added"]),
+        ("word.listed", [None], {}, []),
         ("word.many", ["a", "b"], {"c": 1}, ["a", "b", "c"]),
         ("word.unjudged", [SERVICE], {}, "Service"),
         ("word.unseen", [5], {}, "int"),
@@ -138,6 +157,8 @@ async def test_arguments_arrive_as_their_hints_want_them(
         ),
         ("word.restart", ["sometimes"], "policy must be Restart, not 'sometimes'"),
         ("word.either", [5], "which must be Container | str, not 5"),
+        ("word.either", [SERVICE], "which must be Container | str, not Service("),
+        ("word.listed", [[ADDED, 5]], "must be list[Container] | None, not [Added("),
     ],
 )
 async def test_a_wrong_call_is_told_in_one_line(

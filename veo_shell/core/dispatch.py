@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import types
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -97,6 +98,8 @@ def _converted(
     for name, value in arguments.items():
         if name not in hints or parameters[name].kind in variadic:
             continue
+        if _is_asked_for(value, hints[name]):
+            continue
         try:
             converted[name] = msgspec.convert(value, hints[name])
         except msgspec.ValidationError as exc:
@@ -108,6 +111,19 @@ def _converted(
         except TypeError:  # a hint that msgspec cannot judge: the verb's own affair
             continue
     return converted
+
+
+def _is_asked_for(value: Any, hint: Any) -> bool:
+    """Tell whether a hint asks for such a record, or for one that says less.
+
+    `add_service` returns an `Added`: a container, of which msgspec will not hear.
+    """
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_is_asked_for(value, one) for one in get_args(hint))
+    if get_origin(hint) is list:
+        (member,) = get_args(hint)
+        return isinstance(value, list) and all(_is_asked_for(v, member) for v in value)
+    return hasattr(hint, "__attrs_attrs__") and isinstance(value, hint)
 
 
 # What a verb is called with is looked up once: a log that is read is many calls.
