@@ -106,8 +106,12 @@ def test_records_and_zone_files_are_read_with_the_zone_that_stands_beside_them()
         ("$GENERATE 1-99999999 h$ A 10.0.0.1", "line 1 cannot be read"),
         ("a.example.org. A 192.0.2.1", "a.example.org. is not in the zone veo."),
         ("sub NS ns.example.", "sub.veo. NS: records of this type are not taken"),
-        ("@ SOA a b 1 2 3 4 5", 'cannot be read: "add() has non-origin SOA"'),
-        ("x CNAME a\nx A 192.0.2.1", "cannot be read"),
+        ("@ SOA a b 1 2 3 4 5", 'line 1 cannot be read: "add() has non-origin SOA"'),
+        ("x CNAME a\nx A 192.0.2.1\ny A 1", "line 2 cannot be read"),
+        ("x CNAME a\nx CNAME a\n\nx CNAME b\n", "line 4 cannot be read"),
+        ("x A 192.0.2.1\ny A 1.2\nz A 1\n", "line 2 cannot be read"),
+        ("x A 192.0.2.1\ny\n\n", "line 2 cannot be read"),
+        ("@ CNAME www", "veo. CNAME: the zone itself cannot be an alias"),
     ],
 )
 def test_a_record_that_cannot_be_taken_is_told(line: str, told: str) -> None:
@@ -122,6 +126,18 @@ def test_a_record_that_cannot_be_taken_is_told(line: str, told: str) -> None:
         (CORP.replace("@ NS ns1", ""), "its zone corp.example. has no NS"),
         (CORP.replace("corp.example.", "a.veo."), "its zone a.veo. and VEO's, veo.,"),
         (CORP + "x NS y\n", "x.corp.example. NS: records of this type"),
+        (
+            CORP + "x.example. A 192.0.2.1\n",
+            "line 6: x.example. is not in the zone corp",
+        ),
+        (
+            "corp.example. A 192.0.2.1\n",
+            "line 1: corp.example. is not in the zone veo.",
+        ),
+        (CORP.replace("example.", "example"), 'its $ORIGIN "corp.example" has no dot'),
+        (CORP.replace("corp.", "a..b."), 'its $ORIGIN "a..b.example." is no name: A'),
+        (CORP + "y A 1\n", "line 6 cannot be read"),
+        (CORP + "@ SOA a b 1 1 1 1 1\n", "line 6 cannot be read"),
     ],
 )
 def test_a_zone_file_that_cannot_be_taken_is_told(text: str, told: str) -> None:
@@ -134,6 +150,46 @@ def test_a_zone_file_of_veos_zone_leaves_its_soa_and_ns_to_veo() -> None:
     found = read_zone(CORP.replace("corp.example.", "veo."), "veo.", 5)
     assert found.apex == b""
     assert not {2, 6} & {rdtype for _, rdtype in found.ttls}
+
+
+def test_a_zone_is_named_in_whatever_case() -> None:
+    found = read_zone(CORP.replace("$ORIGIN", "$origin"), "veo.", 5)
+    assert found.apex == b"\x04corp\x07example\0"
+
+
+def test_records_of_one_name_stand_beside_each_other() -> None:
+    made = config(
+        '  records: ["www A 192.0.2.1", "www 9 A 192.0.2.2", "www A 192.0.2.1",\n'
+        '    "printer A 192.0.2.8", "to CNAME www", "to CNAME www"]\n'
+        "  zones: [more.zone]\n"
+    )
+    assert made is not None
+    zone = make_zone(records=made.records)
+    found = ask(zone, "www.veo.").answer
+    assert lines(found) == ["www.veo. A 192.0.2.1", "www.veo. A 192.0.2.2"]
+    assert found[0].ttl == 5
+    assert len(lines(ask(zone, "printer.veo.").answer)) == 2
+    assert len(lines(ask(zone, "to.veo.", "CNAME").answer)) == 1
+
+
+def test_an_alias_is_one_where_there_is_nothing_else() -> None:
+    assert problems(
+        '  records: ["www A 192.0.2.1", "www CNAME web", "to CNAME a", "to CNAME b",\n'
+        '    "printer CNAME www"]\n  zones: [more.zone]\n'
+    ) == [
+        'c.yml:1: dns.records[1]: "www CNAME web": www.veo. has an alias beside other '
+        "records",
+        'c.yml:1: dns.records[3]: "to CNAME b": to.veo. has two aliases',
+        'c.yml:1: dns.zones[0]: "more.zone": printer.veo. has an alias beside other '
+        "records",
+    ]
+
+
+def test_a_zone_is_one_files() -> None:
+    (line,) = problems("  zones: [corp.zone, corp.zone]\n")
+    assert line.endswith(
+        'dns.zones[1]: "corp.zone": its zone corp.example. has a file already'
+    )
 
 
 def test_so_many_records_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
 
 import attrs
 
@@ -12,12 +11,7 @@ from veo_shell.core import scalars
 from veo_shell.core.dns_config import DnsConfig, Network
 from veo_shell.core.fields import Fields, fields, scalar, several
 from veo_shell.core.scalars import Wrong, quoted
-from veo_shell.core.static_records import (
-    StaticRecords,
-    merged,
-    read_records,
-    read_zone,
-)
+from veo_shell.core.static_records import Collected, read_records, read_zone
 from veo_shell.core.tree import Tree
 
 NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+")
@@ -35,30 +29,17 @@ def read_dns(tree: Tree) -> DnsConfig | None:
         return None
     lines, files = values.pop("records", ()), values.pop("zones", ())
     config = DnsConfig(**values)
-    static = [*_records(tree, lines, config), *_zones(tree, files, config)]
-    own = merged(one for one in static if not one.apex)
-    others = tuple(one for one in static if one.apex)
-    return attrs.evolve(config, records=own, zones=others)
-
-
-def _records(
-    tree: Tree, lines: tuple[str, ...], config: DnsConfig
-) -> Iterator[StaticRecords]:
-    for number, line in enumerate(lines):
+    given = [
+        *((f"records[{n}]", line, line, read_records) for n, line in enumerate(lines)),
+        *((f"zones[{n}]", *file, read_zone) for n, file in enumerate(files)),
+    ]
+    static = Collected()
+    for at, name, text, read in given:
         try:
-            yield read_records(line, config.zone, config.ttl_s)
+            static.add(read(text, config.zone, config.ttl_s))
         except Wrong as wrong:
-            tree.complain(f"{quoted(line)}: {wrong}", at=f"records[{number}]")
-
-
-def _zones(
-    tree: Tree, files: tuple[tuple[str, str], ...], config: DnsConfig
-) -> Iterator[StaticRecords]:
-    for number, (name, text) in enumerate(files):
-        try:
-            yield read_zone(text, config.zone, config.ttl_s)
-        except Wrong as wrong:
-            tree.complain(f"{quoted(name)}: {wrong}", at=f"zones[{number}]")
+            tree.complain(f"{quoted(name)}: {wrong}", at=at)
+    return attrs.evolve(config, records=static.own, zones=static.zones)
 
 
 def _name(text: str) -> str:

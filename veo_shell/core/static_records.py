@@ -10,11 +10,15 @@ import dns.exception
 import dns.name
 import dns.rdataset
 import dns.rdatatype
+import dns.tokenizer
+import dns.transaction
 import dns.zone
+import dns.zonefile
 
 from veo_shell.core.scalars import Wrong, quoted
 
-PLACE = re.compile(r"<string>:(\d+): ")
+PLACE = re.compile(r"^<string>:\d+: ")
+CNAME = int(dns.rdatatype.CNAME)
 # Others need more of a server than to answer them: to delegate, to follow, to sign.
 TAKEN = frozenset(
     {"A", "AAAA", "CAA", "CNAME", "HTTPS", "MX", "PTR", "SRV", "SVCB", "TLSA", "TXT"}
@@ -56,10 +60,9 @@ def read_zone(text: str, origin: str, ttl_s: int) -> StaticRecords:
 
     Else, and where that is VEO's own zone, the records are that one's.
     """
-    first = re.search(r"^\$ORIGIN\s+(\S+)", text, re.MULTILINE)
-    named = dns.name.from_text(first[1] if first else origin)
-    zone = _zone(f"$TTL {ttl_s}\n{text}", 1, named)
     veo = dns.name.from_text(origin)
+    named = _named(text) or veo
+    zone = _zone(f"$TTL {ttl_s}\n{text}", 1, named)
     soa = zone.get_rdataset(named, dns.rdatatype.SOA)
     if soa is None or named == veo:
         return _static(zone.iterate_rdatasets(), veo)
@@ -71,15 +74,73 @@ def read_zone(text: str, origin: str, ttl_s: int) -> StaticRecords:
     return attrs.evolve(found, apex=named.to_digestable())
 
 
-def merged(several: Iterable[StaticRecords]) -> StaticRecords:
-    """Return all records; of one name and type those of the last that has any."""
-    rrsets: dict[bytes, dict[int, tuple[bytes, ...]]] = {}
-    ttls: dict[tuple[bytes, int], int] = {}
-    for one in several:
+def _named(text: str) -> dns.name.Name | None:
+    """Return the name that a zone file begins with, if it does."""
+    first = re.search(r"^\$ORIGIN\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)
+    if first is None:
+        return None
+    if not first[1].endswith("."):
+        raise Wrong(f"its $ORIGIN {quoted(first[1])} has no dot at its end")
+    try:
+        return dns.name.from_text(first[1])
+    except dns.exception.DNSException as exc:
+        raise Wrong(f"its $ORIGIN {quoted(first[1])} is no name: {exc}") from exc
+
+
+class Collected:
+    """All records that an operator wrote, as if they stood in one file."""
+
+    def __init__(self) -> None:
+        self._rrsets: dict[bytes, dict[int, tuple[bytes, ...]]] = {}
+        self._ttls: dict[tuple[bytes, int], int] = {}
+        self._zones: dict[bytes, StaticRecords] = {}
+
+    @property
+    def own(self) -> StaticRecords:
+        """Return those of VEO's zone."""
+        return StaticRecords(rrsets=self._rrsets, ttls=self._ttls)
+
+    @property
+    def zones(self) -> tuple[StaticRecords, ...]:
+        """Return the other zones."""
+        return tuple(self._zones.values())
+
+    def add(self, one: StaticRecords) -> None:
+        """Take more records, or a zone; raise `Wrong` where both cannot be."""
+        if one.apex in self._zones:
+            raise Wrong(f"its zone {_shown(one.apex)} has a file already")
+        if one.apex:
+            self._zones[one.apex] = one
+            return
         for name, by_type in one.rrsets.items():
-            rrsets.setdefault(name, {}).update(by_type)
-        ttls.update(one.ttls)
-    return StaticRecords(rrsets=rrsets, ttls=ttls)
+            self._add_name(name, by_type, one.ttls)
+
+    def _add_name(
+        self,
+        name: bytes,
+        by_type: Mapping[int, tuple[bytes, ...]],
+        ttls: Mapping[tuple[bytes, int], int],
+    ) -> None:
+        held = dict(self._rrsets.get(name, {}))
+        for rdtype, rdatas in by_type.items():
+            held[rdtype] = tuple(sorted({*held.get(rdtype, ()), *rdatas}))
+        if CNAME in held and len(held) > 1:
+            raise Wrong(f"{_shown(name)} has an alias beside other records")
+        if len(held.get(CNAME, ())) > 1:
+            raise Wrong(f"{_shown(name)} has two aliases")
+        self._rrsets[name] = held
+        for rdtype in by_type:
+            # Those of one set have one TTL (RFC 2181, section 5.2)
+            known_s = self._ttls.get((name, rdtype), ttls[name, rdtype])
+            self._ttls[name, rdtype] = min(known_s, ttls[name, rdtype])
+
+
+def merged(several: Iterable[StaticRecords]) -> StaticRecords:
+    """Return all records of VEO's zone; raise `Wrong`."""
+    collected = Collected()
+    for one in several:
+        collected.add(one)
+    return collected.own
 
 
 def _static(
@@ -95,6 +156,8 @@ def _static(
             raise Wrong(f"{owner} is not in the zone {apex}")
         if kind not in TAKEN and (owner != apex or kind not in more):
             raise Wrong(f"{owner} {kind}: records of this type are not taken")
+        if owner == apex and kind == "CNAME":
+            raise Wrong(f"{owner} CNAME: the zone itself cannot be an alias")
         name, rdtype = owner.to_digestable(), int(rdataset.rdtype)
         wire = tuple(sorted(rdata.to_digestable() for rdata in rdataset))
         rrsets.setdefault(name, {})[rdtype] = wire
@@ -104,23 +167,66 @@ def _static(
     return StaticRecords(rrsets=rrsets, ttls=ttls)
 
 
+class _Reader(dns.zonefile.Reader):
+    """Tells what is not in the zone, where dnspython passes it over in silence."""
+
+    def _eat_line(self) -> None:
+        _, line = self.tok.where()
+        raise _Outside(f"{self.last_name} is not in the zone {self.zone_origin}", line)
+
+
+class _Outside(Exception):
+    """A name is in another zone."""
+
+
+class _Unreadable(Exception):
+    """A line cannot be read."""
+
+
 def _zone(text: str, lines_before: int, origin: dns.name.Name) -> dns.zone.Zone:
     try:
-        return dns.zone.from_text(
-            text,
-            origin=origin,
-            relativize=False,
-            check_origin=False,
-            allow_directives=DIRECTIVES,
-        )
-    except (dns.exception.DNSException, ValueError) as exc:
-        raise Wrong(_plainly(exc, lines_before)) from exc
+        return _read(text, origin)
+    except _Outside as exc:
+        said, line = exc.args
+        raise Wrong(f"line {line - lines_before}: {said}") from exc
+    except _Unreadable as exc:
+        said, line = exc.args
+        # It is told of the next line where this one was read to its end
+        before = "\n".join(text.split("\n")[: line - 1])
+        try:
+            _read(before, origin)
+        except _Unreadable:
+            line -= 1
+        line -= lines_before
+        raise Wrong(f"line {line} cannot be read: {quoted(said)}") from exc
 
 
-def _plainly(exc: Exception, lines_before: int) -> str:
-    """Return what is wrong, and on which line of the text."""
-    said = " ".join(str(exc).split()) or type(exc).__name__
-    if not (place := PLACE.match(said)):
-        return f"cannot be read: {quoted(said)}"
-    line = int(place[1]) - lines_before
-    return f"line {line} cannot be read: {quoted(said[place.end() :])}"
+def _read(text: str, origin: dns.name.Name) -> dns.zone.Zone:
+    """Read a zone; raise `_Outside` or `_Unreadable`, with the line."""
+    zone = dns.zone.Zone(origin, relativize=False)
+    with zone.writer(True) as txn:
+        txn.check_put_rdataset(_check_alone)
+        tok = dns.tokenizer.Tokenizer(text)
+        reader = _Reader(tok, zone.rdclass, txn, allow_directives=DIRECTIVES)
+        try:
+            reader.read()
+        except (dns.exception.DNSException, ValueError) as exc:
+            said = " ".join(PLACE.sub("", str(exc)).split())
+            raise _Unreadable(said or type(exc).__name__, tok.where()[1]) from exc
+    return zone
+
+
+def _check_alone(
+    txn: dns.transaction.Transaction,
+    name: dns.name.Name,
+    rdataset: dns.rdataset.Rdataset,
+) -> None:
+    """Raise ValueError where a second one would take the place of the first."""
+    kind = dns.rdatatype.to_text(rdataset.rdtype)
+    held = txn.get(name, rdataset.rdtype)
+    if kind in ("CNAME", "SOA") and held and set(held) != set(rdataset):
+        raise ValueError(f"{name} has two {kind}")
+
+
+def _shown(wire: bytes) -> str:
+    return dns.name.from_wire(wire, 0)[0].to_text()
