@@ -109,8 +109,8 @@ async def main() -> dict[str, object]:
     forwarder = Forwarder(Upstreams(((NODE,), 53)))
     server = DnsServer(forwarder=forwarder)
 
-    def answer(packet: bytes, udp: bool, asker: str) -> bytes | None:
-        return zone.answer(packet, udp=udp)
+    def answer(packet: bytes, udp: bool, asker: str, code_flags: int) -> bytes | None:
+        return zone.answer(packet, udp, code_flags)
 
     await server.start(NODE, 53, answer, lambda asker: True)
     host = HostResolver(trouble=trouble)

@@ -19,6 +19,7 @@ DNS = """
 dns:
   records: [www CNAME web, "old 60 A 192.0.2.7", 'note TXT "a; b"']
   transfer: [127.0.0.0/8]
+  forward: [127.0.53.54]
 """
 
 

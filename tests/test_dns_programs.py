@@ -50,6 +50,10 @@ async def test_dig(cluster: FakeCluster, options: list[str]) -> None:
     assert (await run(*ask, "-x", "127.0.0.2")).lines == ["dos.node.veo."]
     (text,) = (await run(*ask, "WEB.veo", "TXT")).lines
     assert text.startswith('"revision=')
+    for name in ("web.veo", "nothing.veo", "node.veo"):  # there, not there, no records
+        full = await run(*ask[:4], *options, name)
+        assert " ra;" in full.text
+        assert "recursion requested but not available" not in full.text
     whole = await run(*ask[:4], "+nocmd", "+nostats", "veo", "AXFR")
     assert "Transfer failed" not in whole.text
     shown = [line for line in whole.lines if line and line[0] != ";"]

@@ -12,8 +12,8 @@ from veo_shell.core import events as ev
 from veo_shell.core.askers import is_near
 from veo_shell.core.behind import Answered, Behind
 from veo_shell.core.dns_packet import (
+    CODE,
     SERVFAIL,
-    code_of,
     failure,
     is_denial,
     is_refusal,
@@ -211,7 +211,7 @@ class DnsRegistry:
         self._is_up = False
         await self._server.stop()
 
-    def answer(self, query: bytes, udp: bool, asker: str) -> Reply:
+    def answer(self, query: bytes, udp: bool, asker: str, code_flags: int = 0) -> Reply:
         """Return the packet that answers a packet, None for no answer.
 
         While this node does not know what it runs, or what the others know, it does
@@ -219,13 +219,13 @@ class DnsRegistry:
         believed (RFC 2308).
         """
         machine = self._node.machine
-        answer = self._zones.answer(query, udp=udp)
-        if answer is None or (machine.knows_its_own and not code_of(answer)):
+        answer = self._zones.answer(query, udp, code_flags)
+        if answer is None or (machine.knows_its_own and not answer[3] & CODE):
             return answer
         if is_refusal(answer):
-            return (not udp and self._transfer(query, asker)) or answer
+            return (not udp and self._transfer(query, asker, code_flags)) or answer
         if not machine.knows_its_own or (is_denial(answer) and not machine.may_deny):
-            return failure(query, SERVFAIL)
+            return failure(query, SERVFAIL, code_flags)
         return answer
 
     def _is_near(self, address: str) -> bool:
@@ -262,16 +262,16 @@ class DnsRegistry:
             if machine.members.status(head.node) not in GONE
         ]
 
-    def _transfer(self, query: bytes, asker: str) -> Reply:
+    def _transfer(self, query: bytes, asker: str, code_flags: int) -> Reply:
         """Return all of a zone if that is what is asked for, and by whom it may be.
 
         What this node does not deny it does not leave out of a copy either.
         """
         allowed = self._node.config.dns.transfer
-        found = self._zones.transfer(query, asker, allowed)
+        found = self._zones.transfer(query, asker, allowed, code_flags)
         machine = self._node.machine
         if found and not (machine.knows_its_own and machine.may_deny):
-            return failure(query, SERVFAIL)
+            return failure(query, SERVFAIL, code_flags)
         return found
 
     def _whole(self, name: str) -> str:

@@ -28,6 +28,7 @@ from tests.zones import (
     two_webs,
 )
 from veo_shell.core.dns_packet import UDP_SIZE
+from veo_shell.core.static_records import read_records
 from veo_shell.core.zone import Zone, is_type, same_answers
 
 SOA = "veo. SOA uno.node.veo. hostmaster.veo. 7 5 5 60 5"
@@ -239,6 +240,45 @@ def test_lower_casing_does_not_reach_the_type() -> None:
     """`A` as the type's byte is HTTPS; lower-cased it would be another type."""
     assert ask(ZONE, "nginx.veo.", "TYPE65").answer == []
     assert ask(ZONE, "nginx.veo.", "TYPE97").answer == []
+
+
+@pytest.mark.parametrize("edns_size", [0, 1232])
+@pytest.mark.parametrize("stale", ["", "nobody is heard"])
+@pytest.mark.parametrize(
+    ("name", "rdtype"),
+    [
+        ("nginx.veo.", "A"),  # kept
+        ("nginx.veo.", "AAAA"),
+        ("x.veo.", "A"),
+        ("nginx.veo.", "ANY"),  # looked at closely
+        ("www.veo.", "A"),
+        ("out.veo.", "A"),
+        ("x.veo.", "ANY"),
+        ("crowd.veo.", "A"),  # cut
+        ("example.com.", "A"),
+    ],
+)
+def test_recursion_is_available_where_that_is_given(
+    name: str, rdtype: str, stale: str, edns_size: int
+) -> None:
+    """That flag is all that differs (RFC 1035, section 4.1.1)."""
+    text = "www CNAME nginx\nout CNAME example.com."
+    crowd = [make_node(f"n{n}", f"10.0.0.{n}") for n in range(100)]
+    zone = make_zone(
+        make_container("nginx", UNO),
+        *(make_container("crowd", node) for node in crowd),
+        nodes=(UNO, *crowd),
+        records=read_records(text, "veo.", 5),
+        stale=stale,
+    )
+    query = question(name, rdtype, edns_size=edns_size)
+    for rd in (0, 1):
+        query = query[:2] + bytes((rd,)) + query[3:]
+        for _ in range(2):
+            without, given = (zone.answer(query, code_flags=f) for f in (0, 0x80))
+            assert without is not None
+            assert given == without[:3] + bytes((without[3] | 0x80,)) + without[4:]
+            assert not without[3] & 0x80
 
 
 @pytest.mark.parametrize("rd", [0, 1])
@@ -477,14 +517,16 @@ def allowed_size(query: bytes) -> int:
         return UDP_SIZE
 
 
-@given(st.binary(max_size=80) | damaged(), st.booleans())
-def test_any_bytes_in_never_an_exception_out(packet: bytes, udp: bool) -> None:
+@given(st.binary(max_size=80) | damaged(), st.booleans(), st.sampled_from([0, 0x80]))
+def test_any_bytes_in_never_an_exception_out(
+    packet: bytes, udp: bool, flags: int
+) -> None:
     warm = make_zone(*two_webs())
     for name in ("nginx.veo.", "uno.node.veo.", "veo."):
         ask(warm, name)
     cold = make_zone(*two_webs())
-    answer = warm.answer(packet, udp=udp)
-    assert answer == cold.answer(packet, udp=udp)
+    answer = warm.answer(packet, udp, flags)
+    assert answer == cold.answer(packet, udp, flags)
     if len(packet) < 12 or packet[2] & 0x80:
         assert answer is None
         return
@@ -493,7 +535,7 @@ def test_any_bytes_in_never_an_exception_out(packet: bytes, udp: bool) -> None:
     assert len(answer) <= (allowed_size(packet) if udp else 65_535)
     response = dns.message.from_wire(answer)
     assert response.flags & dns.flags.QR
-    assert not response.flags & dns.flags.RA
+    assert response.flags & dns.flags.RA == flags
 
 
 @given(names, rdtypes, st.sampled_from([0, 512, 1232, 4096]), st.booleans())

@@ -32,7 +32,7 @@ from veo_shell.core.protocols import AnswerFunction
 from veo_shell.core.static_records import read_records, read_zone
 from veo_shell.core.zone_making import static_zone
 from veo_shell.core.zones import Zones
-from veo_shell.edge import dns_forwarder
+from veo_shell.edge import dns_desk, dns_forwarder
 from veo_shell.edge.dns_forwarder import Forwarder
 from veo_shell.edge.dns_server import DnsServer
 from veo_shell.edge.dns_upstreams import Place, Upstreams
@@ -42,8 +42,8 @@ T = TypeVar("T")
 SOA = "example.com. 60 SOA ns.example.com. admin.example.com. 1 2 3 4 60"
 
 
-def from_zone(packet: bytes, udp: bool, asker: str) -> bytes | None:
-    return ZONE.answer(packet, udp=udp)
+def from_zone(packet: bytes, udp: bool, asker: str, code_flags: int) -> bytes | None:
+    return ZONE.answer(packet, udp, code_flags)
 
 
 @contextlib.asynccontextmanager
@@ -131,7 +131,81 @@ async def test_only_who_is_near_is_served_and_only_what_is_asked_for() -> None:
 
 async def test_without_anybody_to_ask_it_is_refused() -> None:
     async with serving() as server:
+        found = await ask(server)
+        assert found.rcode() == dns.rcode.REFUSED
+        assert not found.flags & dns.flags.RA
+        assert not (await ask(server, "uno.node.veo.")).flags & dns.flags.RA
+
+
+OWN = {
+    "uno.node.veo.": dns.rcode.NOERROR,
+    "nothing.veo.": dns.rcode.NXDOMAIN,
+    "node.veo.": dns.rcode.NOERROR,
+    "broken.veo.": dns.rcode.SERVFAIL,
+}
+
+
+def failing(packet: bytes, udp: bool, asker: str, code_flags: int) -> bytes | None:
+    if b"broken" in packet:
+        raise ZeroDivisionError
+    return from_zone(packet, udp, asker, code_flags)
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+@pytest.mark.parametrize(("name", "rcode"), OWN.items(), ids=OWN)
+async def test_who_is_near_is_told_of_recursion_with_every_answer(
+    name: str, rcode: dns.rcode.Rcode, tcp: bool
+) -> None:
+    async with upstream(address()) as up:
+        async with serving(up, answer=failing) as server:
+            for recursion in (True, False):
+                found = await ask(server, name, tcp=tcp, recursion=recursion)
+                assert found.rcode() == rcode
+                assert found.flags & dns.flags.RA
+        far = serving(up, answer=failing, near=lambda address: False)
+        async with far as server:
+            found = await ask(server, name, tcp=tcp)
+            assert found.rcode() == rcode
+            assert not found.flags & dns.flags.RA
+        assert not up.asked
+
+
+async def test_who_is_near_is_known_anew_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As are those whom this host asks."""
+    monkeypatch.setattr(dns_desk, "NEAR_S", 0.05)
+    is_near = True
+    async with (
+        upstream(address()) as up,
+        serving(up, near=lambda address: is_near) as server,
+    ):
+
+        async def is_told() -> bool:
+            found = await ask(server, "uno.node.veo.")
+            return bool(found.flags & dns.flags.RA)
+
+        assert await is_told()
+        is_near = False
+        async with asyncio.timeout(15):
+            while await is_told():
+                pass
         assert (await ask(server)).rcode() == dns.rcode.REFUSED
+        assert not up.asked
+
+
+@pytest.mark.parametrize("name", ["uno.node.veo", "nothing.veo"])
+async def test_dig_warns_of_no_recursion_only_who_gets_none(name: str) -> None:
+    warning = "recursion requested but not available"
+    async with upstream(address()) as up:
+        async with serving(up) as server:
+            for options in ([], ["+tcp"], ["+noedns"], ["+norecurse"]):
+                output = await dig(server.port, name, *options)
+                assert warning not in output
+                assert " ra;" in output
+        async with serving(up, near=lambda address: False) as server:
+            output = await dig(server.port, name)
+            assert warning in output
 
 
 async def test_what_was_heard_is_kept_as_long_as_it_holds() -> None:
@@ -412,8 +486,8 @@ CORP = static_zone(
 )
 
 
-def with_aliases(packet: bytes, udp: bool, asker: str) -> bytes | None:
-    return Zones(ALIASES, {CORP.apex: CORP}).answer(packet, udp=udp)
+def with_aliases(packet: bytes, udp: bool, asker: str, code_flags: int) -> bytes | None:
+    return Zones(ALIASES, {CORP.apex: CORP}).answer(packet, udp, code_flags)
 
 
 @pytest.mark.parametrize("tcp", [False, True])

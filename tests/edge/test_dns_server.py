@@ -47,9 +47,13 @@ Serve = Callable[..., Awaitable[DnsServer]]
 
 
 def from_zone(
-    packet: bytes, udp: bool, asker: str = "", zone: Zone = ZONE
+    packet: bytes,
+    udp: bool,
+    asker: str = "",
+    code_flags: int = 0,
+    zone: Zone = ZONE,
 ) -> bytes | None:
-    return zone.answer(packet, udp=udp)
+    return zone.answer(packet, udp, code_flags)
 
 
 def everybody(address: str) -> bool:
@@ -254,7 +258,7 @@ async def test_an_asker_who_cannot_be_reached_is_let_go(
     """An answer too long to be sent stands for every failure to send."""
     caplog.set_level(logging.DEBUG, "veo_shell.edge.dns_server")
     server = await serve(
-        lambda packet, udp, asker: b"x" * 70_000 if packet == b"long" else packet
+        lambda packet, udp, asker, flags: b"x" * 70_000 if packet == b"long" else packet
     )
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
@@ -270,7 +274,9 @@ async def test_an_asker_who_cannot_be_reached_is_let_go(
 async def test_a_failing_answer_is_servfail_and_logged(
     serve: Serve, caplog: pytest.LogCaptureFixture, tcp: bool
 ) -> None:
-    def fail_once(packet: bytes, udp: bool, asker: str) -> bytes | None:
+    def fail_once(
+        packet: bytes, udp: bool, asker: str, code_flags: int
+    ) -> bytes | None:
         if b"broken" in packet:
             raise ZeroDivisionError
         return from_zone(packet, udp)
@@ -290,7 +296,7 @@ async def test_a_failing_answer_is_servfail_and_logged(
 async def test_a_failure_on_an_answer_is_silence(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(packet: bytes, udp: bool, asker: str) -> bytes | None:
+    def fail(packet: bytes, udp: bool, asker: str, code_flags: int) -> bytes | None:
         raise ZeroDivisionError
 
     reader, writer = await connect(await serve(fail))
@@ -342,7 +348,7 @@ async def test_what_a_slow_reader_makes_us_keep_is_bounded(serve: Serve) -> None
     """It sends and does not read: the server waits for it, then answers all."""
     answered = 0
 
-    def count(packet: bytes, udp: bool, asker: str) -> bytes | None:
+    def count(packet: bytes, udp: bool, asker: str, code_flags: int) -> bytes | None:
         nonlocal answered
         answered += b"crowd" in packet
         return from_zone(packet, udp)
@@ -366,7 +372,7 @@ async def test_what_a_slow_reader_makes_us_keep_is_bounded(serve: Serve) -> None
     await close(writer, other_writer)
 
 
-def parts(packet: bytes, udp: bool, asker: str) -> Reply:
+def parts(packet: bytes, udp: bool, asker: str, code_flags: int) -> Reply:
     """Answer a question for `veo.` in a thousand parts, as a zone is transferred."""
     if packet.startswith(b"all"):
         return iter([b"%d" % number * 4000 for number in range(1000)])
@@ -553,7 +559,7 @@ async def test_at_all_addresses_it_answers_from_the_one_that_is_asked(
     caplog.set_level(logging.DEBUG, "veo_shell.edge.dns_server")
     await server.stop()
     await server.start(
-        "0.0.0.0", 0, lambda packet, udp, asker: b"x" * 70_000, everybody
+        "0.0.0.0", 0, lambda packet, udp, asker, flags: b"x" * 70_000, everybody
     )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
         asker.sendto(b"q" * 12, ("127.0.0.1", server.port))

@@ -27,7 +27,7 @@ class Denials:
         self._rrsets = rrsets
         self._soa = soa
 
-    def answer(self, query: bytes) -> bytes | None:
+    def answer(self, query: bytes, code_flags: int = 0) -> bytes | None:
         """Return the denial that answers a query, None if it needs a closer look."""
         end = query.find(0, 12) + 1
         name = query[12:end].lower()
@@ -46,7 +46,7 @@ class Denials:
                 return None
             rcode = NOERROR
         soa = dns_packet.pointer(12 + len(name) - self._size) + self._soa
-        return dns_packet.quick_denial(query, end + 4, rcode, soa)
+        return dns_packet.quick_denial(query, end + 4, rcode, soa, code_flags)
 
     def _encloser_at(self, name: bytes) -> int | None:
         """Return where in a name that begins which exists; None if none does.

@@ -47,7 +47,7 @@ def joined(asked: Asked, alias: bytes, found: bytes) -> bytes:
         return alias
     return asked.response(
         flags=dns_packet.AUTHORITATIVE,
-        code_flags=dns_packet.RECURSION_AVAILABLE | asked.checking_disabled,
+        code_flags=asked.checking_disabled,
         rcode=dns_packet.code_of(found),
         records=packet[dns_packet.HEADER_SIZE + len(asked.question) :],
         counts=struct.unpack_from(">3H", packet, 6),

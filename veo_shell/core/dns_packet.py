@@ -24,6 +24,7 @@ NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
 NOTAUTH, BADVERS = 9, 16
 RESPONSE, AUTHORITATIVE, TRUNCATED, RECURSION_DESIRED = 0x80, 0x04, 0x02, 0x01
 OPCODE = 0x78
+CODE = 0x0F
 RECURSION_AVAILABLE, CHECKING_DISABLED = 0x80, 0x10  # in the byte of the code
 
 HEADER_SIZE = 12
@@ -35,15 +36,17 @@ OWNER_IS_QUESTION = b"\xc0\x0c"
 _ONE_QUESTION = b"\0\1\0\0\0\0\0\0"
 _ONE_QUESTION_AND_OPT = b"\0\1\0\0\0\0\0\1"
 _OPT_SIZE = 11
+_WITH_OPT = 2  # beside RD and RA, which are other bits
 MOST_ORDERS = 64
 EXTENDED_ERROR, STALE, NO_REACHABLE_AUTHORITY = 15, 3, 22
 LONGEST_TEXT = 200
 LONGEST_STRING = 255  # RFC 1035, section 3.3: one byte for its length
 _DENIALS = {
-    (rd, rcode, opt): struct.pack(
-        ">BBHHHH", RESPONSE | AUTHORITATIVE | rd, rcode, 1, 0, 1, opt
+    (rd | ra, rcode, opt): struct.pack(
+        ">BBHHHH", RESPONSE | AUTHORITATIVE | rd, ra | rcode, 1, 0, 1, opt
     )
     for rd in (0, 1)
+    for ra in (0, RECURSION_AVAILABLE)
     for rcode in (NOERROR, NXDOMAIN)
     for opt in (0, 1)
 }
@@ -65,7 +68,10 @@ class Edns:
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """A well-formed query. `name` is lower-case, `question` as it was asked."""
+    """A well-formed query. `name` is lower-case, `question` as it was asked.
+
+    `code_flags` are those of the response that share a byte with its code.
+    """
 
     id: int
     recursion_desired: int
@@ -76,6 +82,7 @@ class Asked:
     edns: Edns | None
     udp: bool
     checking_disabled: int = 0
+    code_flags: int = 0
     option: bytes = b""
     """Goes into the OPT record of a response, if it has one."""
 
@@ -99,7 +106,7 @@ class Asked:
     ) -> bytes:
         """Put a response together; records that do not fit are left out, with TC.
 
-        `code_flags` are those that share a byte with the code.
+        `code_flags`: more of them.
         """
         if len(records) > self.room:
             flags |= TRUNCATED
@@ -115,7 +122,7 @@ class Asked:
             ">HBBHHHH",
             self.id,
             RESPONSE | flags | self.recursion_desired,
-            code_flags | rcode & 0xF,
+            self.code_flags | code_flags | rcode & 0xF,
             1,
             answers,
             authority,
@@ -131,29 +138,33 @@ class Answer:
     `records` are in the wire form of one record each. Those that are the asked node's,
     so many `own` ones from the first on, lead; both parts take turns at being first.
     `additional`: whole RRsets with their number of records, left out from the end
-    where they do not fit. `heads`: the bytes after the id, by RD (+ 2 with an OPT).
+    where they do not fit. `heads`: the bytes after the id, by RD, RA and
+    whether there is an OPT.
     """
 
     question_size: int
     records: tuple[bytes, ...]
     own: int = 0
     additional: tuple[tuple[bytes, int], ...] = ()
-    heads: tuple[bytes, ...] = attrs.field(init=False)
+    heads: dict[int, bytes] = attrs.field(init=False, repr=False)
     _orders: Iterator[bytes] = attrs.field(init=False, repr=False)
 
     @heads.default
-    def _make_heads(self) -> tuple[bytes, ...]:
+    def _make_heads(self) -> dict[int, bytes]:
         size = HEADER_SIZE + self.question_size + _OPT_SIZE
         size += sum(map(len, self.records)) + sum(len(r) for r, _ in self.additional)
         if size > PLAIN_UDP_SIZE:
-            return ()
+            return {}
         count, additional = len(self.records), sum(n for _, n in self.additional)
         flags = RESPONSE | AUTHORITATIVE
-        return tuple(
-            struct.pack(">BBHHHH", flags | rd, 0, 1, count, 0, additional + opt)
+        return {
+            rd | ra | opt * _WITH_OPT: struct.pack(
+                ">BBHHHH", flags | rd, ra, 1, count, 0, additional + opt
+            )
             for opt in (0, 1)
+            for ra in (0, RECURSION_AVAILABLE)
             for rd in (0, 1)
-        )
+        }
 
     @_orders.default
     def _make_orders(self) -> Iterator[bytes]:
@@ -177,7 +188,7 @@ class Answer:
             for n in range(turns)
         )
 
-    def quick_response(self, query: bytes, end: int) -> bytes | None:
+    def quick_response(self, query: bytes, end: int, code_flags: int) -> bytes | None:
         """Answer a query whose question ends at `end`; None if it needs a closer look.
 
         That is: any header but the usual one, unusual EDNS, or an answer that is not
@@ -187,10 +198,12 @@ class Answer:
         if flags > RECURSION_DESIRED or not self.heads:
             return None
         if len(query) == end and query[4:12] == _ONE_QUESTION:
-            return query[:2] + self.heads[flags] + query[12:end] + next(self._orders)
+            head = self.heads[flags | code_flags]
+            return query[:2] + head + query[12:end] + next(self._orders)
         if not _ends_with_usual_opt(query, end):
             return None
-        head, opt = self.heads[flags + 2], OPTS[query[end + 7] >> 7]
+        head = self.heads[flags | code_flags | _WITH_OPT]
+        opt = OPTS[query[end + 7] >> 7]
         return query[:2] + head + query[12:end] + next(self._orders) + opt
 
     def response(self, asked: Asked) -> bytes:
@@ -208,17 +221,20 @@ class Answer:
         return asked.response(flags=AUTHORITATIVE, records=records, counts=counts)
 
 
-def quick_denial(query: bytes, end: int, rcode: int, soa: bytes) -> bytes | None:
+def quick_denial(
+    query: bytes, end: int, rcode: int, soa: bytes, code_flags: int
+) -> bytes | None:
     """Answer no to a query whose question ends at `end`; None as `quick_response`."""
     flags = query[2]
     if flags > RECURSION_DESIRED:
         return None
     if len(query) == end and query[4:12] == _ONE_QUESTION:
-        return query[:2] + _DENIALS[flags, rcode, 0] + query[12:end] + soa
+        return query[:2] + _DENIALS[flags | code_flags, rcode, 0] + query[12:end] + soa
     if not _ends_with_usual_opt(query, end):
         return None
     opt = OPTS[query[end + 7] >> 7]
-    return query[:2] + _DENIALS[flags, rcode, 1] + query[12:end] + soa + opt
+    head = _DENIALS[flags | code_flags, rcode, 1]
+    return query[:2] + head + query[12:end] + soa + opt
 
 
 def _turned(records: tuple[bytes, ...], by: int) -> tuple[bytes, ...]:
@@ -232,25 +248,25 @@ def extended_error(code: int, text: str) -> bytes:
     return struct.pack(">HHH", EXTENDED_ERROR, 2 + len(said), code) + said
 
 
-def failure(query: bytes, rcode: int) -> bytes:
+def failure(query: bytes, rcode: int, code_flags: int = 0) -> bytes:
     """Return the bare header that answers a query which cannot be understood."""
     flags = RESPONSE | query[2] & (OPCODE | RECURSION_DESIRED)
-    return query[:2] + bytes((flags, rcode)) + bytes(8)
+    return query[:2] + bytes((flags, code_flags | rcode)) + bytes(8)
 
 
 def code_of(answer: bytes) -> int:
     """Return a packet's response code, the part of it that all have."""
-    return answer[3] & 0xF
+    return answer[3] & CODE
 
 
 def is_denial(answer: bytes) -> bool:
     """Tell whether a packet says that there is no such name."""
-    return answer[3] & 0xF == NXDOMAIN
+    return answer[3] & CODE == NXDOMAIN
 
 
 def is_refusal(answer: bytes) -> bool:
     """Tell whether a packet says that its question is not answered here."""
-    return answer[3] & 0xF == REFUSED
+    return answer[3] & CODE == REFUSED
 
 
 def is_query(packet: bytes) -> bool:
@@ -258,15 +274,15 @@ def is_query(packet: bytes) -> bool:
     return len(packet) >= HEADER_SIZE and not packet[2] & RESPONSE
 
 
-def parse_query(query: bytes, *, udp: bool) -> Asked:
+def parse_query(query: bytes, *, udp: bool, code_flags: int = 0) -> Asked:
     """Read a query's question and EDNS; raise `Malformed`."""
     try:
-        return _parse_query(query, udp)
+        return _parse_query(query, udp, code_flags)
     except (IndexError, struct.error) as exc:
         raise Malformed from exc
 
 
-def _parse_query(query: bytes, udp: bool) -> Asked:
+def _parse_query(query: bytes, udp: bool, code_flags: int) -> Asked:
     number, flags, low, questions, *others = struct.unpack_from(">HBBHHHH", query)
     if questions != 1:
         raise Malformed
@@ -282,6 +298,7 @@ def _parse_query(query: bytes, udp: bool) -> Asked:
         edns=_find_edns(query, end + 4, *others),
         udp=udp,
         checking_disabled=low & CHECKING_DISABLED,
+        code_flags=code_flags,
     )
 
 

@@ -235,8 +235,11 @@ class Store(Protocol):
 
 Reply = bytes | Iterator[bytes] | None
 """What a packet of DNS gets: a packet, over TCP maybe several, or silence."""
-AnswerFunction = Callable[[bytes, bool, str], Reply]
-"""From a packet, whether it came by UDP, and whose it is: the asker's IP address."""
+AnswerFunction = Callable[[bytes, bool, str, int], Reply]
+"""From a packet, whether it came by UDP, and whose it is: the asker's IP address.
+
+And the flags beside the code that the answer is to have: RA, where it applies.
+"""
 
 
 class Server(Protocol):

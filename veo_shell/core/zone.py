@@ -112,21 +112,24 @@ class Zone:
         """Return what the zone is called, with a dot at its end."""
         return name_of(self.apex)
 
-    def answer(self, query: bytes, *, udp: bool = True) -> bytes | None:
+    def answer(
+        self, query: bytes, udp: bool = True, code_flags: int = 0
+    ) -> bytes | None:
         """Return the response to a query, None where silence is the answer.
 
+        `code_flags`: which of those that share a byte with the code it is to have.
         A key that is found proves the question well-formed: every key is, and
         lower-casing makes no other bytes into one (a label's length is below `A`).
         """
         end = query.find(0, 12) + 1
         found = self._answers.get(query[12:end].lower() + query[end : end + 4])
         if self.stale:
-            return self._answer_closely(query, udp)
+            return self._answer_closely(query, udp, code_flags)
         if found is None:
-            quick = self._denials.answer(query)
+            quick = self._denials.answer(query, code_flags)
         else:
-            quick = found.quick_response(query, end + 4)
-        return quick or self._answer_closely(query, udp)
+            quick = found.quick_response(query, end + 4, code_flags)
+        return quick or self._answer_closely(query, udp, code_flags)
 
     def renewed(self, without: Iterable[RRsetKey] | None, **changes: Any) -> Zone:
         """Return what this zone is now that its records have changed: it is none more.
@@ -163,15 +166,15 @@ class Zone:
             for rdata in self.rrsets[wire][rdtype]
         ]
 
-    def _answer_closely(self, query: bytes, udp: bool) -> bytes | None:
+    def _answer_closely(self, query: bytes, udp: bool, code_flags: int) -> bytes | None:
         if not dns_packet.is_query(query):
             return None
         if query[2] & dns_packet.OPCODE:
-            return dns_packet.failure(query, dns_packet.NOTIMP)
+            return dns_packet.failure(query, dns_packet.NOTIMP, code_flags)
         try:
-            asked = dns_packet.parse_query(query, udp=udp)
+            asked = dns_packet.parse_query(query, udp=udp, code_flags=code_flags)
         except dns_packet.Malformed:
-            return dns_packet.failure(query, dns_packet.FORMERR)
+            return dns_packet.failure(query, dns_packet.FORMERR, code_flags)
         if self.stale:
             error = dns_packet.extended_error(dns_packet.STALE, self.stale)
             asked = attrs.evolve(asked, option=error)

@@ -8,7 +8,7 @@ import attrs
 
 from veo_shell.core import dns_packet
 from veo_shell.core.dns_config import Network
-from veo_shell.core.dns_packet import AXFR, IXFR
+from veo_shell.core.dns_packet import AXFR, CODE, IXFR, REFUSED
 from veo_shell.core.dns_transfer import is_allowed, transfer
 from veo_shell.core.zone import Zone
 
@@ -23,22 +23,28 @@ class Zones:
     def __iter__(self) -> Iterator[Zone]:
         return iter((self.own, *self.others.values()))
 
-    def answer(self, query: bytes, *, udp: bool = True) -> bytes | None:
-        """Return the response to a query, None where silence is the answer."""
-        answer = self.own.answer(query, udp=udp)
-        if not self.others or answer is None or not dns_packet.is_refusal(answer):
+    def answer(
+        self, query: bytes, udp: bool = True, code_flags: int = 0
+    ) -> bytes | None:
+        """Return the response to a query, None for silence; see `Zone`."""
+        answer = self.own.answer(query, udp, code_flags)
+        if answer is None or answer[3] & CODE != REFUSED or not self.others:
             return answer
         other = self._around(dns_packet.parse_query(query, udp=udp).name)
-        return other.answer(query, udp=udp) if other else answer
+        return other.answer(query, udp, code_flags) if other else answer
 
     def transfer(
-        self, query: bytes, asker: str, networks: Collection[Network]
+        self,
+        query: bytes,
+        asker: str,
+        networks: Collection[Network],
+        code_flags: int = 0,
     ) -> Iterator[bytes] | None:
         """Return the messages of a zone that is asked for whole over TCP, if it is.
 
         `query` is one that was refused otherwise; `networks` may have a zone whole.
         """
-        asked = dns_packet.parse_query(query, udp=False)
+        asked = dns_packet.parse_query(query, udp=False, code_flags=code_flags)
         if asked.rdtype not in (AXFR, IXFR) or asked.rdclass != dns_packet.IN:
             return None
         if not is_allowed(asker, networks):

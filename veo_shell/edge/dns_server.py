@@ -221,6 +221,7 @@ class _Connection(asyncio.Protocol):
         """Answer a batch of what was received; the rest waits for its turn."""
         if self._transport.is_closing():
             return
+        self._desk.look_up()
         framed, is_all = self._answer_batch()
         if framed:
             self._transport.write(b"".join(framed))
@@ -306,6 +307,7 @@ def _answer_datagrams(
     udp: socket.socket, desk: Desk, receive: ReceiveFunction, send: SendFunction
 ) -> None:
     """Answer what waits on the socket, a batch at most."""
+    desk.look_up()
     for _ in range(_BATCH):
         try:
             packet, asker = receive(udp, _QUERY_SIZE)
