@@ -17,6 +17,7 @@ from tests.engines import BUSYBOX, POLITE, load_busybox
 from veo_shell.container_builder import (
     build,
     get_config,
+    network_of,
     observe,
     parse_inspect,
 )
@@ -339,6 +340,53 @@ def test_the_address_is_that_of_the_ports(
     seen = observe(document(ports=ports, PortBindings=asked))
     assert seen is not None
     assert seen.address == address
+
+
+LAN = {"NetworkID": "f1e2d3", "IPAddress": "10.9.0.7", "GlobalIPv6Address": "fd::7"}
+BESIDE = {"NetworkID": "a1b2c3", "IPAddress": "172.18.0.2"}
+
+
+@pytest.mark.parametrize("mode", ["lan", "f1e2d3", "f1e2"])
+def test_on_a_lan_it_has_addresses_of_its_own_and_its_own_ports(mode: str) -> None:
+    """Docker binds none of its ports then, whatever was asked for."""
+    labels = LABELS | {"veo.ports": "website:80/tcp,talk:90/udp"}
+    asked = {"80/tcp": [bound(8080)], "90/udp": [bound("")]}
+    reported = document(labels=labels, PortBindings=asked, NetworkMode=mode)
+    reported["NetworkSettings"]["Networks"] = {"beside": BESIDE, "lan": LAN}
+    seen = observe(reported, on_lan=True)
+    assert seen is not None
+    assert seen.own_addresses == ("10.9.0.7", "fd::7")
+    assert seen.address == ""
+    assert [(p.name, p.host_port) for p in seen.ports] == [
+        ("website", 80),
+        ("talk", 90),
+    ]
+    assert network_of(reported) == LAN
+    elsewhere = observe(reported)
+    assert elsewhere is not None
+    assert (elsewhere.own_addresses, elsewhere.address) == ((), "10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("mode", "networks"),
+    [
+        ("lan", {}),
+        ("lan", {"lan": {"NetworkID": "f1e2d3", "IPAddress": ""}}),
+        ("lan", {"lan": None}),
+        ("default", {"bridge": BESIDE}),
+        ("container:f1e2d3", {}),
+        ("", {"lan": LAN}),
+        (None, None),
+    ],
+)
+def test_without_an_address_on_its_network_it_is_at_its_hosts(
+    mode: str | None, networks: dict[str, Any] | None
+) -> None:
+    reported = document(PortBindings={"80/tcp": [bound(1)]}, NetworkMode=mode)
+    reported["NetworkSettings"]["Networks"] = networks
+    seen = observe(reported, on_lan=True)
+    assert seen is not None
+    assert (seen.own_addresses, seen.address) == ((), "10.0.0.1")
 
 
 def test_two_ports_on_one_of_the_container_are_told_apart() -> None:

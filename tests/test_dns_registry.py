@@ -7,6 +7,8 @@ import ipaddress
 import os
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -46,6 +48,10 @@ async def ask(
     query = dns.message.make_query(name, kind)
     port = cluster.servers[node].port
     return await send(query, cluster.addresses[node], timeout=5, port=port)
+
+
+def answers(lookup: Callable[[str], list[DnsRecord]], address: str) -> bool:
+    return [record.data for record in lookup("web")] == [address]
 
 
 def serial(cluster: FakeCluster, node: str) -> int:
@@ -474,6 +480,52 @@ async def test_a_node_answers_what_its_address_is_called_and_not_its_neighbours(
         for other in ("1.0.0.127.in-addr.arpa.", "0.0.127.in-addr.arpa."):
             refused = await ask(cluster, "uno", other, "PTR")
             assert refused.rcode() == dns.rcode.REFUSED
+
+
+async def test_what_has_addresses_of_its_own_is_answered_there_by_every_node(
+    tmp_path: Path,
+) -> None:
+    """From when it is ready until it is not; those of its next start are others."""
+    engine = FakeEngine("veo", "dos@dos")
+    engine.lans["lan"] = [("10.213.8.2", "fd00:213:8::2"), ("10.213.8.3", "")]
+    on_lan = attrs.evolve(ON_DOS, network_mode="lan")
+    service, port = "web.veo.", "website.web.veo."
+    async with fake_cluster(tmp_path, engines={"dos": engine}) as cluster:
+        web = await cluster.run(on_lan)
+        assert (web.address, web.own_addresses) == (
+            "10.213.8.2",
+            ("10.213.8.2", "fd00:213:8::2"),
+        )
+        reverse = "2.8.213.10.in-addr.arpa."
+        for node in ("uno", "dos"):
+            for name, kind, told in (
+                (service, "A", ["10.213.8.2"]),
+                (service, "AAAA", ["fd00:213:8::2"]),
+                (port, "A", ["10.213.8.2"]),
+                (port, "AAAA", ["fd00:213:8::2"]),
+                ("_website._tcp.web.veo.", "SRV", [f"0 100 80 {port}"]),
+                (reverse, "PTR", [service]),
+                ("2.0.0.127.in-addr.arpa.", "PTR", ["dos.node.veo."]),
+            ):
+                (found,) = (await ask(cluster, node, name, kind)).answer
+                assert [r.to_text() for r in found] == told
+            registry = cluster[node].dns_registry
+            for name, kind in (("web", "AAAA"), (reverse, "PTR")):
+                (record,) = registry.lookup(name, kind)
+                assert record.containers == (web.name,)
+            (why,) = registry.lookup("_why.web", "TXT")
+            assert why.data.endswith('on dos@dos: 10.213.8.2, fd00:213:8::2"')
+            behind = {(r.type, r.data): r.containers for r in registry.records()}
+            assert behind["PTR", service] == behind["A", "10.213.8.2"] == (web.name,)
+        engine.exit(web.id, 3)
+        for node in ("uno", "dos"):
+            lookup = cluster[node].dns_registry.lookup
+            await eventually(partial(answers, lookup, "10.213.8.3"))
+            assert lookup("web", "AAAA") == lookup(port, "AAAA") == []
+            gone = await ask(cluster, node, reverse, "PTR")
+            assert gone.rcode() == dns.rcode.REFUSED
+        (again,) = await cluster.ready(1)
+        assert (again.own_addresses, again.id) == (("10.213.8.3",), web.id)
 
 
 async def test_addresses_in_a_zone_of_an_operators_own_are_that_ones(

@@ -80,6 +80,22 @@ async def test_it_is_lost_and_comes_back_like_any(cluster: FakeCluster) -> None:
     assert len(await cluster.ready(3)) == 3
 
 
+async def test_it_answers_what_has_an_address_of_its_own_there(
+    cluster: FakeCluster,
+) -> None:
+    """Of several it knows the first alone."""
+    cluster.engines["uno"].lans["lan"] = [("10.213.8.2", "fd00:213:8::2")]
+    on_lan = attrs.evolve(WEB, network_mode="lan", hosts=("uno@uno",))
+    await cluster["uno"].container_sup.add_service(on_lan)
+    await cluster.ready(1, "uno", "dos")
+    lookup = cluster["viejo"].dns_registry.lookup
+    await eventually(lambda: [r.data for r in lookup("web")] == ["10.213.8.2"])
+    (port,) = lookup("_website._tcp.web", "SRV")
+    assert port.data == "0 100 80 website.web.veo."
+    (container,) = cluster["viejo"].machine.answerable()
+    assert container.own_addresses == ()
+
+
 async def test_alone_with_an_old_one_a_write_has_one_copy(
     cluster: FakeCluster,
 ) -> None:

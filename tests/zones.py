@@ -54,8 +54,14 @@ def make_port(name: str, number: int, protocol: Transport = Transport.TCP) -> Po
 
 
 def make_container(
-    service: str, node: NodeDocument, *ports: Port, address: str | None = None
+    service: str,
+    node: NodeDocument,
+    *ports: Port,
+    address: str | None = None,
+    own: tuple[str, ...] = (),
 ) -> Container:
+    if own:
+        address = own[0]
     return Container(
         name=f"veo-{service}",
         service=service,
@@ -67,6 +73,7 @@ def make_container(
         image="nginx:latest",
         state=State.RUNNING,
         ports=ports,
+        own_addresses=own,
     )
 
 

@@ -75,14 +75,19 @@ def build(
     return payload
 
 
-def observe(inspect: Mapping[str, Any]) -> Observed | None:
-    """Return what Docker reports of a container; None for one that is not ours."""
+def observe(inspect: Mapping[str, Any], *, on_lan: bool = False) -> Observed | None:
+    """Return what Docker reports of a container; None for one that is not ours.
+
+    `on_lan`: its network gives it addresses of its own, beside its host's.
+    """
     config = inspect.get("Config") or {}
     labels = config.get("Labels") or {}
     identity = identity_of(labels)
     if identity is None:
         return None
     state = inspect.get("State") or {}
+    own = _own_addresses(inspect) if on_lan else ()
+    ports = ports_of(labels)
     return Observed(
         id=inspect.get("Id", ""),
         name=inspect.get("Name", "").removeprefix("/"),
@@ -93,8 +98,9 @@ def observe(inspect: Mapping[str, Any]) -> Observed | None:
         health=docker_health.health_in(inspect),
         exit_code=state.get("ExitCode", 0),
         oom_killed=bool(state.get("OOMKilled")),
-        ports=_published(inspect, ports_of(labels)),
-        address=address_of(inspect),
+        ports=_as_they_are(ports) if own else _published(inspect, ports),
+        address="" if own else address_of(inspect),
+        own_addresses=own,
         service=spec_of(labels),
         check_output=docker_health.last_output(inspect),
     )
@@ -113,6 +119,25 @@ def address_of(document: Mapping[str, Any]) -> str:
         if addresses:
             return str(min(addresses))
     return ""
+
+
+def network_of(inspect: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what Docker reports of the network that a container was made for.
+
+    Not of others that it was connected to since; {} where it has no such network.
+    """
+    networks = (inspect.get("NetworkSettings") or {}).get("Networks") or {}
+    mode = (inspect.get("HostConfig") or {}).get("NetworkMode") or ""
+    if not mode or mode in networks:
+        return networks.get(mode) or {}
+    by_id = (n for n in networks.values() if n.get("NetworkID", "").startswith(mode))
+    return next(by_id, {})
+
+
+def _own_addresses(inspect: Mapping[str, Any]) -> tuple[str, ...]:
+    network = network_of(inspect)
+    found = (network.get("IPAddress"), network.get("GlobalIPv6Address"))
+    return tuple(filter(None, found))
 
 
 def parse_inspect(inspect: Mapping[str, Any], service: Service) -> Service:
@@ -302,7 +327,7 @@ def _published(inspect: Mapping[str, Any], ports: Iterable[Port]) -> tuple[Port,
     """
     host = inspect.get("HostConfig") or {}
     if host.get("NetworkMode") == "host":
-        return tuple(attrs.evolve(p, host_port=p.container_port) for p in ports)
+        return _as_they_are(ports)
     asked = _numbers(host.get("PortBindings") or {})
     got = _numbers((inspect.get("NetworkSettings") or {}).get("Ports") or {})
     left = {key: [n for n in got[key] if n not in asked.get(key, ())] for key in got}
@@ -312,6 +337,10 @@ def _published(inspect: Mapping[str, Any], ports: Iterable[Port]) -> tuple[Port,
         )
         for port in ports
     )
+
+
+def _as_they_are(ports: Iterable[Port]) -> tuple[Port, ...]:
+    return tuple(attrs.evolve(port, host_port=port.container_port) for port in ports)
 
 
 def _asked_for(host: Mapping[str, Any], ports: Iterable[Port]) -> tuple[Port, ...]:

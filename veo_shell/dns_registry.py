@@ -106,12 +106,19 @@ class DnsRegistry:
     def _behind(self, name: str, found: list[Answered]) -> Behind:
         """Look at what may be behind records of one name alone."""
         own, machine = self._zones.own, self._node.machine
-        service = name.removesuffix(f".{own.name}").rpartition(".")[2]
-        uids = machine.standings.uids(service)
-        standing = machine.answered.standing(service, uids)
+        names = [name, *(data for _, _, kind, data in found if kind == "PTR")]
+        suffix = f".{own.name}"
+        services = {name.removesuffix(suffix).rpartition(".")[2] for name in names}
+        containers = [
+            container
+            for service in services
+            for container in machine.answered.standing(
+                service, machine.standings.uids(service)
+            ).containers
+        ]
         targets = {data.split()[-1] for _, _, kind, data in found if kind == "SRV"}
         places = [record for target in targets for record in own.records(target)]
-        return Behind(own.name, standing.containers, [*found, *places])
+        return Behind(own.name, containers, [*found, *places])
 
     @read
     async def agree(self, name: str, type: str = "A") -> list[DnsAgreement]:  # noqa: A002

@@ -53,6 +53,9 @@ def test_an_instance_that_is_answered_is_told_with_its_address() -> None:
     assert desk.names() == [ON_DOS.name]
     assert desk.answered.explain(["u1"]) == [f"0: {ON_DOS.name} on {DOS}: 10.0.0.2"]
     assert desk.answered.explain(["u9"]) == []
+    own = attrs.evolve(ON_DOS, address="10.9.0.7", own_addresses=("10.9.0.7", "fd::7"))
+    (why,) = standing(own).answered.explain(["u1"])
+    assert why == f"0: {ON_DOS.name} on {DOS}: 10.9.0.7, fd::7"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,26 @@ def test_an_address_leads_to_what_runs_there() -> None:
     }
 
 
+def test_addresses_of_its_own_lead_to_a_container_and_it_to_them() -> None:
+    http = make_port("http", 80)
+    own = ("192.0.2.77", "2001:DB8::77")
+    one = named("one", make_container("web", UNO, http, own=own))
+    two = named("two", make_container("web", UNO, http))
+    assert told(one, two) == {
+        "web.veo. A 192.0.2.77": ("one",),
+        "web.veo. AAAA 2001:db8::77": ("one",),
+        "web.veo. A 192.0.2.1": ("two",),
+        "http.web.veo. A 192.0.2.77": ("one",),
+        "http.web.veo. AAAA 2001:db8::77": ("one",),
+        "http.web.veo. A 192.0.2.1": ("two",),
+        "_http._tcp.web.veo. SRV 0 100 80 http.web.veo.": ("one", "two"),
+    }
+    behind = Behind("veo.", (one, two), ())
+    reverse = "77.2.0.192.in-addr.arpa."
+    assert behind.containers(reverse, "PTR", "web.veo.") == ("one",)
+    assert behind.containers("1.2.0.192.in-addr.arpa.", "PTR", "web.veo.") == ()
+
+
 def test_a_port_leads_to_what_has_it_on_the_host_that_is_named() -> None:
     one = named("one", make_container("web", UNO, make_port("http", 80)))
     two = named("two", make_container("web", DOS, make_port("http", 80)))

@@ -63,6 +63,16 @@ def test_what_runs_on_a_node_that_is_away_is_tried_every_second() -> None:
     assert node.tick(0.25) == [order]
 
 
+def test_one_with_an_address_of_its_own_is_tried_there() -> None:
+    port = Port(name="web", container_port=80, host_port=80)
+    own = ("10.9.0.7", "fd::7")
+    node = Dialogue(served(DOS, ports=(port,), address=own[0], own_addresses=own))
+    node.pause()
+    (order,) = node.tick()
+    assert isinstance(order, TryPort)
+    assert (order.address, order.port) == ("10.9.0.7", 80)
+
+
 @pytest.mark.parametrize(
     "unserved",
     [

@@ -229,6 +229,58 @@ def test_a_start_that_the_engine_refuses_is_tried_with_the_same_container() -> N
     assert story.play(DUE) == [START]
 
 
+OWN = attrs.evolve(
+    SEEN,
+    own_addresses=("192.0.2.77", "2001:db8::77"),
+    ports=(Port(name="website", container_port=80, host_port=80),),
+)
+
+
+def where(story: Story) -> tuple[str, tuple[str, ...]]:
+    return story.container.address, story.container.own_addresses
+
+
+def test_it_has_addresses_of_its_own_while_it_runs_and_others_after_a_restart() -> None:
+    story = Story()
+    story.play(Wanted())
+    story.play(ContainerCreated(name=NAME, container_id="c1"))
+    assert where(story) == ("127.0.0.1", ())
+    story.play(StartAnswered(name=NAME, observed=OWN))
+    assert where(story) == ("192.0.2.77", OWN.own_addresses)
+    assert story.container.addresses == OWN.own_addresses
+    assert story.container.ports == OWN.ports
+    story.play(exited(3))
+    assert (story.state(), where(story)) == (State.BACKOFF, ("127.0.0.1", ()))
+    assert story.container.addresses == ("127.0.0.1",)
+    assert story.play(DUE) == [START]  # the same container: nothing is bound
+    other = attrs.evolve(OWN, own_addresses=("192.0.2.78",))
+    story.play(StartAnswered(name=NAME, observed=other))
+    assert where(story) == ("192.0.2.78", ("192.0.2.78",))
+
+
+def test_addresses_of_its_own_are_kept_until_it_is_stopped_and_can_change() -> None:
+    story = running()
+    story.now += SETTLE_S
+    story.play(Found(observed=OWN))
+    assert where(story) == ("192.0.2.77", OWN.own_addresses)
+    story.play(sick())
+    assert where(story) == ("192.0.2.77", OWN.own_addresses)
+    story.now += SETTLE_S
+    story.play(Found(observed=attrs.evolve(SEEN, health=Health.UNHEALTHY)))
+    assert where(story) == ("127.0.0.1", ())
+
+
+def test_one_that_is_adopted_is_where_its_own_addresses_are() -> None:
+    story = Story()
+    assert story.play(Found(observed=OWN, anew=True)) == []
+    assert (story.state(), where(story)) == (
+        State.RUNNING,
+        ("192.0.2.77", OWN.own_addresses),
+    )
+    story.play(Unwanted(drain_s=2.0))
+    assert (story.state(), where(story)[0]) == (State.STOPPING, "192.0.2.77")
+
+
 def test_an_end_that_overtakes_the_engines_answer_is_not_lost() -> None:
     story = Story()
     story.play(Wanted())

@@ -48,6 +48,7 @@ containers = st.builds(
         st.sampled_from(Transport),
     ),
     address=st.sampled_from([None, None, "192.0.2.7"]),
+    own=st.sampled_from([(), (), ("192.0.2.77", "2001:db8::77"), ("2001:db8::78",)]),
 )
 
 

@@ -16,6 +16,7 @@ from tests.zones import (
     lines,
     make_container,
     make_node,
+    make_port,
     make_zone,
     question,
     two_webs,
@@ -51,6 +52,34 @@ def test_an_address_is_called_by_its_nodes_name_and_what_is_on_its_network() -> 
         "2.2.0.192.in-addr.arpa.": ["dos.node.veo."],
         SIX_NAME: ["tres.node.veo."],
     }
+
+
+def test_an_address_that_a_container_has_alone_is_called_by_its_service() -> None:
+    own = ("192.0.2.77", "2001:db8::3")
+    zone = make_zone(make_container("web", DOS, own=own), nodes=(UNO, DOS, SIX))
+    reverse = {each.name: each for each in reverse_zones(zone).values()}
+    answer = ask(reverse["77.2.0.192.in-addr.arpa."], "77.2.0.192.in-addr.arpa.", "PTR")
+    assert lines(answer.answer) == ["77.2.0.192.in-addr.arpa. PTR web.veo."]
+    assert [r[3] for r in reverse[SIX_NAME].records() if r[2] == "PTR"] == [
+        "tres.node.veo.",
+        "web.veo.",
+    ]
+    named = [r[3] for r in reverse["2.2.0.192.in-addr.arpa."].records()]
+    assert "web.veo." not in named
+    assert "77.2.0.192.in-addr.arpa." not in {
+        each.name for each in reverse_zones(make_zone()).values()
+    }
+
+
+def test_what_runs_on_the_asked_node_is_first_also_at_an_address_of_its_own() -> None:
+    near = make_container("web", DOS, make_port("http", 80), own=("192.0.2.77",))
+    far = make_container("web", UNO, make_port("http", 81), own=("192.0.2.7",))
+    zone = make_zone(far, near, primary=DOS.node)
+    for _ in range(4):
+        (found,) = ask(zone, "web.veo.").answer
+        assert found[0].to_text() == "192.0.2.77"
+        (found,) = ask(zone, "_http._tcp.web.veo.", "SRV").answer
+        assert found[0].to_text() == "0 100 80 dos-192-0-2-77.node.veo."
 
 
 def test_the_zone_of_an_address_is_whole() -> None:

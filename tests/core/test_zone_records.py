@@ -87,6 +87,38 @@ def test_what_is_bound_elsewhere_than_its_node_leads_where_it_is() -> None:
     }
 
 
+def test_what_has_addresses_of_its_own_is_answered_there() -> None:
+    """Its port is the container's; two numbers need the names of nodes."""
+    http = make_port("http", 80)
+    two = make_container("web", UNO, http, own=("192.0.2.77", "2001:DB8::77"))
+    zone = make_zone(two, make_container("web", DOS, http))
+    assert served(zone) == {
+        "web.veo. A 192.0.2.77",
+        "web.veo. AAAA 2001:db8::77",
+        "web.veo. A 192.0.2.2",
+        "http.web.veo. A 192.0.2.77",
+        "http.web.veo. AAAA 2001:db8::77",
+        "http.web.veo. A 192.0.2.2",
+        "_http._tcp.web.veo. SRV 0 100 80 http.web.veo.",
+    }
+    zone = make_zone(two, make_container("web", DOS, make_port("http", 81)))
+    assert {line for line in served(zone) if "SRV" in line or "node" in line} == {
+        "uno-192-0-2-77.node.veo. A 192.0.2.77",
+        "uno-2001-db8--77.node.veo. AAAA 2001:db8::77",
+        "_http._tcp.web.veo. SRV 0 100 80 uno-192-0-2-77.node.veo.",
+        "_http._tcp.web.veo. SRV 0 100 80 uno-2001-db8--77.node.veo.",
+        "_http._tcp.web.veo. SRV 0 100 81 dos.node.veo.",
+    }
+
+
+@pytest.mark.parametrize("own", [("192.0.2.77",), ("2001:db8::77",)])
+def test_what_has_addresses_of_its_own_is_nowhere_on_a_node_that_is_not_known(
+    own: tuple[str, ...],
+) -> None:
+    stranger = make_node("x@x", "192.0.2.66")
+    assert served(make_zone(make_container("web", stranger, own=own))) == set()
+
+
 def test_two_instances_on_one_node_are_both_found() -> None:
     zone = make_zone(
         make_container("nginx", UNO, make_port("website", 1000)),

@@ -350,6 +350,43 @@ async def test_the_networks_of_its_bridges_are_told_as_they_change(ours: Ours) -
                 break
 
 
+@contextlib.contextmanager
+def network(ours: Ours, **options: Any) -> Iterator[str]:
+    made = ours.client.networks.create(ours.node, driver="bridge", **options)
+    try:
+        yield ours.node
+    finally:
+        for container in ours.client.containers.list(
+            all=True, filters={"label": f"veo.node={ours.node}"}
+        ):
+            container.remove(force=True)
+        made.remove()
+
+
+async def test_a_network_is_looked_at_once(ours: Ours) -> None:
+    engine = DockerEngine(ours.relay.url, "test", ours.node, {"bridge"})
+    with network(ours) as name:
+        on_lan = attrs.evolve(WEB, network_mode=name)
+        for slot in (0, 1):
+            seen = await engine.start(await ours.create(on_lan, slot))
+            assert len(seen.own_addresses) == 1
+        assert ours.relay.asked("/networks/") == 1
+    await engine.close()
+
+
+async def test_from_an_internal_network_nobody_has_an_address_for_others(
+    ours: Ours,
+) -> None:
+    engine = DockerEngine(ours.relay.url, "test", ours.node, {"bridge"})
+    with network(ours, internal=True) as name:
+        service = attrs.evolve(WEB, network_mode=name)
+        seen = await engine.start(await ours.create(service))
+        assert seen.own_addresses == ()
+        seen = await ours.engine.start(seen.id)
+        assert seen.own_addresses == ()
+    await engine.close()
+
+
 async def test_running_out_of_memory_is_told(ours: Ours) -> None:
     double = ("sh", "-c", "x=xxxxxxxx; while :; do x=$x$x; done")
     greedy = attrs.evolve(WEB, args=double, memory_bytes=16 << 20)

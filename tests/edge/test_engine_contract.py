@@ -19,6 +19,7 @@ import attrs
 import docker
 import pytest
 from docker.errors import NotFound
+from docker.types import IPAMConfig, IPAMPool
 
 from scripts.dockerd import connect
 from tests.engines import BUSYBOX, POLITE, STUBBORN, Relay
@@ -48,6 +49,7 @@ from veo_shell.core.model import (
     Transport,
 )
 from veo_shell.edge.docker_engine import DockerEngine
+from veo_shell.edge.docker_networks import LAN_DRIVERS
 from veo_shell.edge.fake_engine import FakeEngine, Program
 from veo_shell.errors import (
     EngineError,
@@ -109,6 +111,13 @@ class Stage(ABC):
         """Remove a named volume."""
 
     @abstractmethod
+    def lan(self) -> str:
+        """Have a network of which containers get addresses of their own; name it.
+
+        Of `10.213.8.0/24` and of `fd00:213:8::/64`.
+        """
+
+    @abstractmethod
     async def go_away(self) -> None:
         """Make the engine unreachable."""
 
@@ -158,6 +167,10 @@ class FakeStage(Stage):
     def remove_volume(self, name: str) -> None:
         self.engine.remove_volume(name)
 
+    def lan(self) -> str:
+        self.engine.lans["lan"] = [("10.213.8.2", "fd00:213:8::2")]
+        return "lan"
+
     async def go_away(self) -> None:
         self.engine.go_away("the cable is cut")
 
@@ -174,9 +187,11 @@ class DockerStage(Stage):
         self._relay = relay
         self._listener = socket.socket()
         self._images: list[str] = []
+        self._networks: list[Any] = []
 
     def another_engine(self) -> DockerEngine:
-        engine = DockerEngine(self._relay.url, "test", self.node)
+        drivers = {"bridge"} if self._networks else LAN_DRIVERS
+        engine = DockerEngine(self._relay.url, "test", self.node, drivers)
         self.engines.append(engine)
         return engine
 
@@ -224,6 +239,21 @@ class DockerStage(Stage):
     def remove_volume(self, name: str) -> None:
         self._client.volumes.get(name).remove()
 
+    def lan(self) -> str:
+        """Have a bridge for one: few kernels of tests have macvlan."""
+        pools = [IPAMPool(subnet=f) for f in ("10.213.8.0/24", "fd00:213:8::/64")]
+        self._networks.append(
+            self._client.networks.create(
+                self.node,
+                driver="bridge",
+                enable_ipv6=True,
+                ipam=IPAMConfig(pool_configs=pools),
+            )
+        )
+        self.engine = DockerEngine(self._relay.url, "test", self.node, {"bridge"})
+        self.engines.append(self.engine)
+        return self.node
+
     async def go_away(self) -> None:
         await self._relay.cut()
 
@@ -243,6 +273,8 @@ class DockerStage(Stage):
             ):
                 with contextlib.suppress(NotFound):  # it may remove itself
                     left.remove(force=True, v=True)
+        for network in self._networks:
+            network.remove()
 
 
 @pytest.fixture(scope="module")
@@ -402,6 +434,32 @@ async def test_in_host_mode_the_container_port_is_the_host_port(stage: Stage) ->
     seen = await run(stage, service)
     assert seen.ports == (Port(name="website", container_port=80, host_port=80),)
     assert seen.address == ""
+
+
+async def test_on_a_lan_it_has_addresses_of_its_own_while_it_runs(
+    stage: Stage,
+) -> None:
+    http = Port(name="website", container_port=80)
+    service = attrs.evolve(WEB, network_mode=stage.lan(), ports=(http,))
+    async with watching(stage) as watch:
+        seen = await run(stage, service)
+        [started] = await told_until(watch, lambda _: True)
+    assert isinstance(started, ContainerStarted)
+    assert started.observed == seen
+    four, six = seen.own_addresses
+    assert four.startswith("10.213.8.")
+    assert six.startswith("fd00:213:8::")
+    assert seen.ports == (attrs.evolve(http, host_port=80),)
+    assert seen.address == ""
+    async with contextlib.aclosing(stage.another_engine().watch()) as watch:
+        listed = await told(watch)
+    assert isinstance(listed, EngineListed)
+    assert [c.own_addresses for c in listed.containers] == [(four, six)]
+    stopped = await stage.engine.stop(seen.id, 5.0)
+    assert stopped is not None
+    assert stopped.own_addresses == ()
+    beside = await run(stage, attrs.evolve(WEB, ports=(http,)), slot=1)
+    assert (beside.own_addresses, beside.address) == ((), "127.0.0.1")
 
 
 async def test_what_stands_is_listed_first_to_be_adopted(stage: Stage) -> None:

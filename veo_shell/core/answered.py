@@ -91,7 +91,8 @@ class Answered:
                 yield f"{slot.slot}: {_nowhere(slot)}"
             for container in held:
                 why_not = self.why_not(container)
-                told = f"not answered: {why_not}" if why_not else container.address
+                where = ", ".join(container.addresses)
+                told = f"not answered: {why_not}" if why_not else where
                 yield f"{slot.slot}: {container.name} on {container.node}: {told}"
 
     def why_not(self, container: Container) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable
@@ -35,15 +36,20 @@ class Behind:
         _, _, port, target = data.split()
         found = self._on.get((name, int(port)), set())
         where = self._addresses[target]
-        return tuple(sorted(name for address, name in found if address in where))
+        return tuple(sorted({name for address, name in found if address in where}))
 
     def _add(self, container: Container) -> None:
-        try:
-            address = str(ipaddress.ip_address(container.address))
-        except ValueError:
-            return  # nor has DNS a record of it
-        service = f"{container.service.lower()}.{self._zone}"
+        for address in container.addresses:
+            with contextlib.suppress(ValueError):  # nor has DNS a record of it
+                self._add_at(ipaddress.ip_address(address), container)
+
+    def _add_at(
+        self, where: ipaddress.IPv4Address | ipaddress.IPv6Address, container: Container
+    ) -> None:
+        address, service = str(where), f"{container.service.lower()}.{self._zone}"
         self._at[service, address].add(container.name)
+        if container.own_addresses:
+            self._at[f"{where.reverse_pointer}.", service].add(container.name)
         for port in container.ports:
             if port.host_port:
                 name = port.name.lower()

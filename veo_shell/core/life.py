@@ -39,6 +39,7 @@ ENGINE_GRACE_S = 5.0
 
 FELL = "of its group ended"
 TURN = "it is started once the masters of its group are ready"
+HAS_PROCESS = frozenset({State.RUNNING, State.UNHEALTHY, State.STOPPING})
 
 
 @attrs.frozen(kw_only=True)
@@ -170,7 +171,8 @@ class Life:
 
     def to(self, state: State, **changes: Any) -> Life:
         """Return this life with its container in another state."""
-        changes = {"dying": False, **changes}
+        lost = {} if state in HAS_PROCESS else self._without_own_addresses()
+        changes = {"dying": False, **lost, **changes}
         container = attrs.evolve(self.container, state=state, **changes)
         return attrs.evolve(self, container=container)
 
@@ -179,7 +181,18 @@ class Life:
         address, reason = seen.address or self.address, ""
         if seen.stranded:
             address, reason = "", f"its host does not have {seen.address} any more"
-        return self.to(self.container.state, address=address, reason=reason)
+        own = seen.own_addresses
+        return self.to(
+            self.container.state,
+            address=own[0] if own else address,
+            own_addresses=own,
+            reason=reason,
+        )
+
+    def _without_own_addresses(self) -> dict[str, Any]:
+        """Return what changes as Docker takes them back, if it has any."""
+        has_any = bool(self.container.own_addresses)
+        return {"address": self.address, "own_addresses": ()} if has_any else {}
 
 
 Step = tuple[Life | None, list[Command]]

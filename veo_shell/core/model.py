@@ -331,12 +331,14 @@ class Container:
     """One instance of a service, as its node publishes it. Fills one slot.
 
     `ports` have their real `host_port` once it runs. `address` is where they are, ""
-    while its host does not have that address any more. `id` is Docker's, "" until
-    created. `restarts` counts the starts after the first, or an operator's. `reason`
-    says in words why the container is in its state where that is not plain. `dying`:
-    its process ended, and the engine has not told yet how. `operation` is that by which
-    an operator restarted it last. `spec_id`:
-    which of the service's specs it was made of.
+    while its host does not have that address any more. `own_addresses` are those that
+    it alone has, on a macvlan or ipvlan network, `address` the first of them: no port
+    of its host is taken then, its `host_port` is the `container_port`. `id` is
+    Docker's, "" until created. `restarts` counts the starts after the first, or an
+    operator's. `reason` says in words why the container is in its state where that is
+    not plain. `dying`: its process ended, and the engine has not told yet how.
+    `operation` is that by which an operator restarted it last. `spec_id`: which of the
+    service's specs it was made of.
     """
 
     name: str
@@ -358,6 +360,12 @@ class Container:
     dying: bool = False
     operation: str = ""
     spec_id: str = ""
+    own_addresses: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return all that it is reached at, () where it is not."""
+        return self.own_addresses or tuple(filter(None, (self.address,)))
 
     @property
     def is_up(self) -> bool:
@@ -415,6 +423,7 @@ class Observed:
     `ever_started` tells a container that ended from one that never ran. `address` is
     the one that its ports are bound to, "" where that is any of its host's, or they are
     not published. `stranded`: its host does not have that address any more.
+    `own_addresses`: as in `Container`.
     `service` is what it was made of, None where its labels do not say. `check_output`
     is what its health check said last.
     """
@@ -430,6 +439,7 @@ class Observed:
     oom_killed: bool = False
     ports: tuple[Port, ...] = ()
     address: str = ""
+    own_addresses: tuple[str, ...] = ()
     stranded: bool = False
     service: Service | None = None
     check_output: str = ""

@@ -69,6 +69,7 @@ class ZoneMaker:
         self._statuses: dict[bytes, tuple[bytes, ...]] = {}
         self._named: dict[Key, Mapping[bytes, set[bytes]]] = {}
         self._called: Mapping[bytes, Pointers] | None = None
+        self._at: dict[Key, Mapping[str, set[bytes]]] = {}
         self._stale = ""
         self._at_apex: Mapping[int, tuple[bytes, ...]] = {}
         self._touched: set[RRsetKey] = set()
@@ -126,13 +127,18 @@ class ZoneMaker:
         self._zone = self._zone.renewed(
             self._touched | self._leading | at_apex if self._keeps_answers else None,
             serial=serial,
-            own=self._hosts.targets(self._primary),
+            own=self._own(),
             stale=self._stale,
             pointers=self._pointers(),
         )
         self._touched, self.changed = set(), set()
         self._keeps_answers = True
         return self._zone
+
+    def _own(self) -> frozenset[bytes]:
+        """Return what leads to the node that answers, or to what runs on it."""
+        own = (at.get(self._primary, set()) for at in self._at.values())
+        return self._hosts.targets(self._primary).union(*own)
 
     def _servers(self) -> tuple[bytes, ...]:
         named = tuple(map(_wire, self._config.name_servers))
@@ -187,9 +193,16 @@ class ZoneMaker:
         self._statuses.update(part.statuses)
         if key == _NODES or before.named != part.named:
             self._called = None
+        self._locate(key, part)
+
+    def _locate(self, key: Key, part: Part) -> None:
+        """Note what a part makes of addresses."""
         self._named.pop(key, None)
         if part.named:
             self._named[key] = part.named
+        self._at.pop(key, None)
+        if part.at:
+            self._at[key] = part.at
 
     def _count(self, name: bytes, by: int) -> None:
         """Have the names above one be there, without records, or no more."""

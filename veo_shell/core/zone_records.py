@@ -12,7 +12,7 @@ import itertools
 import re
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import attrs
@@ -59,9 +59,13 @@ class Pointers:
 
 
 class _Endpoint(NamedTuple):
-    """Where one port of one container answers. `host`: the name of its node."""
+    """Where one port of one container answers. `host`: the name of its node there.
+
+    `is_named`: that name is among the nodes' own.
+    """
 
     host: bytes | None
+    is_named: bool
     address: bytes
     number: int
 
@@ -83,12 +87,14 @@ class Standing:
 class Part:
     """The records that one thing has in the zone: the nodes, a service, a file.
 
-    `statuses`: as in `Zone`. `named`: what addresses are called because of it.
+    `statuses`: as in `Zone`. `named`: what addresses are called because of it. `at`:
+    what leads to addresses that containers on a node have of their own.
     """
 
     found: dict[bytes, dict[int, set[bytes]]] = attrs.field(factory=dict)
     statuses: dict[bytes, tuple[bytes, ...]] = attrs.field(factory=dict)
     named: dict[bytes, set[bytes]] = attrs.field(factory=dict)
+    at: dict[str, set[bytes]] = attrs.field(factory=dict)
 
     def add(self, name: bytes | None, rdtype: int, rdata: bytes) -> None:
         """Add a record, unless its name is none in DNS."""
@@ -131,24 +137,22 @@ class Hosts:
         """Return the address and the name of a node, None for what it has not."""
         return self._addresses.get(node), self._names.get(node)
 
-    def name_at(self, node: str, address: bytes, part: Part) -> bytes | None:
+    def name_at(self, node: str, address: bytes) -> bytes | None:
         """Return the name of a node at an address, which may not be its own now.
 
-        What was bound to another one before the node was started anew is there still:
-        that name is a service's matter.
+        A container may have it alone; and what was bound to another one before the node
+        was started anew is there still: that name is a service's matter.
         """
         own, host = self.place(node)
         if not host or address == own:
             return host
         at = _NOT_IN_LABEL.sub("-", str(ipaddress.ip_address(address)))
-        name = child(f"{host[1 : 1 + host[0]].decode()}-{at}", self.apex)
-        part.add_address(name, address)
-        return name
+        return child(f"{host[1 : 1 + host[0]].decode()}-{at}", self.apex)
 
     def pointers(self, named: Mapping[bytes, set[bytes]]) -> dict[bytes, Pointers]:
-        """Return what each address of a node is called, but for `localhost`.
+        """Return what each address is called, but for `localhost`.
 
-        `named`: what it is called besides.
+        Those of nodes by their names; `named`: what one is called besides, or alone.
         """
         hosts: dict[bytes, set[bytes]] = defaultdict(set)
         for node, address in self._addresses.items():
@@ -156,9 +160,10 @@ class Hosts:
                 hosts[address].add(host)
         return {
             address: Pointers(
-                hosts=in_order(names), services=in_order(named.get(address, ()))
+                hosts=in_order(hosts.get(address, ())),
+                services=in_order(named.get(address, ())),
             )
-            for address, names in hosts.items()
+            for address in {**hosts, **named}
             if address not in LOCALHOST
         }
 
@@ -173,24 +178,38 @@ def service_part(apex: bytes, service: str, standing: Standing, hosts: Hosts) ->
         _add_status(part, name, status)
     by_port: dict[str, dict[str, set[_Endpoint]]] = {}
     for container in standing.containers:
-        address = _packed(container.address)
-        if address is None or hosts.place(container.node)[0] is None:
-            continue
-        part.add_address(name, address)
-        if name and container.name in standing.on_host:
-            part.named.setdefault(address, set()).add(name)
-        host = hosts.name_at(container.node, address, part)
-        for port in container.ports:
-            if port.host_port:
-                by_protocol = by_port.setdefault(port.name.lower(), {})
-                by_protocol.setdefault(port.protocol.value, set()).add(
-                    _Endpoint(host=host, address=address, number=port.host_port)
-                )
+        is_host = container.name in standing.on_host
+        for address, host in _reached(container, hosts):
+            part.add_address(name, address)
+            if container.own_addresses:
+                part.at.setdefault(container.node, set()).update((address, host or b""))
+            if name and (container.own_addresses or is_host):
+                part.named.setdefault(address, set()).add(name)
+            for port in container.ports:
+                if port.host_port:
+                    by_protocol = by_port.setdefault(port.name.lower(), {})
+                    by_protocol.setdefault(port.protocol.value, set()).add(
+                        _Endpoint(
+                            host=host,
+                            is_named=host in hosts.part.found,
+                            address=address,
+                            number=port.host_port,
+                        )
+                    )
     for port_name, by_protocol in by_port.items():
         # A service called "node": its ports' names are the nodes'
         at = None if name == hosts.apex else child(port_name, name)
         _add_port(part, at, name, port_name, by_protocol)
     return part
+
+
+def _reached(
+    container: Container, hosts: Hosts
+) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield where a container is reached, with the name of its node there."""
+    if hosts.place(container.node)[0] is not None:
+        for address in filter(None, map(_packed, container.addresses)):
+            yield address, hosts.name_at(container.node, address)
 
 
 def _add_status(part: Part, name: bytes | None, status: ServiceStatus) -> None:
@@ -223,6 +242,8 @@ def _add_port(
         alike = len(numbers) == 1 and {e.address for e in found} == everywhere
         for endpoint in found:
             target = (name if alike else None) or endpoint.host
+            if target == endpoint.host and not endpoint.is_named:
+                part.add_address(target, endpoint.address)
             if target:
                 part.add(srv_name, SRV, _srv(endpoint.number, target))
 

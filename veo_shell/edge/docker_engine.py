@@ -7,7 +7,14 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
 import attrs
@@ -20,6 +27,7 @@ from veo_shell.edge import docker_holdings
 from veo_shell.edge.docker_client import DockerLine, wait_briefly
 from veo_shell.edge.docker_events import ACTIONS, EventStream, Session, exit_code
 from veo_shell.edge.docker_files import archive, put
+from veo_shell.edge.docker_networks import LAN_DRIVERS, Lans
 from veo_shell.edge.docker_pull import pull
 from veo_shell.edge.docker_streams import DockerStreams
 from veo_shell.errors import (
@@ -43,11 +51,19 @@ class DockerEngine:
     """The Docker Engine of a node, of which it touches its own containers only.
 
     Its own are those whose labels name this cluster and this node. `url` "" means
-    DOCKER_HOST, else Docker's usual socket.
+    DOCKER_HOST, else Docker's usual socket. `lan_drivers`: those of networks that give
+    a container an address which its host does not share.
     """
 
-    def __init__(self, url: str, cluster: str, node: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        cluster: str,
+        node: str,
+        lan_drivers: Collection[str] = LAN_DRIVERS,
+    ) -> None:
         self._line = DockerLine(url)
+        self._lans = Lans(self._line, lan_drivers)
         self.streams = DockerStreams(self._line)
         self._cluster = cluster
         self._node = node
@@ -119,7 +135,9 @@ class DockerEngine:
         except EngineError as exc:
             raise _start_error(before, exc) from exc
         raw = await self._find(before.id)
-        return self._own(raw) if raw else await self._last_words(before)
+        if raw is None:
+            return await self._last_words(before)
+        return self._own(raw, on_lan=await self._lans.has(raw))
 
     async def stop(self, container_id: str, timeout_s: float) -> Observed | None:
         """Stop the container; return what it is then, None if it is gone."""
@@ -175,7 +193,7 @@ class DockerEngine:
         is_lost, delay_s = False, RECONNECT_FIRST_S
         while not self._closed.is_set():
             stream = self._subscribe()
-            session = Session(stream, self.list_raw, self._find)
+            session = Session(stream, self.list_raw, self._find, self._lans.has)
             try:
                 await stream.open()
                 while True:
@@ -288,9 +306,9 @@ class DockerEngine:
                 raise
             return None
 
-    def _own(self, raw: Mapping[str, Any]) -> Observed:
+    def _own(self, raw: Mapping[str, Any], *, on_lan: bool = False) -> Observed:
         """Return what it is; raise `EngineError` for a container that is not ours."""
-        observed = container_builder.observe(raw)
+        observed = container_builder.observe(raw, on_lan=on_lan)
         if observed is None or not self._is_ours(observed):
             raise EngineError(
                 f"container {raw['Name'].removeprefix('/')} ({raw['Id'][:12]}) does "

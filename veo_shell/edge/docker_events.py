@@ -142,7 +142,8 @@ class Session:
     """What one subscription tells the core: a listing first, and again at times.
 
     `list_all` and `find` ask the engine for its containers, as `GET /containers/json`
-    has them, and for one of them, as `GET /containers/{id}/json` has it.
+    has them, and for one of them, as `GET /containers/{id}/json` has it. `on_lan` tells
+    of one whether it has an address that its host does not share.
     """
 
     def __init__(
@@ -150,8 +151,10 @@ class Session:
         stream: EventStream,
         list_all: Callable[[], Awaitable[list[dict[str, Any]]]],
         find: Callable[[str], Awaitable[dict[str, Any] | None]],
+        on_lan: Callable[[Mapping[str, Any]], Awaitable[bool]],
     ) -> None:
         self._stream = stream
+        self._on_lan = on_lan
         self._list_all = list_all
         self._find = find
         self._processes = Processes(self._process_ended)
@@ -186,7 +189,7 @@ class Session:
         if raw is None:
             return None
         self._processes.follow(container_id, raw["State"]["Pid"])
-        return container_builder.observe(raw)
+        return container_builder.observe(raw, on_lan=await self._on_lan(raw))
 
     async def _event(self, raw: Mapping[str, Any]) -> EngineEvent | None:
         """Translate Docker's event; None where there is nothing to tell."""

@@ -71,6 +71,7 @@ class FakeContainer:
     health: Health = Health.NONE
     checks: list[dict[str, Any]] = attrs.field(factory=list)
     ports: dict[str, list[dict[str, str]]] = attrs.field(factory=dict)
+    networks: dict[str, dict[str, str]] = attrs.field(factory=dict)
     files: dict[str, File] = attrs.field(factory=dict)
 
     @property
@@ -109,7 +110,10 @@ class FakeContainer:
                 "OOMKilled": self.oom_killed,
                 **(health if self.has_health_check else {}),
             },
-            "NetworkSettings": {"Ports": self.ports if self.running else {}},
+            "NetworkSettings": {
+                "Ports": self.ports if self.running else {},
+                "Networks": self.networks if self.running else {},
+            },
         }
 
 
@@ -143,6 +147,11 @@ class FakeEngine:
         self._goes_on.set()
         self._inboxes: list[asyncio.Queue[EngineEvent | None]] = []
         self.networks: tuple[tuple[str, str], ...] = ()
+        self.lans: dict[str, list[tuple[str, str]]] = {}
+        """By the name of a macvlan network, what addresses containers get there next.
+
+        One of IPv4 and one of IPv6, "" for none.
+        """
         self._holdings: list[asyncio.Queue[EngineHolds | None]] = []
         self._named = set(self._images or ())
         self._volumes: set[str] = set()
@@ -408,7 +417,8 @@ class FakeEngine:
             )
 
     def _start(self, container: FakeContainer) -> None:
-        container.ports = self._publish(container)
+        container.networks = self._connect(container)
+        container.ports = {} if container.networks else self._publish(container)
         container.running = container.ever_started = True
         container.exit_code, container.oom_killed = 0, False
         if container.has_health_check:
@@ -419,6 +429,24 @@ class FakeEngine:
         code = self._program(container).exits
         if code is not None:
             self.exit(container.id, code)
+
+    def _connect(self, container: FakeContainer) -> dict[str, dict[str, str]]:
+        name = container.host.get("NetworkMode") or ""
+        if name not in self.lans:
+            return {}
+        if not self.lans[name]:
+            raise EngineError(
+                f"{container.name}: Docker cannot start it: no available IPv4 "
+                "addresses on this network's address pools",
+                status=500,
+            )
+        four, six = self.lans[name].pop(0)
+        network = {
+            "NetworkID": f"id of {name}",
+            "IPAddress": four,
+            "GlobalIPv6Address": six,
+        }
+        return {name: network}
 
     def _stop(self, container: FakeContainer) -> None:
         if container.running:
@@ -494,7 +522,8 @@ class FakeEngine:
         return (seen.identity.cluster, seen.identity.node) == self._whose
 
     def _seen(self, container: FakeContainer) -> Observed:
-        seen = container_builder.observe(container.raw())
+        has_own = bool(container.networks)
+        seen = container_builder.observe(container.raw(), on_lan=has_own)
         assert seen is not None
         return seen
 
