@@ -367,6 +367,61 @@ async def test_every_nodes_server_is_asked_whether_it_answers_the_same(
         assert "127.0.0.3" in told["tres@tres"].trouble
         with pytest.raises(UsageError, match="no type of DNS record"):
             await registry.agree("web", "address")
+        for name in ("", "a..b", "x" * 64):
+            with pytest.raises(UsageError, match="no name of DNS"):
+                await registry.agree(name)
+
+
+async def test_nodes_agree_on_how_a_service_stands_whatever_they_heard_when(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
+        await cluster.run(WEB)
+        registry = cluster["uno"].dns_registry
+        dos_lookup = cluster["dos"].dns_registry.lookup
+
+        def ages() -> list[tuple[str, ...]]:
+            """Return the TXT data of both, in which only the ages may differ."""
+            both = registry.lookup("web", "TXT"), dos_lookup("web", "TXT")
+            return [tuple(record.data for record in told) for told in both]
+
+        cluster.network.cut(cluster.addresses["uno"], cluster.addresses["tres"])
+        await eventually(
+            lambda: "age=0" not in ages()[0][0] and "age=0" in ages()[1][0]
+        )
+        told = {a.node: a for a in await registry.agree("web", "TXT")}
+        assert told["uno@uno"].data != told["dos@dos"].data
+        assert told["dos@dos"].agrees
+        assert told["dos@dos"].since_s is None
+
+
+async def test_a_lookup_shows_what_is_answered_to_it(tmp_path: Path) -> None:
+    dns = parse(
+        "dns:\n  zones: [corp]\n  records: [www CNAME web, '*.apps CNAME www',\n"
+        "    any CNAME a.corp.example.]\n",
+        "cluster.yml",
+        lambda name: (
+            "$ORIGIN corp.example.\n@ SOA a b 1 2 3 4 5\n@ NS a\na CNAME web.veo.\n"
+        ),
+    ).dns
+    async with fake_cluster(tmp_path, "uno", dns=dns) as cluster:
+        container = await cluster["uno"].container_sup.add_service(WEB)
+        lookup = cluster["uno"].dns_registry.lookup
+        alias, found = lookup("www")
+        assert (alias.type, alias.data, alias.containers) == ("CNAME", "web.veo.", ())
+        assert (found.name, found.data) == ("web.veo.", "127.0.0.1")
+        assert found.containers == (container.name,)
+        (alone,) = lookup("www", "CNAME")
+        assert alone == alias
+        wild, *rest = lookup("a.b.apps")
+        assert (wild.name, wild.data) == ("a.b.apps.veo.", "www.veo.")
+        assert rest == [alias, found]
+        assert [r.name for r in lookup("any")] == [
+            "any.veo.",
+            "a.corp.example.",
+            found.name,
+        ]
+        assert lookup("a.corp.example.")[1:] == [found]
 
 
 async def test_other_programs_can_read_the_zone(tmp_path: Path) -> None:

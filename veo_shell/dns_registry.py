@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from veo_shell.core.model import (
 from veo_shell.core.protocols import Host, Reply, Server
 from veo_shell.core.resolvers import Resolvers, resolvers, takes
 from veo_shell.core.verbs import read
-from veo_shell.core.zone import LIVE_TTL_S, Live, Zone, is_type, name_of
+from veo_shell.core.zone import LIVE_TTL_S, Live, Zone, is_type, name_of, wire_of
 from veo_shell.core.zone_making import (
     ZoneMaker,
     reverse_zones,
@@ -53,6 +54,7 @@ RESERVED = 86_400
 """So many serials are noted as used at a time: a day's, as they follow the clock."""
 GONE_KEPT = 1_000
 TRY_AGAIN_S = 5.0
+AGE = re.compile(r' "age=[0-9.]+"$')
 NO_PEER = "no other node of the cluster is heard"
 
 
@@ -91,33 +93,29 @@ class DnsRegistry:
 
     @read
     def lookup(self, name: str, type: str = "A") -> list[DnsRecord]:  # noqa: A002
-        """Return the records of a name, relative to the zone or whole, and a type.
+        """Return what answers a question: a name, relative or whole, and a type.
+
+        Aliases come with what they lead to, as far as that is here.
 
         >>> dns_registry.lookup("nginx")
         """
-        whole, kind = self._whole(name), _checked(type)
-        told = self._zones.own.texts_now(whole) if kind == "TXT" else []
-        if told:
-            texts = [(whole, LIVE_TTL_S, kind, data) for data in told]
-            return _told(texts, Behind("", (), ()))
-        found = [r for zone in self._zones for r in zone.records(whole) if r[2] == kind]
-        return _told(found, self._behind(whole, found))
+        found = self._zones.lookup(self._whole(name), _checked(type))
+        return _told(found, self._behind(found))
 
-    def _behind(self, name: str, found: list[Answered]) -> Behind:
-        """Look at what may be behind records of one name alone."""
+    def _behind(self, found: list[Answered]) -> Behind:
+        """Look at what may be behind these records alone."""
         own, machine = self._zones.own, self._node.machine
-        names = [name, *(data for _, _, kind, data in found if kind == "PTR")]
-        suffix = f".{own.name}"
-        services = {name.removesuffix(suffix).rpartition(".")[2] for name in names}
+        targets = {data.split()[-1] for _, _, kind, data in found if kind == "SRV"}
+        places = [record for target in targets for record in own.records(target)]
+        names = {name for name, *_ in found}
+        names |= {data for _, _, kind, data in found if kind == "PTR"}
         containers = [
             container
-            for service in services
+            for service in {_service(name, own.name) for name in names}
             for container in machine.answered.standing(
                 service, machine.standings.uids(service)
             ).containers
         ]
-        targets = {data.split()[-1] for _, _, kind, data in found if kind == "SRV"}
-        places = [record for target in targets for record in own.records(target)]
         return Behind(own.name, containers, [*found, *places])
 
     @read
@@ -129,6 +127,8 @@ class DnsRegistry:
         >>> dns_registry.agree("nginx")
         """
         whole, kind = self._whole(name), _checked(type)
+        if not wire_of(whole):
+            raise UsageError(f"{name!r} is no name of DNS: try nginx, website.nginx")
         view, status = self._node.machine.view, self._node.machine.members.status
         heads = [h for h in view.nodes if status(h.node) is not Status.LEFT]
         replies = await asyncio.gather(
@@ -379,5 +379,11 @@ def _checked(kind: str) -> str:
     return kind.upper()
 
 
+def _service(name: str, zone: str) -> str:
+    """Return the service that a name is about, if it is one of VEO's."""
+    return name.removesuffix(f".{zone}").rpartition(".")[2]
+
+
 def _said(reply: DnsReply) -> tuple[str, tuple[str, ...]]:
-    return reply.code, reply.data
+    """Return what a node says, less how old that is."""
+    return reply.code, tuple(AGE.sub("", data) for data in reply.data)

@@ -156,8 +156,10 @@ def test_an_operators_text_of_another_name_is_as_it_was_written() -> None:
         services=(NGINX,), live=live(), records=read_records('www TXT "a"', "veo.", 5)
     )
     assert lines(ask(zone, "www.veo.", "TXT").answer) == ['www.veo. TXT "a"']
-    assert zone.texts_now("www.veo.") == []
-    assert zone.texts_now("_why.nginx.veo.") == ['"nginx"']
+    assert Zones(zone).lookup("www.veo.", "TXT") == [("www.veo.", 5, "TXT", '"a"')]
+    why = ("_why.nginx.veo.", 1, "TXT", '"nginx"')
+    assert Zones(zone).lookup("_why.nginx.veo.", "TXT") == [why]
+    assert Zones(zone).lookup("_why.nginx.veo.", "ANY") == [why]
 
 
 def test_what_a_secondary_is_given_of_it_is_what_does_not_age() -> None:

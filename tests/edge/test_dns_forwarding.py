@@ -27,6 +27,7 @@ from tests.edge.upstream import (
     silence,
     upstream,
 )
+from tests.local_node import eventually
 from tests.zones import make_zone, question
 from veo_shell.core.protocols import AnswerFunction
 from veo_shell.core.static_records import read_records, read_zone
@@ -472,14 +473,17 @@ async def test_a_connection_that_is_gone_gets_nothing() -> None:
 
 ALIASES = make_zone(
     records=read_records(
-        "www CNAME site.example.com.\nnear CNAME www\nx CNAME x.corp.example.",
+        "www CNAME site.example.com.\nnear CNAME www\nx CNAME x.corp.example.\n"
+        "far CNAME far.corp.example.\nround CNAME round.corp.example.\n"
+        "to CNAME to.corp.example.",
         "veo.",
         5,
     )
 )
 CORP = static_zone(
     read_zone(
-        "$ORIGIN corp.example.\n@ 9 SOA a b 1 5 5 9 9\n@ NS a\nx A 192.0.2.9\n",
+        "$ORIGIN corp.example.\n@ 9 SOA a b 1 5 5 9 9\n@ NS a\nx A 192.0.2.9\n"
+        "far CNAME www.veo.\nround CNAME round.veo.\nto CNAME x\n",
         "veo.",
         5,
     )
@@ -509,6 +513,24 @@ async def test_an_alias_comes_with_what_it_leads_to_elsewhere(tcp: bool) -> None
             "x.corp.example.",
             "192.0.2.9",
         ]
+        assert len(up.asked) == 1
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+async def test_aliases_may_lead_from_zone_to_zone_and_out(tcp: bool) -> None:
+    async with upstream(address()) as up, serving(up, answer=with_aliases) as server:
+        found = await ask(server, "Far.veo.", tcp=tcp)
+        assert data(found) == [
+            *("far.corp.example.", "www.veo.", "site.example.com.", "192.0.2.80")
+        ]
+        assert [r.name.to_text() for r in found.answer[:2]] == [
+            *("Far.veo.", "far.corp.example.")
+        ]
+        assert data(await ask(server, "to.veo.", tcp=tcp)) == [
+            *("to.corp.example.", "x.corp.example.", "192.0.2.9")
+        ]
+        found = await ask(server, "round.veo.", tcp=tcp)
+        assert (found.rcode(), data(found)) == (dns.rcode.SERVFAIL, [])
         assert len(up.asked) == 1
 
 
@@ -629,13 +651,21 @@ def dnsmasq(tmp_path: Path) -> Iterator[Place]:
             "--srv-host=_http._tcp.example.com,www.example.com,80",
         ]
     )
-    yield "127.0.0.1", port
-    process.terminate()
-    process.wait()
+    try:
+        eventually(lambda: accepts(port))
+        yield "127.0.0.1", port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as tcp:
+        return tcp.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def test_dnsmasq_is_an_upstream_like_any(dnsmasq: Place) -> None:
-    async with serving(dnsmasq, timeouts_s=(0.1,) * 100) as server:
+    async with serving(dnsmasq, timeouts_s=(5.0,)) as server:
         assert data(await ask(server)) == ["192.0.2.80"]
         assert data(await ask(server, kind="AAAA")) == ["2001:db8::80"]
         alias = await ask(server, "alias.example.com.")

@@ -12,6 +12,9 @@ import dns.message
 from veo_shell.core import dns_packet
 from veo_shell.core.dns_packet import Asked
 
+MOST_HOPS = 8
+"""From zone to zone; whoever needs more goes round in circles."""
+
 
 class LeadsOut(bytes):
     """A packet with aliases alone; `target` is the name that the last one leads to.

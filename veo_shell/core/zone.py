@@ -199,11 +199,11 @@ class Zone:
         rrsets = self.rrsets[source]
         if CNAME in rrsets and asked.rdtype not in (CNAME, ANY):
             return self._follow(asked, source)
-        if asked.rdtype == TXT and (told := self.told(asked.name)):
-            return self._tell(asked, told)
         # RFC 8482: ANY is answered with one RRset of the name
-        some_type = min(rrsets, default=ANY)
+        some_type = min(rrsets, default=TXT)
         rdtype = some_type if asked.rdtype == ANY else asked.rdtype
+        if rdtype == TXT and (told := self.told(asked.name)):
+            return self._tell(asked, told)
         if rdtype not in rrsets:
             return self._negative(asked, dns_packet.NOERROR)
         if source == asked.name:
@@ -227,10 +227,6 @@ class Zone:
         rest = [f"and {more} more"] if more > 0 else []
         lines = [*reasons[:MOST_REASONS], *rest] or ["no instance is wanted"]
         return tuple(map(dns_packet.text, lines))
-
-    def texts_now(self, name: str) -> list[str]:
-        """Return these as a zone file has them."""
-        return [_texts(TXT, rdata)[1] for rdata in self.told(wire_of(name))]
 
     def _tell(self, asked: Asked, rdatas: tuple[bytes, ...]) -> bytes:
         """Answer with what is true now, and next to nothing later."""

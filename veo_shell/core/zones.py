@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 import attrs
+import dns.message
+import dns.rdatatype
 
 from veo_shell.core import dns_packet
+from veo_shell.core.behind import Answered
+from veo_shell.core.dns_alias import MOST_HOPS, LeadsOut
 from veo_shell.core.dns_config import Network
 from veo_shell.core.dns_packet import AXFR, CODE, IXFR, REFUSED
 from veo_shell.core.dns_transfer import is_allowed, transfer
-from veo_shell.core.zone import Zone
+from veo_shell.core.zone import Zone, name_of, wire_of
 
 
 @attrs.frozen(eq=False)
@@ -32,6 +36,28 @@ class Zones:
             return answer
         other = self._around(dns_packet.parse_query(query, udp=udp).name)
         return other.answer(query, udp, code_flags) if other else answer
+
+    def lookup(self, name: str, kind: str) -> list[Answered]:
+        """Return the records that answer a question, aliases to other zones followed.
+
+        Those too that are too many for one answer.
+        """
+        found: list[Answered] = []
+        for _ in range(MOST_HOPS if wire_of(name) else 0):
+            answer = self.answer(_query(name, kind), udp=False)
+            assert answer is not None, "a query is never met with silence"
+            if answer[2] & dns_packet.TRUNCATED:
+                return [r for zone in self for r in zone.records(name) if r[2] == kind]
+            found += [
+                (owner, rrset.ttl, dns.rdatatype.to_text(rrset.rdtype), rdata.to_text())
+                for rrset in dns.message.from_wire(answer).answer
+                for owner in [rrset.name.to_text()]
+                for rdata in sorted(rrset)
+            ]
+            if not isinstance(answer, LeadsOut):
+                break
+            name = name_of(answer.target)
+        return found
 
     def transfer(
         self,
@@ -58,3 +84,7 @@ class Zones:
         """Return the other zone that a name lies in."""
         found = (self.others.get(suffix) for suffix in dns_packet.suffixes(name))
         return next(filter(None, found), None)
+
+
+def _query(name: str, kind: str) -> bytes:
+    return dns.message.make_query(name, kind, id=0).to_wire()

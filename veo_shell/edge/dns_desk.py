@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
+
 from veo_shell.core import dns_packet
-from veo_shell.core.dns_alias import LeadsOut, beyond, joined
+from veo_shell.core.dns_alias import MOST_HOPS, LeadsOut, beyond, joined
 from veo_shell.core.dns_cache import make_query
 from veo_shell.core.dns_limit import RateLimit
 from veo_shell.core.dns_packet import NXDOMAIN, RECURSION_AVAILABLE, Asked
@@ -126,11 +128,27 @@ class Desk:
         asked = self._forwardable(packet, udp, asker) if self._near[asker[0]] else None
         if asked is None or alias[2] & dns_packet.TRUNCATED:
             return bytes(alias)
-        led_to = beyond(asked, alias)
-        query = make_query(led_to, asked.id, edns=False)
-        found = self._answer(query, False, asker[0], 0)
-        if isinstance(found, bytes) and not dns_packet.is_refusal(found):
-            return joined(asked, alias, found)
+        whole = attrs.evolve(asked, udp=False)
+        for _ in range(MOST_HOPS):
+            led_to = beyond(asked, alias)
+            query = make_query(led_to, asked.id, edns=False)
+            found = self._answer(query, False, asker[0], 0)
+            if not isinstance(found, bytes) or dns_packet.is_refusal(found):
+                return self._fetch(asked, alias, led_to, asker, send)
+            if not isinstance(found, LeadsOut):
+                return joined(asked, alias, found)
+            alias = LeadsOut.to(found.target, joined(whole, alias, found))
+        return asked.response(rcode=dns_packet.SERVFAIL)
+
+    def _fetch(
+        self,
+        asked: Asked,
+        alias: LeadsOut,
+        led_to: Asked,
+        asker: tuple[Any, ...],
+        send: SendFunction,
+    ) -> bytes:
+        """Return an alias, or LATER if others are asked what it leads to."""
         if not self._forwarder or not self._forwarder.is_on:
             return bytes(alias)
         self._forwarder.ask(led_to, lambda end: send(joined(asked, alias, end), asker))
