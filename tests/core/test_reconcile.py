@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ from veo_shell.core.model import (
 )
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.placement import coordinator
-from veo_shell.core.reconcile import missing_slots
+from veo_shell.core.reconcile import PART, missing_slots
 from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
 
@@ -145,6 +146,22 @@ def test_a_slot_that_fits_nowhere_waits_and_starts_when_a_node_fits() -> None:
     assert placed.node == DOS
     assert placed.generation > waiting.generation
     assert placed.revision > waiting.revision
+
+
+def test_of_many_services_each_look_takes_a_part_and_none_is_left_out() -> None:
+    full = service("full", attrs.evolve(WEB, memory_bytes=100), replicas=len(NODES))
+    taken = [slot(node, number, uid="full") for number, node in enumerate(NODES)]
+    uids = (f"u{n}" for n in itertools.count())
+    own = itertools.islice((u for u in uids if coordinator(u, NODES) == UNO), 150)
+    alone = [service(uid, attrs.evolve(WEB, memory_bytes=1)) for uid in own]
+    desk = Desk(full, *taken, *alone)
+    assert [s.node for s in desk.look()] == [None] * 150
+    assert desk.decide(5) == []
+    desk.write(attrs.evolve(full, service=None))  # there is room: no word of it to them
+    looks = [desk.look() for _ in range(4)]  # a round, and what was left of one
+    assert max(len(written) for written in looks) == PART
+    placed = [s.uid for written in looks for s in written]
+    assert sorted(placed) == sorted(record.uid for record in alone)
 
 
 def test_where_no_node_is_known_a_slot_waits_for_one() -> None:

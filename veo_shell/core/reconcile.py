@@ -34,6 +34,9 @@ from veo_shell.core.turns import has_ended, is_named, stops_first
 from veo_shell.core.updates import Updates
 from veo_shell.core.voters import Voters
 
+PART, PARTS = 64, 8
+"""How many services are looked at again at once: that many, or this part of all."""
+
 
 def missing_slots(
     record: ServiceRecord, slots: list[SlotRecord], running: Sequence[int] = ()
@@ -67,6 +70,10 @@ class Reconciler:
         self._out = out
         self._decided = -1, -1
         self._ticked = False
+        self._own = frozenset[str]()
+        self._own_of = -1, -1, -1
+        self._rest: list[str] = []
+        self._part = 0
         self._due = Due()
         self.everywhere = Everywhere(
             situation, self.places, self._slots, self.place, self._due
@@ -76,7 +83,10 @@ class Reconciler:
     # When to look
 
     def tick(self) -> None:
-        """Look again at what waits for time to pass, at the next `decide`."""
+        """Look again at what waits for time to pass: each `decide` at a part of it.
+
+        All at once would hold up who asks this node for names meanwhile.
+        """
         self._ticked = True
 
     def decide(self, now: float) -> None:
@@ -89,13 +99,15 @@ class Reconciler:
         all_of_them, self._decided = seen != self._decided, seen
         if all_of_them:
             self.situation.note_engines()
-        if all_of_them or self._ticked:
+        if all_of_them or (self._ticked and not self._rest):
             self.voters.admit()
-            uids = {r.uid for r in view.services()}
-        else:
-            uids = view.touched | self._due.till(now)
-        self._ticked = False
-        for uid in sorted(uids):
+            # Of what is another's now, nothing is kept.
+            self._rest = sorted(self._own | self._find_own())
+            many = len(self._rest)
+            self._part = many if all_of_them else max(PART, many // PARTS)
+            self._ticked = False
+        part, self._rest = self._rest[: self._part], self._rest[self._part :]
+        for uid in sorted({*part, *view.touched, *self._due.till(now)}):
             record = view.service(uid)
             decides = self.situation.coordinator(uid) == self.situation.me
             if record is None or record.service is None or not decides:
@@ -105,6 +117,20 @@ class Reconciler:
                 self.updates.forget(uid)
             else:
                 self._service(record, record.service)
+
+    def _find_own(self) -> frozenset[str]:
+        """Return the services that this node decides about.
+
+        Kept while neither they nor who may decide change: where others decide about ten
+        thousand, to ask for each is most of what a look takes.
+        """
+        known = *self._decided, self.view.services_revision
+        if known != self._own_of:
+            coordinator, me = self.situation.coordinator, self.situation.me
+            uids = (record.uid for record in self.view.services())
+            self._own = frozenset(uid for uid in uids if coordinator(uid) == me)
+            self._own_of = known
+        return self._own
 
     # What is written
 

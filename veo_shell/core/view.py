@@ -87,6 +87,7 @@ class View:
         self._instances: dict[str, dict[int, dict[str, Container]]] = {}
         self._records: dict[str, Record] = {}
         self._services: dict[str, ServiceRecord] = {}
+        self._buried: set[str] = set()
         self._uids: dict[str, set[str]] = {}  # by name, of those that should run
         self._groups: dict[str, set[str]] = {}  # their uids, too
         self._nodes: dict[str, NodeRecord] = {}
@@ -166,9 +167,7 @@ class View:
 
     def tombstones(self) -> Iterator[ServiceRecord]:
         """Return the records of removed services, in order of uid."""
-        for uid in sorted(self._services):
-            if self._services[uid].service is None:
-                yield self._services[uid]
+        return map(self._services.__getitem__, sorted(self._buried))
 
     def spec(self, uid: str) -> Service | None:
         """Return what a service asks for; None if it is unknown or removed."""
@@ -332,6 +331,7 @@ class View:
         if record is not None:
             self._drop(record)
             del self._services[uid]
+            self._buried.discard(uid)
         return True
 
     def remember(self, uid: str) -> bool:
@@ -473,6 +473,7 @@ class View:
         self._ledger.set_service(record)
         self._touch(record.uid)
         if record.service is None:
+            self._buried.add(record.uid)
             for slot in self._ledger.drop(record.uid):
                 self._drop(slot)
 
