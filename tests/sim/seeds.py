@@ -20,6 +20,7 @@ FAILED_TOO = (
     "7f16d8a9",
     "4a011fa8",
     "0c161e4a",
+    "8a177759",
 )
 KEPT = tuple(map(str, (*FAILED_ONCE, *FAILED_TOO)))
 """Histories that failed once, besides those above. A change of `plan`, `faults` or

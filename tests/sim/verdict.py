@@ -147,11 +147,16 @@ def _service_unrest(
 def _waits_for_its_node(
     by_name: dict[str, Process], decider: Process, slot: SlotRecord, service: Service
 ) -> bool:
-    """Tell whether a slot stays with a node that is away: so does its update."""
+    """Tell whether a slot stays with a node that is away: so does its update.
+
+    As one of a job does, which may have begun there.
+    """
     if slot.node is None or slot.node in by_name:
         return False
+    situation = decider.machine.situation
     is_kept = service.on_partition is OnPartition.KEEP
-    return is_kept or bool(decider.machine.situation.why_bound(slot, service))
+    is_bound = is_kept or bool(situation.why_bound(slot, service))
+    return is_bound or not situation.is_movable(slot, service)
 
 
 def _place_unrest(
