@@ -42,10 +42,13 @@ def asked(name: str = "WWW.example.com.", kind: str = "A", **about: bool) -> Ask
 
 
 def reply(
-    *answer: str, authority: str = "", rcode: dns.rcode.Rcode = dns.rcode.NOERROR
+    *answer: str,
+    authority: str = "",
+    rcode: dns.rcode.Rcode = dns.rcode.NOERROR,
+    to: Asked | None = None,
 ) -> bytes:
-    """Return what an upstream says to the question above."""
-    query = dns.message.from_wire(make_query(asked(), 7, edns=True))
+    """Return what an upstream says to the question above, or another one."""
+    query = dns.message.from_wire(make_query(to or asked(), 7, edns=True))
     message = dns.message.make_response(query)
     message.set_rcode(rcode)
     message.flags |= dns.flags.RA | dns.flags.AD
@@ -78,6 +81,19 @@ def test_an_answer_goes_out_under_the_askers_id_and_case() -> None:
     assert found.flags & dns.flags.RD
     assert not found.flags & (dns.flags.AA | dns.flags.AD)
     assert found.payload == dns_packet.UDP_SIZE
+
+
+def test_a_name_may_have_any_bytes_in_it() -> None:
+    """A label is as long as it says: a zero in it does not end the name."""
+    who = asked(r"a\000\255b.Example.com.")
+    packet = reply(r"a\000\255b.example.com. 100 IN A 192.0.2.1", to=who)
+    assert is_response(packet, make_query(who, 7, edns=True))
+    found = dns.message.from_wire(said(packet, 10.0).response(who, 10.0))
+    assert [r.to_text() for r in found.answer] == [
+        r"a\000\255b.Example.com. 100 IN A 192.0.2.1"
+    ]
+    other = asked(r"a\000\255c.example.com.")
+    assert not is_response(packet, make_query(other, 7, edns=True))
 
 
 def test_ttls_sink_as_time_passes() -> None:

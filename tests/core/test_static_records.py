@@ -177,10 +177,10 @@ def test_an_alias_is_one_where_there_is_nothing_else() -> None:
         '  records: ["www A 192.0.2.1", "www CNAME web", "to CNAME a", "to CNAME b",\n'
         '    "printer CNAME www"]\n  zones: [more.zone]\n'
     ) == [
-        'c.yml:1: dns.records[1]: "www CNAME web": www.veo. has an alias beside other '
+        'c.yml:2: dns.records[1]: "www CNAME web": www.veo. has an alias beside other '
         "records",
-        'c.yml:1: dns.records[3]: "to CNAME b": to.veo. has two aliases',
-        'c.yml:1: dns.zones[0]: "more.zone": printer.veo. has an alias beside other '
+        'c.yml:2: dns.records[3]: "to CNAME b": to.veo. has two aliases',
+        'c.yml:4: dns.zones[0]: "more.zone": printer.veo. has an alias beside other '
         "records",
     ]
 
@@ -210,8 +210,8 @@ def test_what_is_wrong_is_told_with_its_place_all_at_once() -> None:
         "192.0.2.7 or 192.0.2.0/24",
         'c.yml:7: dns.listen[0]: "uno" is no address, like 127.0.0.1 or ::1',
     ]
-    (line,) = problems('  records: ["ok A 192.0.2.1", "x A y"]\n')
-    assert line.startswith('c.yml:1: dns.records[1]: "x A y": line 1 cannot be read')
+    (line,) = problems("  records:\n    - ok A 192.0.2.1\n    - x A y\n")
+    assert line.startswith('c.yml:4: dns.records[1]: "x A y": line 1 cannot be read')
     (line,) = problems("  zone: example\n  zones: [corp.zone]\n")
     assert 'dns.zones[0]: "corp.zone": its zone corp.example.' in line
 

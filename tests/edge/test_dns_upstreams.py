@@ -85,5 +85,8 @@ def test_wherever_it_answers_it_does_not_ask_itself(tmp_path: Path) -> None:
     mine = ("127.0.0.1", "2001:db8::1").__contains__
     at_all = Upstreams((("0.0.0.0",), 53), files=files, has_address=mine)
     assert at_all.now() == (("192.0.2.7", 53), ("2001:db8::1", 53))
+    other_form = (("::ffff:127.0.0.1", 53), ("::ffff:0.0.0.0", 53))
+    for own in ("127.0.0.1", "0.0.0.0"):
+        assert Upstreams(((own,), 53), other_form, has_address=mine).now() == ()
     of_both = Upstreams((("0.0.0.0", "::"), 53), files=files, has_address=mine)
     assert of_both.now() == (("192.0.2.7", 53),)

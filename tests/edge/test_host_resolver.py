@@ -75,13 +75,22 @@ def test_a_file_names_the_node_first_once_and_is_as_it_was(tmp_path: Path) -> No
     assert [path.name for path in file.parent.iterdir()] == ["resolv.conf"]
 
 
-def test_what_is_not_text_is_kept_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"# \xff\xfe\nnameserver 192.0.2.8",
+        b"nameserver 192.0.2.8\r\nsearch x\r\n",
+        b"nameserver 192.0.2.8\r\x0c\xe2\x80\xa8\n",
+    ],
+)
+def test_what_is_there_is_kept_byte_by_byte(tmp_path: Path, text: bytes) -> None:
     file = make_host(tmp_path)
-    file.write_bytes(b"# \xff\xfe\nnameserver 192.0.2.8")
+    file.write_bytes(text)
     resolver = HostResolver(tmp_path)
     resolver.install("192.0.2.1", 53, ZONES)
+    assert file.read_bytes().endswith(text)
     resolver.remove()
-    assert file.read_bytes() == b"# \xff\xfe\nnameserver 192.0.2.8"
+    assert file.read_bytes() == text
 
 
 def test_without_a_file_there_is_one_that_names_the_node(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def is_response(packet: bytes, query: bytes) -> bool:
         return False
     if packet[4:6] == b"\0\0":
         return len(packet) == HEADER_SIZE and packet[3] & 0xF in BARE
-    end = query.index(0, HEADER_SIZE) + 1
+    end = dns_packet.name_end(query, HEADER_SIZE, compressed=False)
     return (
         packet[4:6] == b"\0\1"
         and packet[HEADER_SIZE:end].lower() == query[HEADER_SIZE:end]
@@ -139,7 +139,7 @@ def said(packet: bytes, now_s: float) -> Said:
 
 
 def _read(packet: bytes, now_s: float) -> Said:
-    at = start = packet.index(0, HEADER_SIZE) + 5
+    at = start = dns_packet.name_end(packet, HEADER_SIZE, compressed=False) + 4
     (rdtype,) = struct.unpack_from(">H", packet, start - 4)
     rcode, ttls, places = packet[3] & 0xF, [LONGEST_S], []
     counts = list(struct.unpack_from(">3H", packet, 6))

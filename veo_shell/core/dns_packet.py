@@ -286,7 +286,7 @@ def _parse_query(query: bytes, udp: bool, code_flags: int) -> Asked:
     number, flags, low, questions, *others = struct.unpack_from(">HBBHHHH", query)
     if questions != 1:
         raise Malformed
-    end = _name_end(query, HEADER_SIZE, compressed=False)
+    end = name_end(query, HEADER_SIZE, compressed=False)
     rdtype, rdclass = struct.unpack_from(">HH", query, end)
     return Asked(
         id=number,
@@ -307,7 +307,7 @@ def record(packet: bytes, at: int) -> tuple[int, int, int]:
 
     Raises `Malformed`, IndexError or struct.error.
     """
-    at = _name_end(packet, at, compressed=True)
+    at = name_end(packet, at, compressed=True)
     rdtype, _, _, size = struct.unpack_from(">HHIH", packet, at)
     end = at + 10 + size
     if end > len(packet):
@@ -315,7 +315,8 @@ def record(packet: bytes, at: int) -> tuple[int, int, int]:
     return rdtype, at + 4, end
 
 
-def _name_end(packet: bytes, start: int, *, compressed: bool) -> int:
+def name_end(packet: bytes, start: int, *, compressed: bool) -> int:
+    """Return where a name ends; raise `Malformed` or IndexError."""
     at = start
     while length := packet[at]:
         if compressed and length >= 0xC0:
@@ -333,7 +334,7 @@ def _find_edns(
     edns = None
     for index in range(answers + authority + additional):
         owner = at
-        at = _name_end(query, at, compressed=True)
+        at = name_end(query, at, compressed=True)
         rdtype, size, ttl, length = struct.unpack_from(">HHIH", query, at)
         data, at = at + 10, at + 10 + length
         if rdtype != OPT:

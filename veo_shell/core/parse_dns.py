@@ -29,16 +29,13 @@ def read_dns(tree: Tree) -> DnsConfig | None:
         return None
     lines, files = values.pop("records", ()), values.pop("zones", ())
     config = DnsConfig(**values)
-    given = [
-        *((f"records[{n}]", line, line, read_records) for n, line in enumerate(lines)),
-        *((f"zones[{n}]", *file, read_zone) for n, file in enumerate(files)),
-    ]
     static = Collected()
-    for at, name, text, read in given:
-        try:
-            static.add(read(text, config.zone, config.ttl_s))
-        except Wrong as wrong:
-            tree.complain(f"{quoted(name)}: {wrong}", at=at)
+    for read, given in ((read_records, lines), (read_zone, files)):
+        for at, name, text in given:
+            try:
+                static.add(read(text, config.zone, config.ttl_s))
+            except Wrong as wrong:
+                at.complain(f"{quoted(name)}: {wrong}")
     return attrs.evolve(config, records=static.own, zones=static.zones)
 
 
@@ -87,9 +84,14 @@ def _server(text: str) -> tuple[str, int]:
         raise Wrong(f"{quoted(text)} {said}") from None
 
 
-def _file(tree: Tree) -> tuple[str, str]:
+def _line(tree: Tree) -> tuple[Tree, str, str]:
+    text = tree.text()
+    return tree, text, text
+
+
+def _file(tree: Tree) -> tuple[Tree, str, str]:
     name = tree.text()
-    return name, tree.log.read(name)
+    return tree, name, tree.log.read(name)
 
 
 DNS: Fields = {
@@ -99,7 +101,7 @@ DNS: Fields = {
     "name_servers": ("name_servers", several(scalar(_name))),
     "inject": ("inject", scalar(scalars.one_of(INJECT))),
     "forward": ("forward", several(scalar(_server))),
-    "records": ("records", several(scalar(str))),
+    "records": ("records", several(_line)),
     "zones": ("zones", several(_file)),
     "transfer": ("transfer", several(scalar(_network))),
     "listen": ("listen", several(scalar(_address))),

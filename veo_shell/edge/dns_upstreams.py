@@ -82,6 +82,8 @@ class Upstreams:
         if port != self._port:
             return False
         parsed = ipaddress.ip_address(address)
+        if parsed.version == 6:
+            parsed = parsed.ipv4_mapped or parsed
         if parsed in self._own or parsed.is_unspecified:
             return True
-        return parsed.version in self._all_of and self._has_address(address)
+        return parsed.version in self._all_of and self._has_address(str(parsed))

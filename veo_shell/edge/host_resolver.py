@@ -172,7 +172,8 @@ class HostResolver:
         """Return what the file says; "" if there is none."""
         with self._told(self._file):
             try:
-                return self._file.read_text(errors="surrogateescape")
+                # As bytes: what ends its lines stays in it too
+                return self._file.read_bytes().decode(errors="surrogateescape")
             except FileNotFoundError:
                 return ""
 
