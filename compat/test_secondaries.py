@@ -96,7 +96,8 @@ async def test_a_secondary_has_the_zone_and_follows_it(
 
 async def is_the_same(cluster: FakeCluster, port: int) -> None:
     """See that the secondary answers every record, and has no others."""
-    own = [r for r in cluster["uno"].dns_registry.records() if r.name.endswith("veo.")]
+    told = await cluster["uno"].dns_registry.records()
+    own = [record for record in told if record.name.endswith("veo.")]
     for name, kind in {(r.name, r.type) for r in own}:
         expected = sorted(r.data for r in own if (r.name, r.type) == (name, kind))
         assert await asked(port, "+norec", name, kind) == expected

@@ -258,7 +258,7 @@ async def test_the_peers_of_a_node_started_again_answer_for_it_all_the_time(
     async with fake_cluster(tmp_path, *names) as cluster:
         service = attrs.evolve(WEB, hosts=("dos@dos",))
         before = await cluster.run(service)
-        answers = cluster["tres"].dns_registry.records()
+        answers = await cluster["tres"].dns_registry.records()
         cluster.network.open_port(before.address, before.ports[0].host_port)
         with watching(cluster, "uno", "tres") as seen:
             await getattr(cluster, how)("dos")
@@ -267,7 +267,7 @@ async def test_the_peers_of_a_node_started_again_answer_for_it_all_the_time(
             await cluster.answered([before])
         assert seen == [{"web": 1}]
         assert list(cluster.engines["dos"].containers) == [before.id]
-        assert cluster["tres"].dns_registry.records() == answers
+        assert await cluster["tres"].dns_registry.records() == answers
 
 
 async def test_a_node_alone_that_is_killed_adopts_what_runs(tmp_path: Path) -> None:

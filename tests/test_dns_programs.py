@@ -34,8 +34,9 @@ def port_of(cluster: FakeCluster) -> str:
     return str(cluster.servers["uno"].port)
 
 
-def records(cluster: FakeCluster) -> int:
-    return len([r for r in cluster["uno"].dns_registry.records() if is_veo(r.name)])
+async def records(cluster: FakeCluster) -> int:
+    told = await cluster["uno"].dns_registry.records()
+    return len([record for record in told if is_veo(record.name)])
 
 
 def is_veo(name: str) -> bool:
@@ -57,7 +58,7 @@ async def test_dig(cluster: FakeCluster, options: list[str]) -> None:
     whole = await run(*ask[:4], "+nocmd", "+nostats", "veo", "AXFR")
     assert "Transfer failed" not in whole.text
     shown = [line for line in whole.lines if line and line[0] != ";"]
-    assert len(shown) == records(cluster) + 1
+    assert len(shown) == await records(cluster) + 1
 
 
 async def test_kdig(cluster: FakeCluster) -> None:
@@ -70,7 +71,7 @@ async def test_kdig(cluster: FakeCluster) -> None:
     assert "uno.node.veo." in kept.lines
     whole = await run(*ask[:4], "veo", "AXFR")
     shown = [line for line in whole.lines if " IN " in line and line[0] != ";"]
-    assert len(shown) == records(cluster) + 1, whole.text
+    assert len(shown) == await records(cluster) + 1, whole.text
     same = cluster["uno"].dns_registry.lookup("veo", "SOA")[0].data.split()[2]
     current = await run(*ask[:4], "veo", f"IXFR={same}")
     assert len([li for li in current.lines if " IN SOA " in li]) == 1
@@ -91,7 +92,7 @@ async def test_drill(cluster: FakeCluster) -> None:
     assert len([line for line in by_tcp.lines if "web.veo. 5 IN A" in line]) == 2
     whole = await run(*ask, "veo", "AXFR")
     shown = [line for line in whole.lines if " IN " in line and line[0] != ";"]
-    assert len(shown) == records(cluster) + 1, whole.text
+    assert len(shown) == await records(cluster) + 1, whole.text
 
 
 async def test_host(cluster: FakeCluster) -> None:
@@ -113,7 +114,7 @@ async def test_host(cluster: FakeCluster) -> None:
 async def test_named_checkzone(cluster: FakeCluster, tmp_path: Path) -> None:
     """What is written for other programs is a zone to them."""
     path = tmp_path / "veo.zone"
-    path.write_text(cluster["uno"].dns_registry.to_zone_file())
+    path.write_text(await cluster["uno"].dns_registry.to_zone_file())
     strictly = "-i", "full", "-k", "fail", "-n", "fail", "-m", "fail", "-r", "fail"
     checked = await run("named-checkzone", *strictly, "veo", str(path))
     assert checked.status == 0, checked.text

@@ -32,7 +32,9 @@ from tests.fake_cluster import (
 from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.model import DnsRecord, DnsTraffic
 from veo_shell.core.parse import parse
+from veo_shell.core.pieces import PIECE
 from veo_shell.core.resolvers import Resolvers
+from veo_shell.core.static_records import read_records
 from veo_shell.edge.fake_engine import FakeEngine
 from veo_shell.errors import StartError, UsageError
 
@@ -79,7 +81,7 @@ async def test_both_nodes_answer_on_their_sockets(tmp_path: Path) -> None:
 async def test_records_are_all_that_is_answered(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         await cluster.run(ON_DOS)
-        records = cluster["uno"].dns_registry.records()
+        records = await cluster["uno"].dns_registry.records()
         (web,) = cluster["uno"].machine.answerable()
         expected = DnsRecord(
             name="web.veo.",
@@ -126,7 +128,7 @@ async def test_lookup_of_other_names(tmp_path: Path) -> None:
         for name, kind in (("web", "A"), ("_website._tcp.web", "SRV")):
             (record,) = lookup(name, kind)
             assert record.containers == (container.name,)
-            assert record in cluster["uno"].dns_registry.records()
+            assert record in await cluster["uno"].dns_registry.records()
 
 
 async def test_the_serial_grows_when_answers_change_and_only_then(
@@ -309,12 +311,14 @@ async def test_a_node_that_hears_no_other_says_that_its_answers_may_be_old(
         assert await told() == (5, [])
         cluster.network.cut(*cluster.addresses.values())
         registry = cluster["uno"].dns_registry
-        await eventually(lambda: {r.ttl_s for r in registry.records()} == {1})
+        await eventually(lambda: {r.ttl_s for r in registry.lookup("web")} == {1})
+        assert {r.ttl_s for r in await registry.records()} == {1}
         ttl_s, (error,) = await told()
         assert ttl_s == 1
         assert "no other node of the cluster is heard" in error
         cluster.network.mend(*cluster.addresses.values())
-        await eventually(lambda: {r.ttl_s for r in registry.records()} == {5})
+        await eventually(lambda: {r.ttl_s for r in registry.lookup("web")} == {5})
+        assert {r.ttl_s for r in await registry.records()} == {5}
         assert await told() == (5, [])
 
 
@@ -353,7 +357,8 @@ async def test_every_nodes_server_is_asked_whether_it_answers_the_same(
             cluster.network.cut(*ends)
         await eventually(lambda: registry.lookup("web") == [])
         alone = cluster["tres"].dns_registry
-        await eventually(lambda: {r.ttl_s for r in alone.records()} == {1})
+        await eventually(lambda: {r.ttl_s for r in alone.lookup("web")} == {1})
+        assert {r.ttl_s for r in await alone.records()} == {1}
         told = {a.node: a for a in await registry.agree("web")}
         assert (told["uno@uno"].code, told["uno@uno"].agrees) == ("NOERROR", True)
         apart = told["tres@tres"]
@@ -424,10 +429,29 @@ async def test_a_lookup_shows_what_is_answered_to_it(tmp_path: Path) -> None:
         assert lookup("a.corp.example.")[1:] == [found]
 
 
+@pytest.mark.parametrize("verb", ["records", "to_zone_file"])
+async def test_a_large_zone_is_told_while_the_loop_goes_on(
+    tmp_path: Path, verb: str
+) -> None:
+    """Heartbeats and answers go between its pieces."""
+    text = "\n".join(f"n{number} A 192.0.2.1" for number in range(10 * PIECE))
+    large = DnsConfig(records=read_records(text, "veo.", 5))
+    async with fake_cluster(tmp_path, "uno", dns=large) as cluster:
+        telling = getattr(cluster["uno"].dns_registry, verb)()
+        work = asyncio.get_running_loop().create_task(telling)
+        turns = 0
+        while not work.done():
+            await asyncio.sleep(0)
+            turns += 1
+        told = await work
+        assert turns >= 20
+        assert len(told) > 10 * PIECE
+
+
 async def test_other_programs_can_read_the_zone(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path) as cluster:
         await cluster.run(ON_DOS)
-        text = cluster["uno"].dns_registry.to_zone_file()
+        text = await cluster["uno"].dns_registry.to_zone_file()
         zone = dns.zone.from_text(text, relativize=False)
         assert zone.origin is not None
         assert zone.origin.to_text() == "veo."
@@ -457,7 +481,7 @@ async def test_whom_the_file_names_may_have_the_zones_whole(tmp_path: Path) -> N
     async with fake_cluster(tmp_path, dns=config) as cluster:
         await cluster.run(ON_DOS)
         zone = await transferred(cluster, "veo.", "127.0.7.1")
-        written = cluster["uno"].dns_registry.to_zone_file()
+        written = await cluster["uno"].dns_registry.to_zone_file()
         assert zone == dns.zone.from_text(written)
         zone = await transferred(cluster, "corp.example.", "127.0.7.1")
         assert "x 5 IN A 192.0.2.9" in zone.to_text().splitlines()
@@ -526,7 +550,7 @@ async def test_a_node_answers_what_its_address_is_called_and_not_its_neighbours(
         # The host itself first, whoever asks and however often
         assert [r.to_text() for r in found] == ["dos.node.veo.", "web.veo."]
         assert "2.0.0.127.in-addr.arpa." in {
-            r.name for r in cluster["uno"].dns_registry.records()
+            r.name for r in await cluster["uno"].dns_registry.records()
         }
         nothing = await ask(cluster, "uno", "2.0.0.127.in-addr.arpa.", "A")
         assert (nothing.rcode(), len(nothing.authority)) == (dns.rcode.NOERROR, 1)
@@ -570,7 +594,8 @@ async def test_what_has_addresses_of_its_own_is_answered_there_by_every_node(
                 assert record.containers == (web.name,)
             (why,) = registry.lookup("_why.web", "TXT")
             assert why.data.endswith('on dos@dos: 10.213.8.2, fd00:213:8::2"')
-            behind = {(r.type, r.data): r.containers for r in registry.records()}
+            everything = await registry.records()
+            behind = {(r.type, r.data): r.containers for r in everything}
             assert behind["PTR", service] == behind["A", "10.213.8.2"] == (web.name,)
         engine.exit(web.id, 3)
         for node in ("uno", "dos"):

@@ -273,6 +273,11 @@ def examples(node: Node) -> list[str]:
     return sorted(lines, key=lambda line: "leave()" in line)
 
 
+async def got(value: Any) -> Any:
+    """Return what a console would have of a verb, which waits for each."""
+    return await value if inspect.isawaitable(value) else value
+
+
 async def test_every_verbs_example_can_be_typed(tmp_path: Path) -> None:
     """What it names may not be there; but it is called as it should be."""
     async with fake_cluster(tmp_path, "uno", "dos", "tres") as cluster:
@@ -284,6 +289,7 @@ async def test_every_verbs_example_can_be_typed(tmp_path: Path) -> None:
             "why": uno.journal.why,
             "history": uno.journal.history,
             "who": uno.sessions.who,
+            "print": got,
         }
         await uno.container_sup.add_service(nginx)
         for line in examples(uno):
@@ -291,5 +297,5 @@ async def test_every_verbs_example_can_be_typed(tmp_path: Path) -> None:
                 await uno.container_sup.add_service(nginx)
             with contextlib.suppress(ServiceError, PeerUnreachable):
                 value = eval(line, {**names})  # noqa: S307 (our own docstrings)
-                pack(await value if inspect.isawaitable(value) else value)
+                pack(await got(value))
         await uno.failed  # the last one was leave()

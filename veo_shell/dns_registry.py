@@ -7,11 +7,12 @@ import contextlib
 import logging
 import re
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from veo_shell.core import events as ev
 from veo_shell.core.askers import is_near
-from veo_shell.core.behind import Answered, Behind
+from veo_shell.core.behind import Answered, Behind, all_records, told
 from veo_shell.core.dns_packet import (
     CODE,
     SERVFAIL,
@@ -31,16 +32,18 @@ from veo_shell.core.model import (
     Service,
     Status,
 )
+from veo_shell.core.pieces import in_turns
 from veo_shell.core.protocols import Host, Reply, Server
 from veo_shell.core.resolvers import Resolvers, resolvers, takes
 from veo_shell.core.verbs import read
-from veo_shell.core.zone import LIVE_TTL_S, Live, Zone, is_type, name_of, wire_of
+from veo_shell.core.zone import LIVE_TTL_S, Live, Zone, is_type, wire_of
 from veo_shell.core.zone_making import (
     ZoneMaker,
     reverse_zones,
     same_pointers,
     static_zone,
 )
+from veo_shell.core.zone_text import name_text
 from veo_shell.core.zones import Zones
 from veo_shell.errors import StartError, UsageError
 
@@ -82,14 +85,13 @@ class DnsRegistry:
         self._make()
 
     @read
-    def records(self) -> list[DnsRecord]:
+    async def records(self) -> list[DnsRecord]:
         """Return every record that this node's DNS answers now, with its containers.
 
         >>> dns_registry.records()
         """
-        found = [record for zone in self._zones for record in zone.records()]
-        containers = self._node.machine.answerable()
-        return _told(found, Behind(self._zones.own.name, containers, found))
+        own, *others = self._zones
+        return await in_turns(all_records(own.apart(), others, self._maker.standings()))
 
     @read
     def lookup(self, name: str, type: str = "A") -> list[DnsRecord]:  # noqa: A002
@@ -100,7 +102,7 @@ class DnsRegistry:
         >>> dns_registry.lookup("nginx")
         """
         found = self._zones.lookup(self._whole(name), _checked(type))
-        return _told(found, self._behind(found))
+        return told(found, self._behind(found))
 
     def _behind(self, found: list[Answered]) -> Behind:
         """Look at what may be behind these records alone."""
@@ -151,17 +153,14 @@ class DnsRegistry:
         ]
 
     @read
-    def to_zone_file(self) -> str:
+    async def to_zone_file(self) -> str:
         """Return the zone as a zone file (RFC 1035, section 5), for other programs.
 
         >>> print(dns_registry.to_zone_file())
         """
-        lines = [f"$ORIGIN {self._zones.own.name}"]
-        lines += [
-            f"{name} {ttl_s} IN {kind} {data}"
-            for name, ttl_s, kind, data in self._zones.own.records()
-        ]
-        return "\n".join(lines) + "\n"
+        zone = self._zones.own.apart()
+        lines = await in_turns(map(_lines, zone.pieces()))
+        return "".join([f"$ORIGIN {zone.name}\n", *lines])
 
     @read
     def place(self) -> DnsPlace:
@@ -172,7 +171,7 @@ class DnsRegistry:
         config = self._node.config
         zones = (
             self._zones.own.name,
-            *(name_of(zone.apex) for zone in config.dns.zones),
+            *(name_text(zone.apex) for zone in config.dns.zones),
         )
         return DnsPlace(address=config.address, port=config.dns_port, zones=zones)
 
@@ -306,7 +305,7 @@ class DnsRegistry:
     def _note_changes(self) -> None:
         """Note of which names the answers change now; of those that went, the last."""
         now_s = time.time()
-        for name in map(name_of, self._maker.changed):
+        for name in map(name_text, self._maker.changed):
             self._changed_s.pop(name, None)
             self._changed_s[name] = now_s
         while len(self._changed_s) > len(self._zones.own.rrsets) + GONE_KEPT:
@@ -360,17 +359,8 @@ class DnsRegistry:
         )
 
 
-def _told(found: list[Answered], behind: Behind) -> list[DnsRecord]:
-    return [
-        DnsRecord(
-            name=name,
-            ttl_s=ttl_s,
-            type=kind,
-            data=data,
-            containers=behind.containers(name, kind, data),
-        )
-        for name, ttl_s, kind, data in found
-    ]
+def _lines(records: Iterable[Answered]) -> list[str]:
+    return [f"{name} {ttl_s} IN {kind} {data}\n" for name, ttl_s, kind, data in records]
 
 
 def _checked(kind: str) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import attrs
 
 from tests.zones import DOS, UNO, make_container, make_node, make_port, make_zone
-from veo_shell.core.behind import Behind
+from veo_shell.core.behind import Behind, all_records
+from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.model import Container
+from veo_shell.core.pieces import PIECE
+from veo_shell.core.zone_making import ZoneMaker, reverse_zones
+from veo_shell.core.zone_records import Standing
 
 SIX = make_node("tres@tres", "2001:DB8::3")
 
@@ -70,3 +74,32 @@ def test_a_port_leads_to_what_has_it_on_the_host_that_is_named() -> None:
     }
     alike = told(one, two)
     assert alike["_http._tcp.web.veo. SRV 0 100 80 http.web.veo."] == ("one", "two")
+
+
+def test_all_records_come_in_pieces_with_what_is_behind_them() -> None:
+    """Though the zone is made anew in between."""
+    containers = tuple(
+        attrs.evolve(
+            make_container("web", UNO, make_port("http", 1000 + number)),
+            name=f"c{number:05}",
+        )
+        for number in range(2 * PIECE)
+    )
+    maker = ZoneMaker(DnsConfig(), UNO.node)
+    nodes = {UNO.node: UNO.address}
+    maker.take(nodes, {"web": Standing(containers=containers)})
+    zone = maker.make(1)
+    others = list(reverse_zones(zone).values())
+    expected = [record for one in (zone, *others) for record in one.records()]
+    work = all_records(zone.apart(), others, maker.standings())
+    pieces = [next(work)]
+    maker.take(nodes, {"web": Standing()})
+    maker.make(2)
+    pieces += work
+    assert max(map(len, pieces)) == PIECE
+    assert len([piece for piece in pieces if not piece]) >= 4
+    found = [record for piece in pieces for record in piece]
+    assert [(r.name, r.ttl_s, r.type, r.data) for r in found] == expected
+    by_type = {record.type: record for record in found if "web" in record.name}
+    assert by_type["A"].containers == tuple(c.name for c in containers)
+    assert by_type["SRV"].containers == (f"c{2 * PIECE - 1:05}",)

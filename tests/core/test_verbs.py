@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from veo_shell import errors
 from veo_shell.core.model import Candidate, Port, Service, Transport
+from veo_shell.core.pieces import PIECE
 from veo_shell.core.planned import Action, Plan, Step
 from veo_shell.core.sessions import Session
 from veo_shell.core.verbs import (
     destroy,
     pack,
     pack_error,
+    pack_in_turns,
     read,
     unpack,
     unpack_error,
@@ -56,8 +58,31 @@ def carried(packed: Any) -> Any:
     ],
     ids=repr,
 )
-def test_travels_unchanged(value: Any) -> None:
+async def test_travels_unchanged(value: Any) -> None:
     assert unpack(carried(pack(value))) == value
+    assert carried(await pack_in_turns(value)) == carried(pack(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [SERVICE] * (3 * PIECE),
+        (SERVICE,) * (2 * PIECE + 1),
+        [1] * (3 * PIECE),
+        [SERVICE, CANDIDATE] * PIECE,
+    ],
+    ids=["records", "some more", "numbers", "of two kinds"],
+)
+async def test_many_are_packed_as_few_are(value: Any) -> None:
+    assert carried(await pack_in_turns(value)) == carried(pack(value))
+
+
+def test_many_records_are_packed_in_turns() -> None:
+    work = pack_in_turns([SERVICE] * (3 * PIECE))
+    for _ in range(3):
+        work.send(None)
+    with pytest.raises(StopIteration):
+        work.send(None)
 
 
 @given(

@@ -8,6 +8,7 @@ import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.opcode
 import dns.rcode
 import pytest
@@ -28,6 +29,7 @@ from tests.zones import (
     two_webs,
 )
 from veo_shell.core.dns_packet import UDP_SIZE
+from veo_shell.core.pieces import PIECE
 from veo_shell.core.static_records import read_records
 from veo_shell.core.zone import Zone, is_type, same_answers
 
@@ -551,6 +553,27 @@ def test_records_of_one_name_are_found_in_any_case() -> None:
     assert found == [r for r in zone.records() if r[0] == "nginx.veo."]
     for name in ("nothing.veo.", "a..b", "x" * 64):
         assert zone.records(name) == []
+
+
+def test_records_come_in_pieces_and_in_the_order_of_names() -> None:
+    """No piece is long, nor is what goes before it: see `pieces`."""
+    names = [f"{n % 7}.{n}" for n in range(PIECE)] + [f"{n}" for n in range(PIECE)]
+    text = "\n".join(f"{name} A 192.0.2.1" for name in names)
+    many = "\n".join(f"many A 10.0.{n // 256}.{n % 256}" for n in range(3 * PIECE))
+    zone = make_zone(*two_webs(), records=read_records(f"{text}\n{many}", "veo.", 5))
+    pieces = list(zone.pieces())
+    assert max(map(len, pieces)) == PIECE
+    assert len([piece for piece in pieces if not piece]) == len(zone.rrsets) // PIECE
+    records = [record for piece in pieces for record in piece]
+    assert records == zone.records()
+    owners = [dns.name.from_text(record[0]) for record in records]
+    assert owners == sorted(owners)
+    assert set(map(dns.name.Name.to_digestable, owners)) == {
+        name for name, by_type in zone.rrsets.items() if by_type
+    }
+    assert len(records) == sum(
+        len(rdatas) for by_type in zone.rrsets.values() for rdatas in by_type.values()
+    )
 
 
 def test_the_records_are_those_that_are_answered() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from veo_shell.core.verbs import pack, unpack, verbs_of
+from veo_shell.core.verbs import pack_in_turns, unpack, verbs_of
 from veo_shell.errors import UsageError, VeoError, VerbFailed
 
 Words = Mapping[str, object]
@@ -32,7 +32,9 @@ async def dispatch(
     """
     try:
         result = _bound(words, verb, packed_args, packed_kwargs)()
-        return pack(await result if inspect.isawaitable(result) else result)
+        if inspect.isawaitable(result):
+            result = await result
+        return await pack_in_turns(result)
     except VeoError:
         raise
     except Exception as exc:

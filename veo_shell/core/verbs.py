@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from veo_shell.core.pieces import PIECE, in_turns
 from veo_shell.errors import UsageError, VeoError, by_name
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,6 +69,16 @@ def _packed(value: Any) -> list[Any]:
     if is_record(value[0]) and len({type(item) for item in value}) == 1:
         return [f"[{type(value[0]).__name__}]", _plain(value)]
     return ["[]", [_packed(item) for item in value]]
+
+
+async def pack_in_turns(value: Any) -> list[Any]:
+    """Return what `pack` does; many records of a kind are packed in pieces."""
+    is_many = isinstance(value, list | tuple) and len(value) > PIECE
+    if not is_many or not is_record(value[0]) or len(set(map(type, value))) > 1:
+        return pack(value)
+    starts, records = range(0, len(value), PIECE), tuple(value)
+    pieces = (_plain(records[at : at + PIECE]) for at in starts)
+    return [f"[{type(value[0]).__name__}]", await in_turns(pieces)]
 
 
 def unpack(packed: Any) -> Any:

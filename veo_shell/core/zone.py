@@ -20,11 +20,9 @@ from typing import Any
 import attrs
 import dns.exception
 import dns.name
-import dns.rdata
-import dns.rdataclass
 import dns.rdatatype
 
-from veo_shell.core import dns_packet
+from veo_shell.core import dns_packet, zone_text
 from veo_shell.core.denials import WILDCARD, Denials
 from veo_shell.core.dns_alias import LeadsOut
 from veo_shell.core.dns_packet import (
@@ -39,6 +37,7 @@ from veo_shell.core.dns_packet import (
     Answer,
     Asked,
 )
+from veo_shell.core.pieces import PIECE
 from veo_shell.core.zone_records import (
     WHY,
     Pointers,
@@ -110,7 +109,7 @@ class Zone:
     @property
     def name(self) -> str:
         """Return what the zone is called, with a dot at its end."""
-        return name_of(self.apex)
+        return zone_text.name_text(self.apex)
 
     def answer(
         self, query: bytes, udp: bool = True, code_flags: int = 0
@@ -157,14 +156,41 @@ class Zone:
 
         `name`: of that one alone.
         """
-        wires = self.rrsets if name is None else {wire_of(name)} & self.rrsets.keys()
-        names = [(dns.name.from_wire(wire, 0)[0], wire) for wire in wires]
+        if name is None:
+            return [record for piece in self.pieces() for record in piece]
         return [
-            (owner.to_text(), self.ttl_of(wire, rdtype), *_texts(rdtype, rdata))
-            for owner, wire in sorted(names)
-            for rdtype in sorted(self.rrsets[wire], key=lambda t: (t != SOA, t))
-            for rdata in self.rrsets[wire][rdtype]
+            record
+            for wire in {wire_of(name)} & self.rrsets.keys()
+            for record in self._records_of(wire)
         ]
+
+    def pieces(self) -> Iterator[list[tuple[str, int, str, str]]]:
+        """Yield every record, as `records` has them, each time so few of them.
+
+        Some are empty: putting the names in order takes its time, too.
+        """
+        below: dict[bytes, list[bytes]] = {}
+        for number, wire in enumerate(self.rrsets, 1):
+            labels = zone_text.labels_of(wire[: len(wire) - len(self.apex)] + b"\0")
+            below.setdefault(labels[-1] if labels else b"", []).append(wire)
+            if number % PIECE == 0:
+                yield []
+        piece = []
+        for label in sorted(below):
+            for wire in sorted(below[label], key=_canonically):
+                for record in self._records_of(wire):
+                    piece.append(record)
+                    if len(piece) == PIECE:
+                        yield piece
+                        piece = []
+        yield piece
+
+    def _records_of(self, wire: bytes) -> Iterator[tuple[str, int, str, str]]:
+        owner, by_type = zone_text.name_text(wire), self.rrsets[wire]
+        for rdtype in sorted(by_type, key=lambda t: (t != SOA, t)):
+            ttl_s, kind = self.ttl_of(wire, rdtype), zone_text.type_text(rdtype)
+            for rdata in by_type[rdtype]:
+                yield owner, ttl_s, kind, zone_text.data_text(rdtype, rdata)
 
     def _answer_closely(self, query: bytes, udp: bool, code_flags: int) -> bytes | None:
         if not dns_packet.is_query(query):
@@ -353,11 +379,6 @@ def wire_of(text: str) -> bytes:
         return b""
 
 
-def name_of(wire: bytes) -> str:
-    """Return a name as text, with a dot at its end."""
-    return dns.name.from_wire(wire, 0)[0].to_text()
-
-
 def is_type(text: str) -> bool:
     """Tell whether this names a type of DNS record."""
     try:
@@ -376,6 +397,11 @@ def same_answers(one: Zone, other: Zone) -> bool:
     )
 
 
+def _canonically(name: bytes) -> list[bytes]:
+    """Return what names are put in order by (RFC 4034, section 6.1)."""
+    return zone_text.labels_of(name)[::-1]
+
+
 def _question(name: bytes, rdtype: int) -> bytes:
     return name + struct.pack(">HH", rdtype, dns_packet.IN)
 
@@ -388,10 +414,3 @@ def _target(rdtype: int, rdata: bytes) -> bytes:
 def _without_soa(zone: Zone) -> RRsets:
     # All but the serial of it is also in the first NS and the TTL
     return {**zone.rrsets, zone.apex: {**zone.rrsets[zone.apex], SOA: ()}}
-
-
-def _texts(rdtype: int, rdata: bytes) -> tuple[str, str]:
-    """Return a record's type and data as a zone file has them."""
-    kind = dns.rdatatype.RdataType.make(rdtype)
-    read = dns.rdata.from_wire(dns.rdataclass.IN, kind, rdata, 0, len(rdata))
-    return kind.name, read.to_text()

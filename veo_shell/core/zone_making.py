@@ -118,6 +118,10 @@ class ZoneMaker:
         )
         return bool(self.changed) or not is_as_before
 
+    def standings(self) -> Mapping[str, Standing]:
+        """Return the services that there are now, by their names in lower case."""
+        return dict(self._standings)
+
     def make(self, serial: int) -> Zone:
         """Return the zone of what was taken last; it keeps the answers that stay so."""
         servers = self._servers()

@@ -14,7 +14,8 @@ from veo_shell.core.dns_alias import MOST_HOPS, LeadsOut
 from veo_shell.core.dns_config import Network
 from veo_shell.core.dns_packet import AXFR, CODE, IXFR, REFUSED
 from veo_shell.core.dns_transfer import is_allowed, transfer
-from veo_shell.core.zone import Zone, name_of, wire_of
+from veo_shell.core.zone import Zone, wire_of
+from veo_shell.core.zone_text import name_text
 
 
 @attrs.frozen(eq=False)
@@ -56,7 +57,7 @@ class Zones:
             ]
             if not isinstance(answer, LeadsOut):
                 break
-            name = name_of(answer.target)
+            name = name_text(answer.target)
         return found
 
     def transfer(
