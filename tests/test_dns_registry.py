@@ -566,7 +566,7 @@ async def test_what_has_addresses_of_its_own_is_answered_there_by_every_node(
 ) -> None:
     """From when it is ready until it is not; those of its next start are others."""
     engine = FakeEngine("veo", "dos@dos")
-    engine.lans["lan"] = [("10.213.8.2", "fd00:213:8::2"), ("10.213.8.3", "")]
+    engine.add_lan("lan", ("10.213.8.2", "fd00:213:8::2"), ("10.213.8.3", ""))
     on_lan = attrs.evolve(ON_DOS, network_mode="lan")
     service, port = "web.veo.", "website.web.veo."
     async with fake_cluster(tmp_path, engines={"dos": engine}) as cluster:

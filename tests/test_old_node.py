@@ -84,7 +84,7 @@ async def test_it_answers_what_has_an_address_of_its_own_there(
     cluster: FakeCluster,
 ) -> None:
     """Of several it knows the first alone."""
-    cluster.engines["uno"].lans["lan"] = [("10.213.8.2", "fd00:213:8::2")]
+    cluster.engines["uno"].add_lan("lan", ("10.213.8.2", "fd00:213:8::2"))
     on_lan = attrs.evolve(WEB, network_mode="lan", hosts=("uno@uno",))
     await cluster["uno"].container_sup.add_service(on_lan)
     await cluster.ready(1, "uno", "dos")

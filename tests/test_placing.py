@@ -22,6 +22,12 @@ from veo_shell.errors import NoSuitableNode, ServiceError
 ON_SSD = attrs.evolve(WEB, constraints=(constraint("disk == ssd"),))
 
 
+def lans(cluster: FakeCluster, name: str) -> dict[str, tuple[str, ...]]:
+    """Return the networks that a node knows to give addresses of their own."""
+    heads = cluster[name].machine.view.nodes
+    return {head.node: head.lan_networks for head in heads if head.lan_networks}
+
+
 async def test_labels_are_shown_on_every_node_and_constraints_look_at_them(
     tmp_path: Path,
 ) -> None:
@@ -41,6 +47,28 @@ async def test_labels_are_shown_on_every_node_and_constraints_look_at_them(
             "uno@uno": "its disk is hdd (disk != hdd)",
             "dos@dos": "its rack is 3 (rack != 3)",
         }
+
+
+async def test_all_have_one_port_where_each_has_an_address_of_its_own(
+    tmp_path: Path,
+) -> None:
+    """Where there is no such network, or none is known of, it is the host's port."""
+    fixed = Port(name="website", container_port=80, host_port=8080)
+    other = attrs.evolve(WEB, name="other", hosts=("dos@dos",), ports=(fixed,))
+    spec = attrs.evolve(other, name="web", network_mode="lan", replicas=3)
+    async with fake_cluster(tmp_path) as cluster:
+        await cluster.run(other)
+        with pytest.raises(NoSuitableNode, match="port 8080/tcp is taken by other"):
+            await cluster["uno"].container_sup.add_service(spec)
+        addresses = [f"10.9.0.{number}" for number in (1, 2, 3)]
+        cluster.engines["dos"].add_lan("lan", *[(each, "") for each in addresses])
+        await eventually(lambda: lans(cluster, "uno") == {"dos@dos": ("lan",)})
+        await cluster["uno"].container_sup.add_service(spec)
+        ready = await cluster.ready(4)
+        webs = [each for each in ready if each.service == "web"]
+        assert sorted(each.address for each in webs) == addresses
+        assert {each.ports for each in webs} == {(attrs.evolve(fixed, host_port=80),)}
+        assert {each.node for each in ready} == {"dos@dos"}
 
 
 async def test_what_a_node_is_no_more_moves_nothing_but_takes_nothing_new(

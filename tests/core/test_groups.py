@@ -163,6 +163,14 @@ def test_what_no_node_can_do_for_one_of_a_group_all_of_it_waits_for(
     assert all(told in entry.text for entry in desk.notes if entry.kind == "waits")
 
 
+def test_a_group_can_want_a_port_twice_where_each_has_an_address_of_its_own() -> None:
+    ports = (Port(name="p", container_port=80, host_port=80),)
+    app = member(APP, replicas=2, ports=ports, network_mode="lan")
+    desk = Desk(member(DB), app)
+    desk.publish(TRES, lan_networks=("lan",))
+    assert {record.node for record in desk.look()} == {TRES}
+
+
 def test_the_ports_of_a_group_are_wanted_on_one_node() -> None:
     ports = [Port(name="p", container_port=80, host_port=n) for n in (80, 81)]
     desk = Desk(member(DB, ports=(ports[0],)), member(APP, ports=(ports[1],)))

@@ -72,5 +72,15 @@ def test_volumes_that_a_service_names_are_told_before_others_and_unnamed_never()
 def test_what_an_earlier_process_told_stands_until_the_engine_is_listed() -> None:
     """Else what waits for its volume, as the engine is away, would begin elsewhere."""
     holdings = Holdings(View())
-    holdings.remember(document(images=("nginx:latest",), volumes=("data",)))
+    before = document(
+        images=("nginx:latest",), volumes=("data",), lan_networks=("lan",)
+    )
+    holdings.remember(before)
     assert (holdings.images, holdings.volumes) == (("nginx:latest",), ("data",))
+    assert holdings.lan_networks == ("lan",)
+
+
+def test_networks_are_told_in_order() -> None:
+    holdings = Holdings(View())
+    holdings.take([], [], ["b", "a"])
+    assert holdings.lan_networks == ("a", "b")

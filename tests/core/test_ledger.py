@@ -78,8 +78,12 @@ def test_the_sums_are_what_all_slots_add_up_to(
         assert account.nano_cpus == sum(round(s.cpus * NANO) for s in reserving)
         assert account.memory_bytes == sum(s.memory_bytes for s in reserving)
         assert account.disk_bytes == sum(s.disk_bytes for s in reserving)
-        taken = [(port, s.name) for s in reserving for port in fixed_ports(s)]
-        told = [(at, name) for at, names in account.ports.items() for name in names]
+        taken = [
+            (port, (s.name, s.network_mode))
+            for s in reserving
+            for port in fixed_ports(s)
+        ]
+        told = [(at, taker) for at, found in account.ports.items() for taker in found]
         assert sorted(told, key=str) == sorted(taken, key=str)
         assert all(account.ports.values())
         assert +account.instances == Counter(s.name for s in reserving)

@@ -109,10 +109,15 @@ def test_what_its_engine_holds_is_told_when_it_has_changed() -> None:
     assert told(holds) == []
     (delta,) = told(attrs.evolve(holds, volumes=()))
     assert (delta.images, delta.volumes) == (None, ())
+    assert delta.lan_networks is None
+    holds = attrs.evolve(holds, volumes=(), lan_networks=("lan",))
+    (delta,) = told(holds)
+    assert (delta.volumes, delta.lan_networks) == (None, ("lan",))
     assert node.machine.own.images == ("a:1", "nginx:latest")
     head = node.machine.view.head("uno@uno")
     assert head is not None
     assert (head.images, head.volumes) == (("a:1", "nginx:latest"), ())
+    assert head.lan_networks == ("lan",)
 
 
 def test_what_its_engine_held_is_told_before_that_answers() -> None:
@@ -125,14 +130,17 @@ def test_what_its_engine_held_is_told_before_that_answers() -> None:
 
 def test_a_newcomer_is_told_where_the_members_are_and_not_what_they_hold() -> None:
     """All of that fits no frame where there are many."""
-    node = Dialogue(attrs.evolve(DOS, images=("a:1",), volumes=("data",)))
+    whole = attrs.evolve(DOS, images=("a:1",), volumes=("data",), lan_networks=("l",))
+    node = Dialogue(whole)
     node.list()
     newcomer = document("tres@tres")
     join = Join(document=newcomer, cluster="veo")
     commands = node.play(ev.Asked(operation="j", message=join))
     (answer,) = [c for c in commands if isinstance(c, Answer)]
-    members = {m.node: (m.images, m.volumes) for m in answer.value.members}
-    assert members["dos@dos"] == ((), ())
+    members = {
+        m.node: (m.images, m.volumes, m.lan_networks) for m in answer.value.members
+    }
+    assert members["dos@dos"] == ((), (), ())
 
 
 def test_it_knows_its_own_containers_when_the_engine_was_listed() -> None:

@@ -45,6 +45,17 @@ def test_it_moves_only_to_where_its_port_is_free(spec: Service) -> None:
     assert brief(moved) == (1, 2, TRES)
 
 
+def test_with_addresses_of_their_own_all_have_one_port_on_one_node() -> None:
+    """Also while an update has the new one begin beside the old one."""
+    on_lan = attrs.evolve(FIXED, network_mode="lan")
+    desk = Desk(web(on_lan, replicas=2), at(UNO), at(DOS, 1), runs(UNO), runs(DOS, 1))
+    desk.lose(TRES)
+    desk.publish(UNO, lan_networks=("lan",))
+    desk.write(decision(DOS, drained=True))
+    (moved,) = desk.decide(2)
+    assert brief(moved) == (1, 2, UNO)
+
+
 def test_where_its_port_is_taken_everywhere_it_stays_or_waits() -> None:
     running = [runs(node, number) for number, node in enumerate(NODES)]
     desk = Desk(web(FIXED, replicas=3), *EVERYWHERE, *running)
@@ -136,6 +147,14 @@ def test_one_whose_port_another_has_got_is_placed_anew(
     (moved,) = desk.decide(2)
     assert (moved.slot, moved.generation) == (1, 2)
     assert moved.node in {UNO, TRES}
+
+
+def test_one_with_an_address_of_its_own_has_no_rival_for_a_port() -> None:
+    spec = attrs.evolve(FIXED, network_mode="lan")
+    failed = runs(DOS, 1, state=State.BACKOFF, reason="exit code 1")
+    desk = Desk(web(spec, replicas=2), at(DOS), at(DOS, 1), runs(DOS), failed)
+    desk.publish(DOS, lan_networks=("lan",))
+    assert desk.decide(2) == []
 
 
 def test_a_job_whose_port_another_has_got_has_not_begun() -> None:

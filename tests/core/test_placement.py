@@ -42,7 +42,7 @@ def holding(
 ) -> Account:
     """Return the account of a node that has so much placed on it."""
     return Account(
-        ports=dict.fromkeys(ports, ("shop", "shop")),
+        ports=dict.fromkeys(ports, (("shop", None), ("shop", None), ("db", "lan"))),
         nano_cpus=round(cpus * NANO),
         memory_bytes=memory_bytes,
         disk_bytes=disk_bytes,
@@ -71,6 +71,7 @@ def asking(*constraints: str) -> Service:
 
 FIXED = Port(name="http", container_port=8080, host_port=80)
 HTTP = 80, Transport.TCP
+LAN = frozenset({"lan"})
 DATA = Mount(kind=MountKind.VOLUME, source="data", target="/data")
 LOGS = attrs.evolve(DATA, source="logs", target="/logs")
 
@@ -126,7 +127,22 @@ LABELLED = state("a@a", labels={"disk": "hdd", "rack": "1"})
         (
             attrs.evolve(WEB, ports=(FIXED,)),
             state("a@a", account=holding(ports=(HTTP,))),
+            "port 80/tcp is taken by db, shop",
+        ),
+        (
+            attrs.evolve(WEB, ports=(FIXED,)),
+            state("a@a", account=holding(ports=(HTTP,)), lan_networks=LAN),
             "port 80/tcp is taken by shop",
+        ),
+        (
+            attrs.evolve(WEB, ports=(FIXED,), network_mode="lan"),
+            state("a@a", account=holding(ports=(HTTP,)), lan_networks={"other"}),
+            "port 80/tcp is taken by db, shop",
+        ),
+        (
+            attrs.evolve(WEB, ports=(FIXED,), network_mode="lan", max_per_node=1),
+            state("a@a", account=holding(instances=1), lan_networks=LAN),
+            "it has 1 already (max_per_node: 1)",
         ),
         (
             attrs.evolve(WEB, cpus=1.5),
@@ -268,6 +284,16 @@ def test_what_a_node_has_none_of_it_has_no_room_for() -> None:
     assert [c.fits for c in rank(greedy, "uid", nodes)] == [False]
 
 
+def test_with_an_address_of_its_own_it_needs_no_port_of_its_node() -> None:
+    taken = state("a@a", account=holding(ports=(HTTP,)), lan_networks=LAN)
+    on_lan = attrs.evolve(WEB, ports=(FIXED,), network_mode="lan")
+    assert refusal(on_lan, taken) is None
+    assert best(on_lan, "uid", [taken]) == "a@a"
+    beside = Account(ports={HTTP: (("db", "lan"),)})
+    free = state("a@a", account=beside, lan_networks=LAN)
+    assert refusal(attrs.evolve(WEB, ports=(FIXED,)), free) is None
+
+
 _states = st.builds(
     state,
     st.sampled_from(["a@a", "b@b", "c@c", "d@d", "e@e"]),
@@ -276,6 +302,7 @@ _states = st.builds(
     drained=st.booleans(),
     images=st.sampled_from([frozenset(), frozenset({"i:latest"})]),
     volumes=st.sampled_from([frozenset(), frozenset({"data"}), frozenset({"logs"})]),
+    lan_networks=st.sampled_from([frozenset(), LAN]),
     account=st.builds(
         holding,
         st.sampled_from([0.0, 0.5, 2.0]),
@@ -296,6 +323,7 @@ _services = st.builds(
     sticky=st.booleans(),
     max_per_node=st.integers(0, 2),
     ports=st.sampled_from([(), (FIXED,)]),
+    network_mode=st.sampled_from([None, "lan"]),
     cpus=st.sampled_from([0.0, 1.0]),
     memory_bytes=st.sampled_from([0, GIB // 2]),
     disk_bytes=st.sampled_from([0, 9 * GIB, 10 * GIB]),

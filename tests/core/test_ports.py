@@ -30,6 +30,13 @@ def test_ports_of_the_host_are_taken_as_the_network_has_it(
     service = Service(name="web", image="nginx", network_mode=mode, ports=PORTS)
     assert fixed_ports(service) == taken
     assert publishes(mode) is (taken == FIXED)
+    assert fixed_ports(service, {"lan", "none"}) == taken
+
+
+def test_none_are_taken_where_it_has_an_address_of_its_own() -> None:
+    service = Service(name="web", image="nginx", network_mode="lan", ports=PORTS)
+    assert fixed_ports(service) == FIXED
+    assert fixed_ports(service, ("lan",)) == []
 
 
 def test_without_ports_none_are_taken() -> None:

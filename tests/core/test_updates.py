@@ -333,6 +333,19 @@ def test_the_new_one_begins_first_where_two_can_be(
     assert rollout.most_in_slot == (1 if first else 2)
 
 
+@pytest.mark.parametrize("network", ["lan", "other"])
+def test_with_an_address_of_its_own_its_port_is_no_reason_to_stop_first(
+    network: str,
+) -> None:
+    port = Port(name="web", container_port=80, host_port=80)
+    changes: dict[str, Any] = {"ports": (port,), "network_mode": network}
+    rollout = Rollout.of(1, attrs.evolve(WEB, **changes))
+    rollout.desk.publish(UNO, lan_networks=("lan",))
+    rollout.update(attrs.evolve(NEW, **changes))
+    (slot,) = [slot for slot in rollout.step() if slot.updating]
+    assert (slot.node, slot.stops_first) == (UNO, network == "other")
+
+
 def test_where_there_is_no_room_beside_it_begins_on_another_node() -> None:
     rollout = Rollout.of(1, BIG)
     rollout.update(attrs.evolve(new(BIG), image="new"))

@@ -468,6 +468,7 @@ def test_it_tells_which_services_were_touched_until_it_is_settled() -> None:
         (document(UNO, version=2, disk_id="another"), True),
         (document(UNO, version=2, labels=("disk=ssd",)), True),
         (document(UNO, version=2, images=("a:1",)), False),
+        (document(UNO, version=2, lan_networks=("lan",)), False),
         (delta(UNO, 1, 0), False),
         (delta(UNO, 1, engine_lost="away"), True),
         (delta(UNO, 1, disk_trouble="full"), True),

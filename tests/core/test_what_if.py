@@ -102,6 +102,22 @@ def test_what_runs_there_moves_and_dns_with_it() -> None:
     )
 
 
+def test_where_it_gets_an_address_of_its_own_that_is_not_known_beforehand() -> None:
+    """Not so its port, which is the container's, whatever it would be on a host."""
+    spec = attrs.evolve(FIXED, hosts=(DOS, TRES), network_mode="lan")
+    running = served(DOS, 80, address="10.9.0.7", own_addresses=("10.9.0.7",))
+    cluster = Cluster(service(spec=spec), slot(DOS), running)
+    cluster.view.merge_document(document(TRES, version=2, lan_networks=("lan",)))
+    loss = cluster.if_lost(DOS)
+    assert loss.moves == (move(TRES),)
+    changes = {(c.name, c.type): (c.before, c.after) for c in loss.dns}
+    assert changes == {
+        ("dos.node.veo.", "A"): (("10.0.0.2",), ()),
+        ("web.veo.", "A"): (("10.9.0.7",), ("?",)),
+        ("site.web.veo.", "A"): (("10.9.0.7",), ("?",)),
+    }
+
+
 def test_a_port_that_is_fixed_is_known_beforehand() -> None:
     only = attrs.evolve(FIXED, hosts=(DOS, TRES))
     loss = Cluster(service(spec=only), slot(DOS), served(DOS, 81)).if_lost(DOS)

@@ -167,6 +167,7 @@ documents = st.builds(
     protocol=naturals,
     images=tuples(words),
     volumes=tuples(words),
+    lan_networks=tuples(words),
     containers=tuples(containers),
 )
 written = {"revision": naturals, "writer": words}
@@ -252,6 +253,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         records=records,
         engine_lost=words,
         images=st.none() | tuples(words),
+        lan_networks=st.none() | tuples(words),
         **origin,
         **version,
     ),

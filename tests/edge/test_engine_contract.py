@@ -168,7 +168,7 @@ class FakeStage(Stage):
         self.engine.remove_volume(name)
 
     def lan(self) -> str:
-        self.engine.lans["lan"] = [("10.213.8.2", "fd00:213:8::2")]
+        self.engine.add_lan("lan", ("10.213.8.2", "fd00:213:8::2"))
         return "lan"
 
     async def go_away(self) -> None:
@@ -434,6 +434,15 @@ async def test_in_host_mode_the_container_port_is_the_host_port(stage: Stage) ->
     seen = await run(stage, service)
     assert seen.ports == (Port(name="website", container_port=80, host_port=80),)
     assert seen.address == ""
+
+
+async def test_networks_that_give_addresses_of_their_own_are_told(
+    stage: Stage,
+) -> None:
+    lan = stage.lan()
+    async with contextlib.aclosing(stage.engine.watch_holdings()) as watch:
+        holds = await held(watch, lambda holds: True)
+    assert lan in holds.lan_networks
 
 
 async def test_on_a_lan_it_has_addresses_of_its_own_while_it_runs(

@@ -91,11 +91,13 @@ class EngineHolds:
     """The names of the images that the engine has, newest first, and of its volumes.
 
     `networks`: names and subnets of bridges from which the host is reached.
+    `lan_networks`: names of those of which a container has an address of its own.
     """
 
     images: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     networks: tuple[tuple[str, str], ...] = ()
+    lan_networks: tuple[str, ...] = ()
 
 
 EngineEvent = (

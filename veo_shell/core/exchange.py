@@ -248,7 +248,10 @@ class Exchange:
 
     def _members_told(self) -> tuple[NodeDocument, ...]:
         """Return where the members are: all that a frame has room for."""
-        return tuple(attrs.evolve(h, images=(), volumes=()) for h in self._view.nodes)
+        return tuple(
+            attrs.evolve(head, images=(), volumes=(), lan_networks=())
+            for head in self._view.nodes
+        )
 
     def rise_above(self, incarnation: int) -> None:
         """Publish under a higher incarnation than one that an earlier us had."""

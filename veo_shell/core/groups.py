@@ -253,7 +253,7 @@ class Groups:
 def refusals_of(shares: list[Share], states: Collection[NodeState]) -> dict[str, str]:
     """Return why each node does not fit a whole group, "" where it does."""
     data = [(share, homes(share.service, states)) for share in shares]
-    whole, clash = _together(shares), _clash(shares)
+    whole = _together(shares)
     refused = {}
     for state in states:
         told = [
@@ -263,7 +263,7 @@ def refusals_of(shares: list[Share], states: Collection[NodeState]) -> dict[str,
         ]
         if short := lack(whole, state):
             told.append(f"its whole group {whole.group} {short}")
-        refused[state.node] = next(iter(told), clash)
+        refused[state.node] = next(iter(told), "") or _clash(shares, state)
     return refused
 
 
@@ -281,11 +281,11 @@ def _why_not(share: Share, state: NodeState, at_home: Mapping[str, str]) -> str 
     )
 
 
-def _clash(shares: list[Share]) -> str:
-    """Return which port of the host a group wants twice, "" if none."""
+def _clash(shares: list[Share], state: NodeState) -> str:
+    """Return which port of a host a group wants twice, "" if none."""
     wanted = Counter[HostPort]()
     for share in shares:
-        for port in fixed_ports(share.service):
+        for port in fixed_ports(share.service, state.lan_networks):
             wanted[port] += share.count
     for (number, protocol), count in wanted.items():
         if count > 1:

@@ -1,4 +1,4 @@
-"""What engines hold that placement looks at: images, and named volumes.
+"""What engines hold that placement looks at: images, named volumes, some networks.
 
 Each node publishes what its engine has, as much as fits: a machine may have thousands.
 """
@@ -12,7 +12,7 @@ from veo_shell.core.model import Mode, MountKind, NodeDocument, Service
 from veo_shell.core.view import View
 
 MOST_BYTES = 8192
-"""Of the names of images in a node's document, and as much again of volumes."""
+"""Of the names of images in a node's document; as much of volumes, and of networks."""
 USUAL_REGISTRIES = ("docker.io/", "index.docker.io/")
 UNNAMED = re.compile(r"[0-9a-f]{64}")
 
@@ -56,17 +56,25 @@ class Holdings:
         self._view = view
         self.images: tuple[str, ...] = ()
         self.volumes: tuple[str, ...] = ()
+        self.lan_networks: tuple[str, ...] = ()
 
     def remember(self, document: NodeDocument) -> None:
         """Take back from disk what the engine held."""
         self.images, self.volumes = document.images, document.volumes
+        self.lan_networks = document.lan_networks
 
-    def take(self, images: Iterable[str], volumes: Iterable[str]) -> None:
+    def take(
+        self,
+        images: Iterable[str],
+        volumes: Iterable[str],
+        lan_networks: Iterable[str] = (),
+    ) -> None:
         """Take what the engine holds now, the newest images first.
 
         Before the other volumes those go that services name.
         """
         self.images = _fitting(images)
+        self.lan_networks = _fitting(sorted(lan_networks))
         specs = (record.service for record in self._view.services())
         wanted = {name for spec in specs if spec for name in volumes_of(spec)}
         named = (name for name in volumes if not UNNAMED.fullmatch(name))

@@ -16,6 +16,7 @@ from veo_shell.core.model import Room, Service, ServiceRecord, SlotRecord
 from veo_shell.core.ports import HostPort, fixed_ports
 
 NANO = 1_000_000_000
+Taker = tuple[str, str | None]
 
 
 @attrs.define
@@ -23,7 +24,8 @@ class Account:
     """What is placed on one node.
 
     `slots` are by uid and number; `instances` are counted by the services' names.
-    `ports` are the fixed ones of the host that are taken, with the services' names.
+    `ports` are the fixed ones of the host that are taken, with the services' names and
+    networks: of one that gives addresses of its own nothing is taken.
     """
 
     slots: dict[str, dict[int, SlotRecord]] = attrs.field(factory=dict)
@@ -31,7 +33,7 @@ class Account:
     memory_bytes: int = 0
     disk_bytes: int = 0
     instances: Counter[str] = attrs.field(factory=Counter)
-    ports: dict[HostPort, tuple[str, ...]] = attrs.field(factory=dict)
+    ports: dict[HostPort, tuple[Taker, ...]] = attrs.field(factory=dict)
 
     def add(self, service: Service, sign: int) -> None:
         """Add what an instance reserves, or (-1) take it away."""
@@ -41,9 +43,9 @@ class Account:
         self.instances[service.name] += sign
         for port in fixed_ports(service):
             takers = Counter(self.ports.get(port, ()))
-            takers[service.name] += sign
+            takers[service.name, service.network_mode] += sign
             ports = {**self.ports, port: tuple(takers.elements())}
-            self.ports = {at: names for at, names in ports.items() if names}
+            self.ports = {at: found for at, found in ports.items() if found}
 
     def apart(self) -> Account:
         """Return one with the same sums, to be added to apart; its slots are these."""

@@ -122,7 +122,9 @@ class Machine:
             ev.ContainerDiscarded: care.on_named,
             ev.TimerDue: care.on_named,
             ev.SerialsReserved: self._on_serials_reserved,
-            ev.EngineHolds: lambda e, _: self._holdings.take(e.images, e.volumes),
+            ev.EngineHolds: lambda e, _: self._holdings.take(
+                e.images, e.volumes, e.lan_networks
+            ),
             ev.Ticked: self._on_tick,
             ev.HeartbeatDue: exchange.on_heartbeat_due,
             ev.Heard: self._on_heard,
@@ -385,6 +387,7 @@ class Machine:
             "dns_serial": self._dns_serial,
             "images": self._holdings.images,
             "volumes": self._holdings.volumes,
+            "lan_networks": self._holdings.lan_networks,
         }
         return {k: value for k, value in state.items() if getattr(self.own, k) != value}
 
@@ -410,6 +413,7 @@ class Machine:
             dns_serial=own.dns_serial,
             images=state.get("images"),
             volumes=state.get("volumes"),
+            lan_networks=state.get("lan_networks"),
         )
         self.view.merge_delta(delta)
         return delta

@@ -518,7 +518,8 @@ class NodeDocument:
     Merging keeps the higher `(incarnation, version)`. `role` is the one from the
     node's own file; what operators assigned is in its `NodeRecord`. `labels` are
     `NAME=value`, for constraints, each name once. `images` and `volumes` are the names
-    of what its engine holds, as far as they fit. `engine_lost` says
+    of what its engine holds, as far as they fit; `lan_networks` of those of its
+    networks of which a container has an address of its own. `engine_lost` says
     why its Docker Engine does not answer, "" while it does; `disk_trouble` why its disk
     takes nothing: it decides nothing then, and keeps no copy. `boot_id` is the
     process's, `host_boot` that of the machine it runs on, "" where that cannot be told.
@@ -544,6 +545,7 @@ class NodeDocument:
     dns_serial: int = 0
     images: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    lan_networks: tuple[str, ...] = ()
     containers: tuple[Container, ...] = ()
 
     @property

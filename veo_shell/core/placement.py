@@ -36,6 +36,7 @@ class NodeState:
     drained: bool = False
     images: frozenset[str] = frozenset()
     volumes: frozenset[str] = frozenset()
+    lan_networks: frozenset[str] = frozenset()
 
     def instances(self, service: Service) -> int:
         """Return how many of a service are placed there."""
@@ -252,10 +253,14 @@ def taken(service: Service, ports: list[HostPort], state: NodeState) -> str | No
         there = state.instances(service)
         if there >= service.max_per_node:
             return f"it has {there} already (max_per_node: {service.max_per_node})"
+    if service.network_mode in state.lan_networks:
+        return None
     for port in ports:
-        if takers := state.account.ports.get(port):
-            names = ", ".join(sorted(set(takers)))
-            return f"port {port[0]}/{port[1].value} is taken by {names}"
+        takers = state.account.ports.get(port, ())
+        names = {name for name, network in takers if network not in state.lan_networks}
+        if names:
+            told = ", ".join(sorted(names))
+            return f"port {port[0]}/{port[1].value} is taken by {told}"
     return None
 
 

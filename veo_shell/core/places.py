@@ -165,6 +165,7 @@ class Places:
                     drained=self._view.is_drained(head.node),
                     images=frozenset(head.images),
                     volumes=frozenset(head.volumes),
+                    lan_networks=frozenset(head.lan_networks),
                 )
                 for head in self._view.nodes
             ]

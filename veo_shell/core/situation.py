@@ -218,12 +218,14 @@ class Situation:
 
     def has_rival(self, slot: SlotRecord, service: Service) -> bool:
         """Tell whether another one runs on its node, and has a port that it wants."""
-        ports = frozenset(fixed_ports(service))
+        head = self.view.head(slot.node or "")
+        lans = head.lan_networks if head else ()
+        ports = frozenset(fixed_ports(service, lans))
         if not ports or slot.node is None:
             return False
         for other in self.view.assigned(slot.node):
             spec, holder = self.view.spec_of(other), self.named(other)
-            needs_one = spec is not None and ports.intersection(fixed_ports(spec))
+            needs_one = spec and ports.intersection(fixed_ports(spec, lans))
             if needs_one and other.key != slot.key and holder and holder.is_up:
                 return True
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import attrs
@@ -92,14 +93,15 @@ def back(record: ServiceRecord) -> ServiceRecord:
     )
 
 
-def must_stop_first(service: Service) -> bool:
+def must_stop_first(service: Service, lans: Collection[str] = ()) -> bool:
     """Tell whether a new instance cannot, or is not to, run beside the old one.
 
-    Not on the ports that the old one has, and not unasked on its files.
+    Not on the ports that the old one has, and not unasked on its files. `lans`: as for
+    `fixed_ports`.
     """
     if stops_first(service) or service.network_mode == "host":
         return True
-    if any(port.host_port for port in service.ports):
+    if service.network_mode not in lans and any(p.host_port for p in service.ports):
         return True
     if service.update.order is not None:
         return service.update.order is UpdateOrder.STOP_FIRST

@@ -359,7 +359,9 @@ class Updates:
             beside, alone = ([n for n in f if n == slot.node] for f in (beside, alone))
         if service.group and slot.node in alone:  # it does not go from its group
             beside = [node for node in beside if node == slot.node]
-        first = must_stop_first(service) or not beside
+        head = self._view.head(slot.node or "")
+        lans = head.lan_networks if head else ()
+        first = must_stop_first(service, lans) or not beside
         fits = alone if first else beside
         others = [node for node in fits if node != slot.node]
         if slot.node in fits and not (others and self._view.is_drained(slot.node)):

@@ -294,6 +294,9 @@ class View:
                 dns_serial=max(head.dns_serial, delta.dns_serial),
                 images=head.images if delta.images is None else delta.images,
                 volumes=head.volumes if delta.volumes is None else delta.volumes,
+                lan_networks=head.lan_networks
+                if delta.lan_networks is None
+                else delta.lan_networks,
             )
         )
         return Merged.APPLIED
@@ -438,7 +441,7 @@ class View:
         head = attrs.evolve(document, containers=())
         self.dropped.discard(document.node)
         self.epoch += old is None or _shifts(old, head)
-        if old is None or (old.images, old.volumes) != (head.images, head.volumes):
+        if old is None or _stock(old) != _stock(head):
             self.holdings += 1
         self._heads[document.node] = head
         self.digest ^= _document_hash(document)
@@ -523,6 +526,10 @@ def pair(document: NodeDocument) -> tuple[int, int]:
 
 def _completeness(document: NodeDocument) -> tuple[int, int, int]:
     return (*pair(document), document.protocol)
+
+
+def _stock(document: NodeDocument) -> tuple[tuple[str, ...], ...]:
+    return document.images, document.volumes, document.lan_networks
 
 
 def _held(document: NodeDocument) -> tuple[int, int]:

@@ -33,6 +33,8 @@ from veo_shell.core.zone_making import compile_zone
 
 CHOSEN_LATER = 1
 """Stands for a port that Docker chooses when the container starts."""
+GIVEN_LATER = "0.0.0.1"
+"""Stands for an address of its own that a container gets when it starts."""
 
 
 @attrs.define
@@ -187,6 +189,7 @@ def _foreseen(view: View, moves: Iterable[Move]) -> list[Container]:
         head = view.head(move.target) if move.target else None
         service = view.spec(move.uid)
         if head is not None and service is not None:
+            is_apart = service.network_mode in head.lan_networks
             found.append(
                 Container(
                     name=f"{move.uid}/{move.slot}",
@@ -195,17 +198,19 @@ def _foreseen(view: View, moves: Iterable[Move]) -> list[Container]:
                     slot=move.slot,
                     generation=0,
                     node=head.node,
-                    address=head.address,
+                    address=GIVEN_LATER if is_apart else head.address,
+                    own_addresses=(GIVEN_LATER,) if is_apart else (),
                     image=service.image,
                     state=State.RUNNING,
-                    ports=tuple(map(_published, service.ports)),
+                    ports=tuple(_published(p, is_apart) for p in service.ports),
                 )
             )
     return found
 
 
-def _published(port: Port) -> Port:
-    return attrs.evolve(port, host_port=port.host_port or CHOSEN_LATER)
+def _published(port: Port, is_apart: bool) -> Port:
+    number = port.container_port if is_apart else port.host_port
+    return attrs.evolve(port, host_port=number or CHOSEN_LATER)
 
 
 Answers = dict[tuple[str, str], tuple[str, ...]]
@@ -220,7 +225,8 @@ def _answers(
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, _, kind, data in zone.records():
         if kind not in ("SOA", "NS"):
-            found[name, kind].append(data.replace(f"0 100 {CHOSEN_LATER} ", "0 100 ? "))
+            data = data.replace(f"0 100 {CHOSEN_LATER} ", "0 100 ? ")
+            found[name, kind].append("?" if data == GIVEN_LATER else data)
     return {key: tuple(sorted(data)) for key, data in found.items()}
 
 

@@ -109,7 +109,7 @@ class Delta:
 
     `gone` names containers. `records` are the sender's writes to the table.
     `engine_lost`, `disk_trouble` and `dns_serial` are the document's, as it is now;
-    `images` and `volumes` as well, None where they are as before.
+    `images`, `volumes` and `lan_networks` as well, None where they are as before.
     """
 
     node: str
@@ -125,6 +125,7 @@ class Delta:
     dns_serial: Natural = 0
     images: tuple[str, ...] | None = None
     volumes: tuple[str, ...] | None = None
+    lan_networks: tuple[str, ...] | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -222,7 +222,7 @@ class DockerEngine:
             try:
                 await stream.open()
                 while True:
-                    yield await docker_holdings.held(self._line)
+                    yield await docker_holdings.held(self._line, self._lans.is_one)
                     await docker_holdings.changed(stream)
             except EngineError as exc:  # `watch` tells of it
                 logger.debug("what the engine holds is not known: %s", exc)

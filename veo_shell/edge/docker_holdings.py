@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from docker import APIClient
@@ -24,9 +25,11 @@ CHANGES = {
 UNTAGGED = "<none>"
 
 
-async def held(line: DockerLine) -> EngineHolds:
-    """Return what the engine has now."""
-    return await line.call(_held)
+async def held(
+    line: DockerLine, is_lan: Callable[[Mapping[str, Any]], bool]
+) -> EngineHolds:
+    """Return what the engine has now; `is_lan` tells of a network whether it is one."""
+    return await line.call(lambda client: _held(client, is_lan))
 
 
 async def changed(stream: EventStream) -> None:
@@ -38,26 +41,30 @@ async def changed(stream: EventStream) -> None:
         event = await stream.next_before(settled_s)
 
 
-def _held(client: APIClient) -> EngineHolds:
+def _held(
+    client: APIClient, is_lan: Callable[[Mapping[str, Any]], bool]
+) -> EngineHolds:
     images = sorted(client.images(), key=lambda image: -image["Created"])
     volumes = client.volumes()["Volumes"] or ()
+    networks = client.networks()
     return EngineHolds(
         images=tuple(name for image in images for name in _names(image)),
         # Those of a global scope are on every node: their driver sees to that.
         volumes=tuple(v["Name"] for v in volumes if v.get("Scope") != "global"),
-        networks=tuple(_bridges(client)),
+        networks=tuple(_bridges(networks)),
+        lan_networks=tuple(n["Name"] for n in networks if is_lan(n)),
     )
 
 
-def _bridges(client: APIClient) -> list[tuple[str, str]]:
+def _bridges(networks: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return names and subnets of bridges: who has an address there is on this host.
 
     From an internal one the host is not reached.
     """
     return sorted(
         (network["Name"], pool["Subnet"])
-        for network in client.networks(filters={"driver": "bridge"})
-        if not network.get("Internal")
+        for network in networks
+        if network["Driver"] == "bridge" and not network.get("Internal")
         for pool in (network.get("IPAM") or {}).get("Config") or ()
         if pool.get("Subnet")
     )

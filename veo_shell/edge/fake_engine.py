@@ -147,11 +147,7 @@ class FakeEngine:
         self._goes_on.set()
         self._inboxes: list[asyncio.Queue[EngineEvent | None]] = []
         self.networks: tuple[tuple[str, str], ...] = ()
-        self.lans: dict[str, list[tuple[str, str]]] = {}
-        """By the name of a macvlan network, what addresses containers get there next.
-
-        One of IPv4 and one of IPv6, "" for none.
-        """
+        self._lans: dict[str, list[tuple[str, str]]] = {}
         self._holdings: list[asyncio.Queue[EngineHolds | None]] = []
         self._named = set(self._images or ())
         self._volumes: set[str] = set()
@@ -334,6 +330,14 @@ class FakeEngine:
             self._images.add(name)
         self._tell_holdings()
 
+    def add_lan(self, name: str, *addresses: tuple[str, str]) -> None:
+        """Make a macvlan network with these addresses to give out, in that order.
+
+        Each is one of IPv4 and one of IPv6, "" for none.
+        """
+        self._lans[name] = list(addresses)
+        self._tell_holdings()
+
     def add_volume(self, name: str) -> None:
         """Make a named volume, as `docker volume create` does."""
         self._volumes.add(name)
@@ -432,15 +436,15 @@ class FakeEngine:
 
     def _connect(self, container: FakeContainer) -> dict[str, dict[str, str]]:
         name = container.host.get("NetworkMode") or ""
-        if name not in self.lans:
+        if name not in self._lans:
             return {}
-        if not self.lans[name]:
+        if not self._lans[name]:
             raise EngineError(
                 f"{container.name}: Docker cannot start it: no available IPv4 "
                 "addresses on this network's address pools",
                 status=500,
             )
-        four, six = self.lans[name].pop(0)
+        four, six = self._lans[name].pop(0)
         network = {
             "NetworkID": f"id of {name}",
             "IPAddress": four,
@@ -541,7 +545,10 @@ class FakeEngine:
         images, volumes = sorted(self._named), sorted(self._volumes)
         for inbox in self._holdings:
             event = EngineHolds(
-                images=tuple(images), volumes=tuple(volumes), networks=self.networks
+                images=tuple(images),
+                volumes=tuple(volumes),
+                networks=self.networks,
+                lan_networks=tuple(self._lans),
             )
             inbox.put_nowait(event)
 
