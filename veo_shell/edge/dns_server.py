@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import socket
@@ -306,16 +307,24 @@ def _framed(answer: bytes) -> bytes:
 def _answer_datagrams(
     udp: socket.socket, desk: Desk, receive: ReceiveFunction, send: SendFunction
 ) -> None:
-    """Answer what waits on the socket, a batch at most."""
+    """Answer what waits on the socket, a batch at most.
+
+    Answers are sent one right after the other: to wake an asker for each takes more.
+    """
     desk.look_up()
-    for _ in range(_BATCH):
-        try:
-            packet, asker = receive(udp, _QUERY_SIZE)
-        except BlockingIOError:
-            return
-        reply = desk.serve(packet, True, asker, send)
+    asked = [*_waiting(udp, receive)]
+    replies = [desk.serve(packet, True, asker, send) for packet, asker in asked]
+    for reply, (_, asker) in zip(replies, asked, strict=True):
         if reply and isinstance(reply, bytes):  # else silence, or for TCP alone
             send(reply, asker)
+
+
+def _waiting(
+    udp: socket.socket, receive: ReceiveFunction
+) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(_BATCH):
+            yield receive(udp, _QUERY_SIZE)
 
 
 def _receive(udp: socket.socket, size: int) -> tuple[bytes, tuple[Any, ...]]:
