@@ -162,6 +162,15 @@ def test_an_operators_text_of_another_name_is_as_it_was_written() -> None:
     assert Zones(zone).lookup("_why.nginx.veo.", "ANY") == [why]
 
 
+def test_an_alias_of_it_tells_the_same() -> None:
+    aliases = read_records("www CNAME nginx\nwhy CNAME _why.nginx", "veo.", 5)
+    zone = make_zone(services=(NGINX,), live=live(), records=aliases)
+    for alias, name in (("www.veo.", "nginx.veo."), ("why.veo.", "_why.nginx.veo.")):
+        (_, told) = ask(zone, alias, "TXT").answer
+        assert [told] == ask(zone, name, "TXT").answer
+        assert told.ttl == 1
+
+
 def test_what_a_secondary_is_given_of_it_is_what_does_not_age() -> None:
     zone = make_zone(services=(NGINX,), live=live())
     texts = [data for _, _, kind, data in zone.records() if kind == "TXT"]

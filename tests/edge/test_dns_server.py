@@ -33,6 +33,7 @@ from tests.zones import (
 )
 from veo_shell.core.protocols import AnswerFunction, Reply
 from veo_shell.core.zone import Zone
+from veo_shell.edge.dns_port import socket_address
 from veo_shell.edge.dns_server import DnsServer
 from veo_shell.errors import StartError
 
@@ -565,6 +566,21 @@ async def test_at_all_addresses_it_answers_from_the_one_that_is_asked(
         asker.sendto(b"q" * 12, ("127.0.0.1", server.port))
         await eventually(lambda: "Message too long" in caplog.text)
     await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 53)),
+        ("2001:db8::1", ("2001:db8::1", 53, 0, 0)),
+        ("fe80::1%lo", ("fe80::1", 53, 0, socket.if_nametoindex("lo"))),
+    ],
+)
+def test_an_address_of_a_link_has_its_interface_with_it(
+    address: str, place: tuple[str | int, ...]
+) -> None:
+    """As routers name themselves: `nameserver fe80::1%eth0`."""
+    assert socket_address(address, 53) == place
 
 
 async def test_one_address_that_cannot_be_had_is_none_had() -> None:

@@ -298,6 +298,8 @@ class Zone:
             found = leads_to
         rdatas = self.rrsets[found].get(asked.rdtype, ())
         ttl_s = self.ttl_of(found, asked.rdtype)
+        if asked.rdtype == TXT and (told := self.told(found)):
+            rdatas, ttl_s = told, LIVE_TTL_S
         more = dns_packet.rrset(owner, asked.rdtype, ttl_s, rdatas)
         return self._alias(asked, [*records, *more], is_end=not more)
 

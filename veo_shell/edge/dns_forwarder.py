@@ -15,6 +15,7 @@ import dns.rcode
 from veo_shell.core import dns_cache, dns_packet
 from veo_shell.core.dns_cache import Cache, Said, Unusable
 from veo_shell.core.dns_packet import Asked
+from veo_shell.edge.dns_port import socket_address
 from veo_shell.edge.dns_upstreams import Place, Upstreams
 
 logger = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ async def _by_udp(query: bytes, place: Place) -> bytes:
     family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as udp:
         udp.setblocking(False)
-        udp.connect(place)
+        udp.connect(socket_address(*place))
         udp.send(query)
         while True:
             packet = await loop.sock_recv(udp, dns_packet.TCP_SIZE)

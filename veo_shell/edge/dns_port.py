@@ -45,6 +45,13 @@ async def bind_both(address: str, port: int) -> tuple[socket.socket, socket.sock
         raise _cannot_start(taken.kind, address, port, taken.error, users) from None
 
 
+def socket_address(address: str, port: int) -> tuple[Any, ...]:
+    """Return what a socket takes, with the interface that `fe80::1%eth0` names."""
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    (found, *_) = socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM, flags=flags)
+    return found[4]
+
+
 def is_for_all(address: str) -> bool:
     """Tell whether this stands for all addresses of its family."""
     return ipaddress.ip_address(address).is_unspecified
@@ -137,7 +144,7 @@ def _bind(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
                 bound.setsockopt(*(_TELL_6 if ":" in address else _TELL_4), 1)
         if bound.family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((address, port))
+        bound.bind(socket_address(address, port))
         if kind is socket.SOCK_STREAM:
             bound.listen()
     except OSError as exc:

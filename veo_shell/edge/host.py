@@ -44,11 +44,12 @@ class LocalHost:
 
         By a socket, not from the interfaces' lists: 127.0.0.2 is in none of them.
         """
-        is_six = ipaddress.ip_address(address).version == 6
-        family = socket.AF_INET6 if is_six else socket.AF_INET
         try:
+            ((family, _, _, _, place), *_) = socket.getaddrinfo(
+                address, 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+            )
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.bind((address, 0))
+                probe.bind(place)
         except OSError:
             return False
         return True
