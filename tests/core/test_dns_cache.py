@@ -133,7 +133,11 @@ def test_a_denial_keeps_its_code_and_its_soa() -> None:
     told = said(reply(rcode=dns.rcode.NXDOMAIN, authority=SOA), 0.0)
     found = dns.message.from_wire(told.response(asked(), 1.0))
     assert found.rcode() == dns.rcode.NXDOMAIN
-    assert found.authority[0].ttl == 299
+    # Who keeps it for that long has it no longer than who asked first (RFC 2308)
+    assert found.authority[0].ttl == 59
+    alias = said(reply(ALIAS, BEHIND, authority=SOA), 0.0)
+    found = dns.message.from_wire(alias.response(asked(), 0.0))
+    assert [r.ttl for r in (*found.answer, *found.authority)] == [50, 200, 300]
 
 
 def test_what_does_not_fit_has_the_asker_come_by_tcp() -> None:
@@ -241,7 +245,10 @@ def test_a_ttl_that_is_none_is_none() -> None:
     packet = bytearray(reply(A))
     at = packet.index((100).to_bytes(4))
     packet[at] = 0x80
-    assert said(bytes(packet), 5.0).until_s == 5.0
+    told = said(bytes(packet), 5.0)
+    assert told.until_s == 5.0
+    assert dns.message.from_wire(told.response(asked(), 5.0)).answer[0].ttl == 0
+    assert told.records[told.ttl_places[0] :][:4] == bytes(4)
 
 
 @given(st.integers(12, 200), st.binary(max_size=8))

@@ -129,8 +129,9 @@ def _dnssec_ok(asked: Asked) -> bool:
 def said(packet: bytes, now_s: float) -> Said:
     """Read another server's response; raise `Unusable`.
 
-    What stands behind the question stays as it is, where it is: names in it are made of
-    what stands at other places. Of the additional records those from the OPT on go.
+    What stands behind the question stays where it is: names in it are made of what
+    stands at other places. TTLs may be less then. Of the additional records those from
+    the OPT on go.
     """
     try:
         return _read(packet, now_s)
@@ -141,7 +142,7 @@ def said(packet: bytes, now_s: float) -> Said:
 def _read(packet: bytes, now_s: float) -> Said:
     at = start = dns_packet.name_end(packet, HEADER_SIZE, compressed=False) + 4
     (rdtype,) = struct.unpack_from(">H", packet, start - 4)
-    rcode, ttls, places = packet[3] & 0xF, [LONGEST_S], []
+    rcode, ttls = packet[3] & 0xF, dict[int, int]()
     counts = list(struct.unpack_from(">3H", packet, 6))
     is_found, denial_s = False, 0
     for section, count in enumerate(counts):
@@ -152,20 +153,24 @@ def _read(packet: bytes, now_s: float) -> Said:
                 counts[section] = index
                 rcode |= packet[ttl_at] << 4
                 break
-            ttls.append(ttl_s)
-            places.append(ttl_at - start)
             is_found = is_found or (section == 0 and kind == rdtype)
-            if section == 1 and kind == SOA:
-                denial_s = min(_seconds(packet, end - 4), LONGEST_DENIAL_S)
+            if section == 1 and kind == SOA and not is_found:
+                denial_s = min(ttl_s, _seconds(packet, end - 4), LONGEST_DENIAL_S)
+                ttl_s = denial_s
+            ttls[ttl_at - start] = ttl_s
             at = end
+    records = bytearray(packet[start:at])
+    for place, ttl_s in ttls.items():
+        records[place : place + 4] = ttl_s.to_bytes(4)
     # A denial is kept as its SOA says, and not without one (RFC 2308, section 5)
+    kept_s = LONGEST_S if is_found else denial_s
     return Said(
         rcode=rcode,
-        records=packet[start:at],
+        records=bytes(records),
         counts=(counts[0], counts[1], counts[2]),
-        ttl_places=tuple(places),
+        ttl_places=tuple(ttls),
         at_s=now_s,
-        until_s=now_s + min(*ttls, LONGEST_S if is_found else denial_s),
+        until_s=now_s + min(*ttls.values(), kept_s, LONGEST_S),
     )
 
 
