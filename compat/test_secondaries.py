@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import attrs
+import dns.asyncquery
+import dns.flags
+import dns.message
+import dns.name
+import dns.rdatatype
 import pytest
 
 from compat.daemons import ADDRESS, asked, comes, daemon, free_port
@@ -71,6 +78,35 @@ zone:
     return ["nsd", "-d", "-c", str(config)]
 
 
+ODD = """
+dns:
+  transfer: [127.0.0.0/8]
+  records:
+    - www CNAME web
+    - "*.apps CNAME www"
+    - "*.w A 192.0.2.7"
+    - a.*.w A 192.0.2.1
+    - "*.*.e A 192.0.2.3"
+    - "*.a CNAME website.web"
+    - deep.er.still 0 A 192.0.2.3
+    - chain CNAME chain2
+    - chain2 CNAME _website._tcp.web
+    - lost CNAME nowhere
+    - lost2 CNAME x.y.apps
+    - one CNAME two
+    - two CNAME one
+    - out CNAME Site.Example.COM.
+    - '@ MX 10 mail'
+    - '@ HTTPS 1 . alpn=h2,h3'
+    - mail AAAA 2001:db8::1
+    - x\\.y A 192.0.2.9
+    - nul\\000 A 192.0.2.9
+    - \\255 A 192.0.2.9
+"""
+KINDS = ("A", "A", "AAAA", "CNAME", "MX", "SRV", "NS", "SOA", "HTTPS")
+QUESTIONS = 1_000
+
+
 async def serials(cluster: FakeCluster) -> list[str]:
     return [r.data for r in cluster["uno"].dns_registry.lookup("veo", "SOA")]
 
@@ -104,3 +140,54 @@ async def is_the_same(cluster: FakeCluster, port: int) -> None:
     whole = await run("dig", f"@{ADDRESS}", "-p", str(port), "+nocmd", "veo", "AXFR")
     shown = [line for line in whole.lines if line and line[0] != ";"]
     assert len(shown) == len(own) + 1
+
+
+@pytest.mark.parametrize("make", [knot, nsd])
+async def test_any_question_is_answered_as_by_others_who_have_the_zone(
+    tmp_path: Path, make: Callable[[Path, int, str, int], list[str]]
+) -> None:
+    async with served(tmp_path, ODD) as cluster:
+        port, at = free_port(), cluster.servers["uno"].port
+        node = cluster.addresses["uno"]
+        (tmp_path / "own").mkdir()
+        names = [
+            dns.name.from_text(record.name)
+            for record in await cluster["uno"].dns_registry.records()
+            if record.name.endswith("veo.")
+        ]
+        async with daemon(tmp_path / "log", *make(tmp_path / "own", port, node, at)):
+            await comes(port, await serials(cluster), "veo", "SOA")
+            for number in range(QUESTIONS):
+                query = any_question(names, random.Random(number))  # noqa: S311
+                told = await asyncio.gather(
+                    answered(query, node, at), answered(query, ADDRESS, port)
+                )
+                assert told[0] == told[1], query.question
+
+
+def any_question(
+    names: list[dns.name.Name], chance: random.Random
+) -> dns.message.Message:
+    """Return a question for a name that is there, or is like one."""
+    labels = list(chance.choice(names).labels)
+    others = sorted({label for name in names for label in name.labels if label})
+    for _ in range(chance.choice((0, 0, 1, 1, 2))):
+        where = chance.randrange(len(labels) - 1)
+        label = chance.choice((*others, b"*", b"nowhere"))
+        if where + 2 == len(labels) or chance.random() < 0.5:
+            labels.insert(where, label)
+        else:
+            labels[where : where + 1] = [label] * chance.randrange(2)
+    name = dns.name.Name(labels)
+    query = dns.message.make_query(name, chance.choice(KINDS), use_edns=0)
+    query.flags = dns.flags.Flag(0)
+    return query
+
+
+async def answered(query: dns.message.Message, address: str, port: int) -> object:
+    """Return what a server says, less what it may choose: order, what comes along."""
+    found = await dns.asyncquery.udp(query, address, 5, port)
+    soas = [rrset for rrset in found.authority if rrset.rdtype == dns.rdatatype.SOA]
+    records = [rrset.to_text().lower() for rrset in (*found.answer, *soas)]
+    lines = sorted(line for text in records for line in text.splitlines())
+    return found.rcode(), found.flags & dns.flags.AA, lines

@@ -52,9 +52,9 @@ async def run(*argv: str) -> Said:
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[FakeCluster]:
+async def served(folder: Path, dns_yml: str = DNS) -> AsyncIterator[FakeCluster]:
     """Have two nodes with `web` on each, whose zone may be copied."""
-    dns = parse(DNS, "cluster.yml").dns
+    dns = parse(dns_yml, "cluster.yml").dns
     async with fake_cluster(folder, dns=dns) as cluster:
         await cluster["uno"].container_sup.add_service(attrs.evolve(WEB, replicas=2))
         lookup = cluster["uno"].dns_registry.lookup

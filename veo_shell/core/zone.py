@@ -296,6 +296,8 @@ class Zone:
             if leads_to is None:
                 return self._alias(asked, records, dns_packet.NXDOMAIN, is_end=True)
             found = leads_to
+        if found in seen:  # in a circle there is no last name
+            return self._alias(asked, records)
         rdatas = self.rrsets[found].get(asked.rdtype, ())
         ttl_s = self.ttl_of(found, asked.rdtype)
         if asked.rdtype == TXT and (told := self.told(found)):
