@@ -143,6 +143,7 @@ class FakeCluster:
         self.dns = DnsConfig()
         self.labels: dict[str, tuple[str, ...]] = {}
         self.host_boot = "boot 1"
+        self.addresses6: dict[str, str] = {}
         self.host_addresses: tuple[str, ...] = ("127.0.0.",)
         self._watchers: list[Callable[[], None]] = []
         self._nodes: dict[str, Node] = {}
@@ -185,6 +186,7 @@ class FakeCluster:
             NodeConfig(
                 name=f"{name}@{name}",
                 address=address,
+                address6=self.addresses6.get(name, ""),
                 mesh_port=MESH_PORT,
                 pub_port=PUB_PORT,
                 dns_port=_free_port(address),
@@ -368,7 +370,7 @@ def answers_all(node: Node) -> bool:
     machine.view.news |= {record.uid for record in machine.view.services()}
     maker = ZoneMaker(node.config.dns, machine.me)
     maker.take(
-        nodes={head.node: head.address for head in registry._heads()},
+        nodes={head.node: head.addresses for head in registry._heads()},
         services=Standings(machine.view, machine.members, machine.answered).take(),
         stale=zone.stale,
     )

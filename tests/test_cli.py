@@ -114,6 +114,9 @@ def test_start_help_names_every_option_with_its_variables(place: LocalNode) -> N
         ["start", "--address", "::"],
         ["start", "--address", "224.0.0.1"],
         ["start", "--address", "fe80::1"],
+        ["start", "--address6", "fe80::1"],
+        ["start", "--address6", "127.0.0.1"],
+        ["start", "--address", "::1", "--address6", "::1"],
         ["start", "--join", ":80"],
         ["start", "--join", "127.0.0.1:x"],
         ["start", "--join", "[::1]:0"],
@@ -146,6 +149,7 @@ def test_wrong_usage_leaves_nothing(place: LocalNode) -> None:
     [
         ("--name", ["VEO_NAME", "NAME"]),
         ("--address", ["VEO_ADDRESS"]),
+        ("--address6", ["VEO_ADDRESS6"]),
         ("--config", ["VEO_CONFIG"]),
         ("--join", ["VEO_JOIN", "JOIN"]),
         ("--cluster", ["VEO_CLUSTER"]),

@@ -342,6 +342,46 @@ def test_the_address_is_that_of_the_ports(
     assert seen.address == address
 
 
+def both(number: object, number6: object) -> list[dict[str, str]]:
+    at6 = {"HostIp": "2001:db8::1", "HostPort": str(number6)}
+    return [at6, bound(number)]  # in the order that Docker has them
+
+
+@pytest.mark.parametrize(("number6", "same"), [(32768, True), (32769, False)])
+def test_ports_are_bound_to_both_addresses_of_a_node(number6: int, same: bool) -> None:
+    ports = (
+        Port(name="website", container_port=80),
+        Port(name="admin", container_port=80, host_port=500),
+    )
+    service = attrs.evolve(WEB, ports=ports)
+    payload = build(
+        service, identity=IDENTITY, address="10.0.0.1", address6="2001:db8::1"
+    )
+    asked = payload["HostConfig"]["PortBindings"]
+    assert asked == {"80/tcp": [*reversed(both("", "")), *reversed(both(500, 500))]}
+    got = {"80/tcp": [*both(32768, number6), *both(500, 500)], "90/tcp": None}
+    reported = document(labels=payload["Labels"], ports=got, PortBindings=asked)
+    seen = observe(reported)
+    assert seen is not None
+    assert (seen.address, seen.address6) == ("10.0.0.1", "2001:db8::1")
+    assert seen.same_numbers is same
+    assert {p.name: p.host_port for p in seen.ports} == {"website": 32768, "admin": 500}
+    assert parse_inspect(reported, service).ports == ports
+    again = get_config(reported)
+    assert again["HostConfig"]["PortBindings"] == asked
+    ended = observe(document(labels=payload["Labels"], PortBindings=asked))
+    assert ended is not None
+    assert (ended.address, ended.address6) == ("10.0.0.1", "2001:db8::1")
+
+
+def test_an_address_of_ipv6_alone_is_the_first() -> None:
+    at6 = {"HostIp": "2001:db8::1", "HostPort": "1"}
+    seen = observe(document(ports={"80/tcp": [at6]}))
+    assert seen is not None
+    assert (seen.address, seen.address6) == ("2001:db8::1", "")
+    assert not seen.same_numbers
+
+
 LAN = {"NetworkID": "f1e2d3", "IPAddress": "10.9.0.7", "GlobalIPv6Address": "fd::7"}
 BESIDE = {"NetworkID": "a1b2c3", "IPAddress": "172.18.0.2"}
 

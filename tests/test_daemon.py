@@ -17,8 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dns.message
+import dns.query
 import pytest
 
+from tests.engines import BUSYBOX
 from tests.local_node import (
     COOKIE,
     DNS_PORT,
@@ -526,6 +529,8 @@ def test_recovery_keeps_its_hands_off_the_file_of_a_node_that_runs(
         ("--run-dir", "/dev/null", "--run-dir /dev/null: not a directory"),
         ("--run-dir", "/proc/self", "--run-dir /proc/self: cannot write veo.pid"),
         ("--address", "no.such.invalid", "--address no.such.invalid: no address of"),
+        ("--address6", "no.such.invalid", "--address6 no.such.invalid: no address of"),
+        ("--address6", "2001:db8::1", "--address6 2001:db8::1: not an address of this"),
         ("--docker", "tcp://127.0.0.1:1", "at tcp://127.0.0.1:1 (Connection refused)"),
     ],
 )
@@ -870,6 +875,37 @@ def test_ipv6(request: pytest.FixtureRequest, tmp_path: Path) -> None:
         dos.up("--address", "::1", *ports, "--join", "[::1]:8087")
         eventually(lambda: len(uno.status()["nodes"]) == 2)
         assert {node["address"] for node in uno.status()["nodes"]} == {"::1"}
+
+
+def asked(server: str, name: str, kind: str) -> list[str]:
+    """Return what a node's DNS says to a question."""
+    query = dns.message.make_query(name, kind)
+    reply = dns.query.udp(query, server, timeout=5, port=DNS_PORT)
+    return [data.to_text() for found in reply.answer for data in found]
+
+
+def test_an_address_of_ipv6_beside_one_of_ipv4(uno: LocalNode) -> None:
+    """What a container publishes answers at both, where DNS says that it does."""
+    uno.up("--address6", "::1")
+    spec = {
+        "image": BUSYBOX,
+        "args": ["httpd", "-f", "-p", "80"],
+        "ports": [{"www": [{"container_port": 80}]}],
+    }
+    made = f"settings.parse_service({{'web': {spec}}})"
+    said = uno.attach("-c", f"container_sup.add_service({made})")
+    assert said.status == 0, said
+    try:
+        for server, kind in ((uno.address, "A"), ("::1", "AAAA")):
+            places = eventually(functools.partial(asked, server, "www.web.veo.", kind))
+            assert places == [server]
+            (srv,) = asked(server, "_www._tcp.web.veo.", "SRV")
+            with socket.create_connection((server, int(srv.split()[2])), 5) as line:
+                line.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                assert line.recv(4096).startswith(b"HTTP/1.")
+    finally:
+        uno.attach("-c", "container_sup.remove_service('web')")
+        eventually(lambda: not asked(uno.address, "www.web.veo.", "A"))
 
 
 # Whom it joins

@@ -608,6 +608,41 @@ async def test_what_has_addresses_of_its_own_is_answered_there_by_every_node(
         assert (again.own_addresses, again.id) == (("10.213.8.3",), web.id)
 
 
+async def test_a_node_with_an_address_of_ipv6_too_answers_and_publishes_there(
+    tmp_path: Path,
+) -> None:
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        cluster.add("dos")
+        cluster.addresses6["dos"] = "::1"
+        await cluster.boot("dos", "uno")
+        await cluster.joined()
+        web = await cluster.run(ON_DOS)
+        assert web.addresses == ("127.0.0.2", "::1")
+        for node in ("uno", "dos"):
+            for name in ("dos.node.veo.", "web.veo.", "website.web.veo."):
+                for kind, told in (("A", "127.0.0.2"), ("AAAA", "::1")):
+                    (found,) = (await ask(cluster, node, name, kind)).answer
+                    assert [r.to_text() for r in found] == [told]
+        query = dns.message.make_query("web.veo.", "AAAA")
+        port = cluster.servers["dos"].port
+        heard = await dns.asyncquery.udp(query, "::1", timeout=5, port=port)
+        assert heard.answer[0][0].to_text() == "::1"
+        assert cluster["uno"].dns_registry._is_near("::1")
+        rows = cluster["uno"].node_monitor.nodes()
+        assert {row.node: row.address6 for row in rows} == {
+            "uno@uno": "",
+            "dos@dos": "::1",
+        }
+        # Something has drawn a port at one of them alone: the numbers differ
+        cluster.engines["dos"].draw("127.0.0.2")
+        await cluster["uno"].container_sup.add_service(
+            attrs.evolve(ON_DOS, name="other")
+        )
+        other = next(c for c in await cluster.ready(2) if c.service == "other")
+        assert other.addresses == ("127.0.0.2",)
+        assert (await ask(cluster, "uno", "other.veo.", "AAAA")).answer == []
+
+
 async def test_addresses_in_a_zone_of_an_operators_own_are_that_ones(
     tmp_path: Path,
 ) -> None:

@@ -292,6 +292,29 @@ async def test_what_is_bound_to_an_address_that_is_gone_is_made_anew(
         assert held.reason == "its host does not have 127.0.0.2 any more"
 
 
+@pytest.mark.parametrize("has_it", [True, False])
+async def test_what_is_at_an_address_of_ipv6_stays_there_while_its_host_has_it(
+    tmp_path: Path, has_it: bool
+) -> None:
+    """Though its node is started without; what is made by then is not there."""
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        await cluster.stop("uno")
+        cluster.addresses6["uno"] = "::1"
+        await cluster.boot("uno")
+        added = bare(await cluster["uno"].container_sup.add_service(WEB))
+        assert added.addresses == ("127.0.0.1", "::1")
+        await cluster.stop("uno")
+        del cluster.addresses6["uno"]
+        cluster.host_addresses = ("127.0.0.", "::1") if has_it else ("127.0.0.",)
+        uno = await cluster.boot("uno")
+        (same,) = await cluster.ready(1)
+        assert same.id == added.id
+        assert same.addresses == ("127.0.0.1", "::1")[: 1 + has_it]
+        other = attrs.evolve(WEB, name="other")
+        made = await uno.container_sup.add_service(other)
+        assert made.addresses == ("127.0.0.1",)
+
+
 async def test_a_node_told_to_join_itself_does_not_mind(tmp_path: Path) -> None:
     async with fake_cluster(tmp_path, "uno") as cluster:
         await cluster.stop("uno")

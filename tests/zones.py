@@ -31,13 +31,14 @@ RESOURCES = Resources(
 )
 
 
-def make_node(name: str, address: str) -> NodeDocument:
+def make_node(name: str, address: str, address6: str = "") -> NodeDocument:
     return NodeDocument(
         node=name,
         boot_id="b",
         incarnation=1,
         version=1,
         address=address,
+        address6=address6,
         mesh_port=8087,
         pub_port=8088,
         dns_port=53,
@@ -58,10 +59,11 @@ def make_container(
     node: NodeDocument,
     *ports: Port,
     address: str | None = None,
+    address6: str | None = None,
     own: tuple[str, ...] = (),
 ) -> Container:
     if own:
-        address = own[0]
+        address, address6 = own[0], ""
     return Container(
         name=f"veo-{service}",
         service=service,
@@ -70,6 +72,7 @@ def make_container(
         generation=1,
         node=node.node,
         address=node.address if address is None else address,
+        address6=node.address6 if address6 is None else address6,
         image="nginx:latest",
         state=State.RUNNING,
         ports=ports,

@@ -44,6 +44,12 @@ START = (
         "the address others reach this host at; default: the one it goes out with",
     ),
     Setting(
+        "--address6",
+        "ADDRESS",
+        ("VEO_ADDRESS6",),
+        "a second one, of IPv6, at which it answers DNS and publishes ports too",
+    ),
+    Setting(
         "--config",
         "FILE",
         ("VEO_CONFIG",),
@@ -172,6 +178,7 @@ def _start(arguments: argparse.Namespace, run_dir: str) -> int:
     options = Options(
         name=arguments.name,
         address=arguments.address,
+        address6=arguments.address6,
         config=arguments.config,
         join=arguments.join or _words("VEO_JOIN", "JOIN"),
         label=arguments.label or _words("VEO_LABELS"),

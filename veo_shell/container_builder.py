@@ -45,11 +45,13 @@ def build(
     *,
     identity: Identity | None = None,
     address: str = "",
+    address6: str = "",
     resolvers: Resolvers = NOBODY,
 ) -> dict[str, Any]:
     """Return the payload that creates a container of the service.
 
-    Its ports are bound to `address`; `resolvers` are asked if it names none itself.
+    Its ports are bound to `address`, and to `address6` if there is one; `resolvers` are
+    asked if it names none itself.
     `disk_bytes` is not in it: Docker can bound a container's disk only where its data
     lies on xfs with project quotas. It is reserved by placement, nothing more.
 
@@ -62,7 +64,7 @@ def build(
         "Env": _environment(service),
         "Labels": labels_of(service, identity),
         "StopTimeout": service.stop_timeout_s,
-        "HostConfig": _host_config(service, address, resolvers),
+        "HostConfig": _host_config(service, (address, address6), resolvers),
     }
     if service.args:
         payload["Cmd"] = list(service.args)
@@ -88,6 +90,7 @@ def observe(inspect: Mapping[str, Any], *, on_lan: bool = False) -> Observed | N
     state = inspect.get("State") or {}
     own = _own_addresses(inspect) if on_lan else ()
     ports = ports_of(labels)
+    address, address6 = ("", "") if own else addresses_of(inspect)
     return Observed(
         id=inspect.get("Id", ""),
         name=inspect.get("Name", "").removeprefix("/"),
@@ -99,26 +102,39 @@ def observe(inspect: Mapping[str, Any], *, on_lan: bool = False) -> Observed | N
         exit_code=state.get("ExitCode", 0),
         oom_killed=bool(state.get("OOMKilled")),
         ports=_as_they_are(ports) if own else _published(inspect, ports),
-        address="" if own else address_of(inspect),
+        address=address,
+        address6=address6,
+        same_numbers=bool(address6) and _has_same_numbers(inspect, address6),
         own_addresses=own,
         service=spec_of(labels),
         check_output=docker_health.last_output(inspect),
     )
 
 
-def address_of(document: Mapping[str, Any]) -> str:
+def addresses_of(document: Mapping[str, Any]) -> tuple[str, str]:
     """Return the address that ports are bound to; "" for none, and for all.
 
-    As Docker has it for one that runs, else as was asked for: also of a payload.
+    And behind one of IPv4 that of IPv6, if there is one too. As Docker has it for one
+    that runs, else as was asked for: also of a payload.
     """
     got = (document.get("NetworkSettings") or {}).get("Ports") or {}
     asked = (document.get("HostConfig") or {}).get("PortBindings") or {}
     for bindings in (got, asked):
         listed = (b for found in bindings.values() for b in found or ())
-        addresses = {b.get("HostIp") or "" for b in listed} - ANY_ADDRESS
+        addresses = {str(b.get("HostIp") or "") for b in listed} - ANY_ADDRESS
         if addresses:
-            return str(min(addresses))
-    return ""
+            # One of IPv6 alone is the first of all that there are.
+            first = min(addresses, key=lambda address: (":" in address, address))
+            others = sorted(a for a in addresses - {first} if ":" in a)
+            return first, next(iter(others), "") if ":" not in first else ""
+    return "", ""
+
+
+def _has_same_numbers(inspect: Mapping[str, Any], address6: str) -> bool:
+    """Tell whether ports have the same ones at an address as at the other."""
+    got = (inspect.get("NetworkSettings") or {}).get("Ports") or {}
+    here, all_of = _numbers(got, address6), _numbers(got)
+    return all(sorted(2 * here[key]) == sorted(all_of[key]) for key in got)
 
 
 def network_of(inspect: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -205,8 +221,14 @@ def get_config(inspect: Mapping[str, Any]) -> dict[str, Any]:
     got = Resolvers(
         servers=tuple(host.get("Dns") or ()), search=tuple(host.get("DnsSearch") or ())
     )
-    address = address_of(inspect)
-    return build(service, identity=identity, address=address, resolvers=got)
+    address, address6 = addresses_of(inspect)
+    return build(
+        service,
+        identity=identity,
+        address=address,
+        address6=address6,
+        resolvers=got,
+    )
 
 
 # Environment
@@ -239,7 +261,7 @@ def _reread(pairs: Iterable[str], reported: Iterable[str]) -> tuple[str, ...]:
 
 
 def _host_config(
-    service: Service, address: str, resolvers: Resolvers
+    service: Service, addresses: tuple[str, str], resolvers: Resolvers
 ) -> dict[str, Any]:
     config: dict[str, Any] = {
         "Privileged": service.privileged,
@@ -265,16 +287,20 @@ def _host_config(
     if service.mounts:
         config["Mounts"] = [_mount_payload(mount) for mount in service.mounts]
     if service.ports and publishes(service.network_mode):
-        config["PortBindings"] = _bindings(service.ports, address)
+        config["PortBindings"] = _bindings(service.ports, addresses)
     return config
 
 
-def _bindings(ports: Iterable[Port], address: str) -> dict[str, list[dict[str, str]]]:
+def _bindings(
+    ports: Iterable[Port], addresses: tuple[str, str]
+) -> dict[str, list[dict[str, str]]]:
+    address, address6 = addresses
     bindings: dict[str, list[dict[str, str]]] = {}
     for port in ports:
         number = str(port.host_port) if port.host_port else ""
-        binding = {"HostIp": address, "HostPort": number}
-        bindings.setdefault(port_key(port), []).append(binding)
+        for at in (address, address6) if address6 else (address,):
+            binding = {"HostIp": at, "HostPort": number}
+            bindings.setdefault(port_key(port), []).append(binding)
     return bindings
 
 
@@ -328,8 +354,9 @@ def _published(inspect: Mapping[str, Any], ports: Iterable[Port]) -> tuple[Port,
     host = inspect.get("HostConfig") or {}
     if host.get("NetworkMode") == "host":
         return _as_they_are(ports)
-    asked = _numbers(host.get("PortBindings") or {})
-    got = _numbers((inspect.get("NetworkSettings") or {}).get("Ports") or {})
+    _, address6 = addresses_of(inspect)
+    asked = _numbers(host.get("PortBindings") or {}, address6)
+    got = _numbers((inspect.get("NetworkSettings") or {}).get("Ports") or {}, address6)
     left = {key: [n for n in got[key] if n not in asked.get(key, ())] for key in got}
     return tuple(
         attrs.evolve(
@@ -345,14 +372,22 @@ def _as_they_are(ports: Iterable[Port]) -> tuple[Port, ...]:
 
 def _asked_for(host: Mapping[str, Any], ports: Iterable[Port]) -> tuple[Port, ...]:
     """Return the ports with the host ports they were to have, 0 for a random one."""
-    asked = _numbers(host.get("PortBindings") or {})
+    _, address6 = addresses_of({"HostConfig": host})
+    asked = _numbers(host.get("PortBindings") or {}, address6)
     return tuple(attrs.evolve(p, host_port=_take(asked, port_key(p))) for p in ports)
 
 
-def _numbers(bindings: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Return the host ports of each container port, 0 for one to be chosen."""
+def _numbers(bindings: Mapping[str, Any], address6: str = "") -> dict[str, list[int]]:
+    """Return the host ports of each container port, 0 for one to be chosen.
+
+    Without those at `address6`, which are beside the others.
+    """
     return {
-        key: [int(binding.get("HostPort") or 0) for binding in listed or ()]
+        key: [
+            int(binding.get("HostPort") or 0)
+            for binding in listed or ()
+            if not address6 or binding.get("HostIp") != address6
+        ]
         for key, listed in bindings.items()
     }
 

@@ -118,11 +118,11 @@ class ContainerMonitor:
         """Create a container, pulling its image where it is missing."""
 
         async def work() -> Event:
-            address = self._node.config.address
             config = build(
                 order.service,
                 identity=order.identity,
-                address=address,
+                address=self._node.config.address,
+                address6=self._node.config.address6,
                 resolvers=self._node.dns_registry.resolvers_for(order.service),
             )
             files = order.service.files
@@ -192,13 +192,20 @@ class ContainerMonitor:
         """
         if not isinstance(event, EngineListed):
             return event
-        bound = {seen.address for seen in event.containers}
+        bound = {a for c in event.containers for a in (c.address, c.address6)}
         away = {
             a
-            for a in bound - {"", self._node.config.address}
+            for a in bound - {"", *self._node.config.addresses}
             if not self._host.has_address(a)
         }
-        held = (attrs.evolve(c, stranded=c.address in away) for c in event.containers)
+        held = (
+            attrs.evolve(
+                c,
+                stranded=c.address in away,
+                same_numbers=c.same_numbers and c.address6 not in away,
+            )
+            for c in event.containers
+        )
         return EngineListed(containers=tuple(held))
 
     async def _watch(self) -> None:

@@ -195,8 +195,10 @@ def _assemble(
 
     keys, *also = _keys(options, config.cluster)
     host = LocalHost(state.parent)
+    if config.address6 and not host.has_address(config.address6):
+        raise StartError(f"--address6 {config.address6}: not an address of this host")
     upstreams = Upstreams(
-        (config.dns.addresses(config.address), config.dns_port),
+        (config.dns.addresses(*config.addresses), config.dns_port),
         config.dns.forward,
         (Path(options.resolv_conf), RESOLVED_FILE),
         host.has_address,

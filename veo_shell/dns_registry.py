@@ -198,7 +198,7 @@ class DnsRegistry:
 
     async def _begin(self) -> None:
         config = self._node.config
-        first, *also = config.dns.addresses(config.address)
+        first, *also = config.dns.addresses(*config.addresses)
         await self._server.start(
             first, config.dns_port, self.answer, self._is_near, also
         )
@@ -239,7 +239,7 @@ class DnsRegistry:
 
         Another node's host asks for its containers, whose second resolver this is.
         """
-        nodes = [head.address for head in self._heads()]
+        nodes = {a for head in self._heads() for a in head.addresses}
         return address in nodes or is_near(
             address, (net for _, net in self.networks), self._host.has_address
         )
@@ -353,7 +353,7 @@ class DnsRegistry:
         """Take what changed; tell whether answers do."""
         machine = self._node.machine
         return self._maker.take(
-            nodes={head.node: head.address for head in self._heads()},
+            nodes={head.node: head.addresses for head in self._heads()},
             services=machine.standings.take(),
             stale=NO_PEER if machine.hears_nobody else "",
         )

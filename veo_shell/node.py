@@ -80,10 +80,12 @@ class NodeConfig:
     `recover`: it may have lost what it knew, and lets the others tell before it acts.
     `dns_optional`: it runs without DNS while the port cannot be had.
     `removed`: the id of the state that it was removed with, and begins without.
+    `address6`: a second address, of IPv6, for DNS and for containers.
     """
 
     name: str
     address: str
+    address6: str = ""
     cluster: str = "veo"
     dns: DnsConfig = attrs.field(factory=DnsConfig)
     mesh_port: int = 8087
@@ -98,6 +100,11 @@ class NodeConfig:
     dns_optional: bool = False
     removed: str = ""
     timing: Timing = attrs.field(factory=Timing)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return its own, the one that its peers use first."""
+        return tuple(filter(None, (self.address, self.address6)))
 
 
 class Node:
@@ -201,6 +208,7 @@ class Node:
             incarnation=1,
             version=1,
             address=config.address,
+            address6=config.address6,
             mesh_port=config.mesh_port,
             pub_port=config.pub_port,
             dns_port=config.dns_port,

@@ -339,6 +339,7 @@ class NodeMonitor:
             node=head.node,
             status=machine.members.status(head.node),
             address=head.address,
+            address6=head.address6,
             role=machine.view.role(head.node),
             containers=len(list(machine.view.containers(head.node))),
             cpus=head.resources.cpu.count,

@@ -44,6 +44,7 @@ class Options:
     recover: bool = False
     dns_optional: bool = False
     resolv_conf: str = "/etc/resolv.conf"
+    address6: str | None = None
 
 
 def configure(options: Options) -> NodeConfig:
@@ -80,6 +81,7 @@ def configure(options: Options) -> NodeConfig:
     return NodeConfig(
         name=name,
         address=address,
+        address6=_second(address, options.address6) if options.address6 else "",
         cluster=options.cluster,
         mesh_port=mesh_port,
         pub_port=mesh_port + 1,
@@ -115,6 +117,21 @@ def node_name(given: str | None) -> str:
         raise UsageError(
             f"{what}: a node is called name@host, of letters, digits, - and _"
         ) from None
+
+
+def _second(address: str, given: str) -> str:
+    """Return the address of IPv6 that is given beside one of IPv4."""
+    from veo_shell.edge.host import own_address
+
+    second = own_address(given, "--address6")
+    if ":" not in second:
+        raise UsageError(f"--address6 {given}: {second} is not of IPv6")
+    if ":" in address:
+        raise UsageError(
+            f"--address6 {given}: --address is of IPv6 already, {address}: give the "
+            "one of IPv4 there"
+        )
+    return second
 
 
 def _labels(listed: Iterable[str], given: Iterable[str]) -> tuple[str, ...]:

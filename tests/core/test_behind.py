@@ -86,7 +86,7 @@ def test_all_records_come_in_pieces_with_what_is_behind_them() -> None:
         for number in range(2 * PIECE)
     )
     maker = ZoneMaker(DnsConfig(), UNO.node)
-    nodes = {UNO.node: UNO.address}
+    nodes = {UNO.node: UNO.addresses}
     maker.take(nodes, {"web": Standing(containers=containers)})
     zone = maker.make(1)
     others = list(reverse_zones(zone).values())

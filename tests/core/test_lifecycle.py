@@ -281,6 +281,67 @@ def test_one_that_is_adopted_is_where_its_own_addresses_are() -> None:
     assert (story.state(), where(story)[0]) == (State.STOPPING, "192.0.2.77")
 
 
+def dual(address6: str, *, same_numbers: bool = True) -> StartAnswered:
+    seen = attrs.evolve(
+        SEEN, address="127.0.0.1", address6=address6, same_numbers=same_numbers
+    )
+    return StartAnswered(name=NAME, observed=seen)
+
+
+def reached(story: Story) -> tuple[str, ...]:
+    return story.container.addresses
+
+
+def begun(address6: str = "::1") -> Story:
+    """Return a story on a node with an address of IPv6 too."""
+    story = Story()
+    assert story.life is not None
+    container = attrs.evolve(story.life.container, address6=address6)
+    story.life = attrs.evolve(story.life, container=container, address6=address6)
+    story.play(Wanted())
+    story.play(ContainerCreated(name=NAME, container_id="c1"))
+    return story
+
+
+def test_it_is_at_the_address_of_ipv6_where_its_ports_have_the_same_numbers() -> None:
+    story = begun()
+    story.play(dual("::1"))
+    assert reached(story) == ("127.0.0.1", "::1")
+    story.play(exited(3))
+    assert story.play(DUE) == [START]
+    story.play(dual("::1", same_numbers=False))
+    assert reached(story) == ("127.0.0.1",)
+    story.play(exited(3))
+    assert story.play(DUE) == [START]
+
+
+def test_what_publishes_nothing_is_at_both_addresses_of_its_node() -> None:
+    story = begun()
+    story.play(ANSWERED)
+    assert reached(story) == ("127.0.0.1", "::1")
+    story.now += SETTLE_S
+    stranded = attrs.evolve(SEEN, address="10.0.0.9", address6="::1", stranded=True)
+    story.play(Found(observed=stranded))
+    assert reached(story) == ()
+
+
+@pytest.mark.parametrize("now_at", ["", "::2"])
+def test_it_is_made_anew_where_its_node_lost_the_address_of_ipv6(now_at: str) -> None:
+    """The same one could not be started; one that never was there can."""
+    story = begun()
+    story.play(dual("::1"))
+    assert story.life is not None
+    story.life = attrs.evolve(story.life, address6=now_at)
+    story.play(exited(3))
+    assert story.play(DUE) == [CREATE]
+    story = begun("")
+    story.play(dual("", same_numbers=False))
+    assert story.life is not None
+    story.life = attrs.evolve(story.life, address6=now_at)
+    story.play(exited(3))
+    assert story.play(DUE) == [START]
+
+
 def test_an_end_that_overtakes_the_engines_answer_is_not_lost() -> None:
     story = Story()
     story.play(Wanted())

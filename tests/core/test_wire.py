@@ -97,6 +97,8 @@ containers = st.builds(
     restarts=naturals,
     reason=words,
     operation=words,
+    own_addresses=tuples(words),
+    address6=words,
 )
 services = st.builds(
     Service,
@@ -168,6 +170,7 @@ documents = st.builds(
     images=tuples(words),
     volumes=tuples(words),
     lan_networks=tuples(words),
+    address6=words,
     containers=tuples(containers),
 )
 written = {"revision": naturals, "writer": words}

@@ -18,11 +18,12 @@ from veo_shell.core.zone_making import ZoneMaker
 from veo_shell.core.zone_records import ServiceStatus, Standing
 
 NODES = {
-    "uno@uno": "192.0.2.1",
-    "dos@dos": "192.0.2.2",
-    "uno@tres": "2001:db8::3",
-    "cuatro@cuatro": "nowhere",
+    "uno@uno": ("192.0.2.1", "2001:db8::1"),
+    "dos@dos": ("192.0.2.2",),
+    "uno@tres": ("2001:db8::3",),
+    "cuatro@cuatro": ("nowhere",),
 }
+Nodes = dict[str, tuple[str, ...]]
 SERVICES = ("web", "db", "node", "no name")
 STATIC = """
 web A 192.0.2.1
@@ -40,7 +41,7 @@ CONFIG = DnsConfig(zone="veo.", records=read_records(STATIC, "veo.", 300))
 containers = st.builds(
     make_container,
     st.just("web"),
-    st.sampled_from([make_node(name, at) for name, at in NODES.items()]),
+    st.sampled_from([make_node(name, *at) for name, at in NODES.items()]),
     st.builds(
         make_port,
         st.sampled_from(["http", "dns"]),
@@ -48,6 +49,7 @@ containers = st.builds(
         st.sampled_from(Transport),
     ),
     address=st.sampled_from([None, None, "192.0.2.7"]),
+    address6=st.sampled_from([None, None, "", "2001:db8::7"]),
     own=st.sampled_from([(), (), ("192.0.2.77", "2001:db8::77"), ("2001:db8::78",)]),
 )
 
@@ -70,7 +72,7 @@ def standings(draw: st.DrawFn, service: str) -> Standing:
 
 
 @st.composite
-def steps(draw: st.DrawFn) -> tuple[dict[str, str], dict[str, Standing], str]:
+def steps(draw: st.DrawFn) -> tuple[Nodes, dict[str, Standing], str]:
     nodes = draw(st.sets(st.sampled_from([*NODES])))
     changed = draw(st.sets(st.sampled_from(SERVICES)))
     services = {service: draw(standings(service)) for service in sorted(changed)}
@@ -103,7 +105,7 @@ def answers(zone: Zone, names: set[bytes]) -> dict[tuple[str, str], set[str]]:
 @settings(max_examples=30)
 @given(st.lists(steps(), min_size=1, max_size=4))
 def test_whatever_changes_it_is_as_if_made_at_once(
-    played: list[tuple[dict[str, str], dict[str, Standing], str]],
+    played: list[tuple[Nodes, dict[str, Standing], str]],
 ) -> None:
     maker, all_services = ZoneMaker(CONFIG, "uno@uno"), dict[str, Standing]()
     zone = maker.make(1)
@@ -123,7 +125,7 @@ def test_whatever_changes_it_is_as_if_made_at_once(
 
 def test_it_tells_whether_anything_changes() -> None:
     maker = ZoneMaker(DnsConfig(), "uno@uno")
-    nodes = {"uno@uno": "192.0.2.1"}
+    nodes = {"uno@uno": ("192.0.2.1",)}
     web = make_container("web", make_node("uno@uno", "192.0.2.1"))
     assert maker.take(nodes, {"web": Standing(containers=(web,))})
     assert {b"\3web\3veo\0", b"\3uno\4node\3veo\0"} <= maker.changed

@@ -117,6 +117,23 @@ def test_two_nodes_of_one_address_are_both_its_names_and_a_nameless_one_is_none(
     assert data == ["uno.node.veo.", "uno2.node.veo."]
 
 
+def test_both_addresses_of_a_node_are_called_by_it_and_it_is_asked_at_both() -> None:
+    both = make_node("tres@tres", "192.0.2.3", "2001:db8::3")
+    web = make_container("web", both)
+    zone = make_zone(web, nodes=(UNO, both), on_host=("veo-web",), primary=both.node)
+    reverse = {each.name: each for each in reverse_zones(zone).values()}
+    for name in ("3.2.0.192.in-addr.arpa.", SIX_NAME):
+        (found,) = ask(reverse[name], name, "PTR").answer
+        assert [data.to_text() for data in found] == ["tres.node.veo.", "web.veo."]
+    servers = ask(zone, "veo.", "NS")
+    assert "tres.node.veo. AAAA 2001:db8::3" in lines(servers.additional)
+    near = make_container("web", both, make_port("http", 80))
+    far = make_container("web", SIX, make_port("http", 80))
+    zone = make_zone(near, far, nodes=(both, UNO), primary=both.node)
+    (found,) = ask(zone, "web.veo.", "AAAA").answer
+    assert found[0].to_text() == "2001:db8::3"
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_localhost_keeps_its_name(address: str) -> None:
     node = make_node("solo@solo", address)

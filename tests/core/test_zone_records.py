@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.zones import (
     DOS,
     UNO,
+    ask,
     make_container,
     make_node,
     make_port,
@@ -117,6 +118,50 @@ def test_what_has_addresses_of_its_own_is_nowhere_on_a_node_that_is_not_known(
 ) -> None:
     stranger = make_node("x@x", "192.0.2.66")
     assert served(make_zone(make_container("web", stranger, own=own))) == set()
+
+
+BOTH = make_node("tres@tres", "192.0.2.3", "2001:DB8::3")
+
+
+def test_a_node_with_two_addresses_is_answered_at_both_with_what_runs_there() -> None:
+    web = make_container("web", BOTH, make_port("http", 80))
+    zone = make_zone(web, nodes=(UNO, DOS, BOTH))
+    assert served(zone) == {
+        "tres.node.veo. A 192.0.2.3",
+        "tres.node.veo. AAAA 2001:db8::3",
+        "web.veo. A 192.0.2.3",
+        "web.veo. AAAA 2001:db8::3",
+        "http.web.veo. A 192.0.2.3",
+        "http.web.veo. AAAA 2001:db8::3",
+        "_http._tcp.web.veo. SRV 0 100 80 http.web.veo.",
+    }
+    other = make_container("web", DOS, make_port("http", 81))
+    zone = make_zone(web, other, nodes=(UNO, DOS, BOTH))
+    assert {line for line in served(zone) if "SRV" in line or "-" in line} == {
+        "_http._tcp.web.veo. SRV 0 100 80 tres.node.veo.",
+        "_http._tcp.web.veo. SRV 0 100 81 dos.node.veo.",
+    }
+
+
+@pytest.mark.parametrize("primary", [UNO.node, BOTH.node])
+def test_what_is_at_one_of_two_addresses_does_not_lead_to_the_other(
+    primary: str,
+) -> None:
+    """Its node's name would."""
+    web = make_container("web", BOTH, make_port("http", 80), address6="")
+    far = make_container("web", UNO, make_port("http", 81))
+    zone = make_zone(web, far, nodes=(UNO, BOTH), primary=primary)
+    assert {line for line in served(zone) if "web" in line or "-" in line} == {
+        "web.veo. A 192.0.2.3",
+        "web.veo. A 192.0.2.1",
+        "http.web.veo. A 192.0.2.3",
+        "http.web.veo. A 192.0.2.1",
+        "tres-192-0-2-3.node.veo. A 192.0.2.3",
+        "_http._tcp.web.veo. SRV 0 100 80 tres-192-0-2-3.node.veo.",
+        "_http._tcp.web.veo. SRV 0 100 81 uno.node.veo.",
+    }
+    (found,) = ask(zone, "_http._tcp.web.veo.", "SRV").answer
+    assert str(found[0].port) == ("80" if primary == BOTH.node else "81")
 
 
 def test_two_instances_on_one_node_are_both_found() -> None:

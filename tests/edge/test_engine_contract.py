@@ -620,6 +620,44 @@ async def test_what_is_gone_is_gone(stage: Stage) -> None:
         await stage.engine.start(seen.id)
 
 
+async def test_a_port_is_published_at_two_addresses(stage: Stage) -> None:
+    """With one number as a rule. One that is fixed is the same in any case."""
+    number = free_port()
+    fixed = Port(name="fixed", container_port=81, host_port=number)
+    service = attrs.evolve(WEB, ports=(Port(name="any", container_port=80), fixed))
+    config = container_builder.build(
+        service, identity=identity(stage), address="127.0.0.1", address6="::1"
+    )
+    made = await stage.engine.create(identity(stage).container_name, config)
+    seen = await stage.engine.start(made)
+    assert (seen.address, seen.address6) == ("127.0.0.1", "::1")
+    ports = (await stage.engine.inspect(made))["NetworkSettings"]["Ports"]
+    numbers = {int(binding["HostPort"]) for binding in ports["80/tcp"]}
+    assert len(ports["80/tcp"]) == 2
+    assert seen.same_numbers is (len(numbers) == 1)
+    assert seen.ports[0].host_port in numbers
+    assert seen.ports[1] == fixed
+    assert [b["HostPort"] for b in ports["81/tcp"]] == [str(number)] * 2
+
+
+async def test_a_number_that_is_another_at_the_second_address_is_told(
+    stage: Stage,
+) -> None:
+    """Docker draws for each, as long as nothing has drawn at one of them alone."""
+    drawing = attrs.evolve(WEB, ports=(Port(name="any", container_port=80),))
+    for slot in range(2):
+        await stage.engine.start(await create(stage, drawing, slot, "::1"))
+    config = container_builder.build(
+        drawing, identity=identity(stage, 2), address="127.0.0.1", address6="::1"
+    )
+    made = await stage.engine.create(identity(stage, 2).container_name, config)
+    seen = await stage.engine.start(made)
+    ports = (await stage.engine.inspect(made))["NetworkSettings"]["Ports"]
+    found = {b["HostIp"]: int(b["HostPort"]) for b in ports["80/tcp"]}
+    assert seen.ports[0].host_port == found["127.0.0.1"]
+    assert seen.same_numbers is (found["127.0.0.1"] == found["::1"])
+
+
 async def test_what_was_created_before_is_taken_as_created(stage: Stage) -> None:
     assert await create(stage, WEB) == await create(stage, WEB)
     assert len(await stage.engine.list_raw()) == 1

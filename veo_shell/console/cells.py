@@ -168,7 +168,9 @@ COLUMNS: dict[str, dict[str, Cell]] = {
         "on_partition": _partition,
     },
     "NodeInfo": {
-        **_same("node", "status", "since_s", "address", "role"),
+        **_same("node", "status", "since_s", "address"),
+        "address6": _if_said("address6"),
+        **_same("role"),
         "drained": _if_said("drained"),
         **_same("labels", "containers", "cpus", "memory_bytes", "disk_bytes"),
         **_same("evidence", "stays"),
@@ -205,6 +207,7 @@ IF_ANY = frozenset(
     {
         *("reason", "evidence", "since", "drained", "stays", "silent", "warning"),
         *("on_partition", "refused", "dropped", "variant", "labels", "mode", "behind"),
+        "address6",
     }
 )
 """Columns that are left out where no row has anything in them."""
@@ -212,7 +215,10 @@ IF_ANY = frozenset(
 SPARE: dict[str, tuple[str, ...]] = {
     "Container": ("address", "service", "health", "restarts", "ports"),
     "Added": ("address", "service", "health", "restarts", "copies", "ports"),
-    "NodeInfo": ("since", "cpus", "disk", "memory", "address", "evidence", "labels"),
+    "NodeInfo": (
+        *("since", "cpus", "disk", "memory", "address6", "address", "evidence"),
+        "labels",
+    ),
     "Service": ("mode", "network", "restart", "ports", "on_partition"),
     "JournalEntry": ("node", "kind"),
     "Event": ("node", "kind"),

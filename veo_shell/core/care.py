@@ -73,10 +73,12 @@ class Care:
         members: Membership,
         out: Outbox,
         disk_id: str = "",
+        address6: str = "",
     ) -> None:
         self.lives: dict[str, Life] = {}
         self._node = node
         self._address = address
+        self._address6 = address6
         self._cluster = cluster
         self._disk_id = disk_id
         self._timing = members.timing
@@ -453,6 +455,7 @@ class Care:
             generation=identity.generation,
             node=self._node,
             address=self._address,
+            address6=self._address6,
             image=service.image,
             spec_id=identity.spec_id,
         )
@@ -535,7 +538,7 @@ def _recalled(new: Container, old: Container, *, is_lost: bool) -> Container:
     the engine; if it was there it is not made again.
     """
     if old.state in (State.EXITED, State.FAILED):
-        return attrs.evolve(old, address=new.address)
+        return attrs.evolve(old, address=new.address, address6=new.address6)
     if is_lost and old.id:
         return attrs.evolve(
             new, id=old.id, state=State.EXITED, reason="ended while the node was away"

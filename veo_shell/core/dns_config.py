@@ -19,7 +19,7 @@ class DnsConfig:
     a mailbox with a dot for its @, "" for `hostmaster` in the zone; the name servers
     are the nodes unless others are given. `zones` are answered beside VEO's own.
     `transfer`: who may have all zones whole. `listen`: where it answers besides the
-    node's own address.
+    node's own addresses.
     `inject`: containers ask the node, where they can. `forward`: whom it asks about
     other names, None for those of the host's resolv.conf.
     """
@@ -35,12 +35,12 @@ class DnsConfig:
     transfer: tuple[Network, ...] = ()
     listen: tuple[str, ...] = ()
 
-    def addresses(self, own: str) -> tuple[str, ...]:
-        """Return where to answer, given the node's own address.
+    def addresses(self, *own: str) -> tuple[str, ...]:
+        """Return where to answer, given the node's own addresses.
 
         One that stands for all of its family stands for these.
         """
-        found = {ip_address(text): text for text in (own, *self.listen)}
+        found = {ip_address(text): text for text in (*own, *self.listen)}
         all_of = {address.version for address in found if address.is_unspecified}
         return tuple(
             text

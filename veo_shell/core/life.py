@@ -143,8 +143,8 @@ class Life:
     `discards`: orders to remove it that the engine has not answered yet. `halt`: it is
     wanted, and stopped. `proven`: its health check was content since it was started, or
     it has none. `health_s` is when its health changed last.
-    `changed_s` is when the state changed last. `address` is the node's: where what is
-    created now is published.
+    `changed_s` is when the state changed last. `address` and `address6` are the node's:
+    where what is created now is published. `bound6`: where it was, of IPv6.
     """
 
     container: Container
@@ -168,6 +168,10 @@ class Life:
     address: str = attrs.field(
         default=attrs.Factory(lambda self: self.container.address, takes_self=True)
     )
+    address6: str = attrs.field(
+        default=attrs.Factory(lambda self: self.container.address6, takes_self=True)
+    )
+    bound6: str = ""
 
     def to(self, state: State, **changes: Any) -> Life:
         """Return this life with its container in another state."""
@@ -178,21 +182,29 @@ class Life:
 
     def at(self, seen: Observed) -> Life:
         """Return this life with its container where the engine has bound it."""
-        address, reason = seen.address or self.address, ""
-        if seen.stranded:
-            address, reason = "", f"its host does not have {seen.address} any more"
-        own = seen.own_addresses
-        return self.to(
+        address, address6, reason = self.address, self.address6, ""
+        if seen.own_addresses:
+            address, address6 = seen.own_addresses[0], ""
+        elif seen.stranded:
+            address, address6 = "", ""
+            reason = f"its host does not have {seen.address} any more"
+        elif seen.address:
+            address = seen.address
+            address6 = seen.address6 if seen.same_numbers else ""
+        return attrs.evolve(self, bound6=seen.address6).to(
             self.container.state,
-            address=own[0] if own else address,
-            own_addresses=own,
+            address=address,
+            address6=address6,
+            own_addresses=seen.own_addresses,
             reason=reason,
         )
 
     def _without_own_addresses(self) -> dict[str, Any]:
         """Return what changes as Docker takes them back, if it has any."""
-        has_any = bool(self.container.own_addresses)
-        return {"address": self.address, "own_addresses": ()} if has_any else {}
+        if not self.container.own_addresses:
+            return {}
+        at_home = {"address": self.address, "address6": self.address6}
+        return {**at_home, "own_addresses": ()}
 
 
 Step = tuple[Life | None, list[Command]]

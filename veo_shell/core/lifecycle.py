@@ -96,9 +96,14 @@ def _create(life: Life, event: LifeEvent, now: float) -> Step:
     order = CreateContainer(
         name=life.container.name, identity=life.identity, service=life.service
     )
-    life = attrs.evolve(life, owed_exits=0)
+    life = attrs.evolve(life, owed_exits=0, bound6=life.address6)
     return life.to(
-        State.CREATING, id="", address=life.address, ports=(), health=Health.NONE
+        State.CREATING,
+        id="",
+        address=life.address,
+        address6=life.address6,
+        ports=(),
+        health=Health.NONE,
     ), [order]
 
 
@@ -228,6 +233,7 @@ def _again(life: Life, event: LifeEvent, now: float) -> Step:
     has another address by now.
     """
     is_at_home = life.container.address == life.address
+    is_at_home = is_at_home and life.bound6 in ("", life.address6)
     if life.container.id and is_at_home and not life.service.auto_remove:
         return _start(life, event, now)
     return _create(life, event, now)

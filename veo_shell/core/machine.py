@@ -82,6 +82,7 @@ class Machine:
             self.members,
             out,
             disk_id=document.disk_id,
+            address6=document.address6,
         )
         self._orphans = Orphans(self.me, self.view, self._care, pen, out)
         self._copies = Copies(self.view, self.members, out)

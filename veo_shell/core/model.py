@@ -331,9 +331,10 @@ class Container:
     """One instance of a service, as its node publishes it. Fills one slot.
 
     `ports` have their real `host_port` once it runs. `address` is where they are, ""
-    while its host does not have that address any more. `own_addresses` are those that
-    it alone has, on a macvlan or ipvlan network, `address` the first of them: no port
-    of its host is taken then, its `host_port` is the `container_port`. `id` is
+    while its host does not have that address any more; so they are at `address6`, if
+    its node has one and they have the same numbers there. `own_addresses` are those
+    that it alone has, on a macvlan or ipvlan network, `address` the first of them: no
+    port of its host is taken then, its `host_port` is the `container_port`. `id` is
     Docker's, "" until created. `restarts` counts the starts after the first, or an
     operator's. `reason` says in words why the container is in its state where that is
     not plain. `dying`: its process ended, and the engine has not told yet how.
@@ -361,11 +362,12 @@ class Container:
     operation: str = ""
     spec_id: str = ""
     own_addresses: tuple[str, ...] = ()
+    address6: str = ""
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Return all that it is reached at, () where it is not."""
-        return self.own_addresses or tuple(filter(None, (self.address,)))
+        return self.own_addresses or tuple(filter(None, (self.address, self.address6)))
 
     @property
     def is_up(self) -> bool:
@@ -422,8 +424,9 @@ class Observed:
 
     `ever_started` tells a container that ended from one that never ran. `address` is
     the one that its ports are bound to, "" where that is any of its host's, or they are
-    not published. `stranded`: its host does not have that address any more.
-    `own_addresses`: as in `Container`.
+    not published. `address6`: the one of IPv6 besides; `same_numbers`: they have those
+    there too that they have at the first. `stranded`: its host does not have that
+    address any more. `own_addresses`: as in `Container`.
     `service` is what it was made of, None where its labels do not say. `check_output`
     is what its health check said last.
     """
@@ -439,6 +442,8 @@ class Observed:
     oom_killed: bool = False
     ports: tuple[Port, ...] = ()
     address: str = ""
+    address6: str = ""
+    same_numbers: bool = False
     own_addresses: tuple[str, ...] = ()
     stranded: bool = False
     service: Service | None = None
@@ -521,7 +526,8 @@ class NodeDocument:
     of what its engine holds, as far as they fit; `lan_networks` of those of its
     networks of which a container has an address of its own. `engine_lost` says
     why its Docker Engine does not answer, "" while it does; `disk_trouble` why its disk
-    takes nothing: it decides nothing then, and keeps no copy. `boot_id` is the
+    takes nothing: it decides nothing then, and keeps no copy. `address6` is a second
+    address, of IPv6, for DNS and for containers. `boot_id` is the
     process's, `host_boot` that of the machine it runs on, "" where that cannot be told.
     `dns_serial`: no serial that its DNS has had is higher.
     """
@@ -546,7 +552,13 @@ class NodeDocument:
     images: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     lan_networks: tuple[str, ...] = ()
+    address6: str = ""
     containers: tuple[Container, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return where it is, and what it publishes."""
+        return tuple(filter(None, (self.address, self.address6)))
 
     @property
     def identity(self) -> str:
@@ -826,6 +838,7 @@ class NodeInfo:
     dropped: int = 0
     stays: str = ""
     labels: tuple[str, ...] = ()
+    address6: str = ""
 
 
 @attrs.frozen(kw_only=True)

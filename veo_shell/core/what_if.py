@@ -199,6 +199,7 @@ def _foreseen(view: View, moves: Iterable[Move]) -> list[Container]:
                     generation=0,
                     node=head.node,
                     address=GIVEN_LATER if is_apart else head.address,
+                    address6="" if is_apart else head.address6,
                     own_addresses=(GIVEN_LATER,) if is_apart else (),
                     image=service.image,
                     state=State.RUNNING,

@@ -62,7 +62,7 @@ class ZoneMaker:
         self._standings: dict[str, Standing] = {}
         self._holders: dict[bytes, set[Key]] = {}
         self._below: Counter[bytes] = Counter()
-        self._nodes: dict[str, str] = {}
+        self._nodes: dict[str, tuple[str, ...]] = {}
         self._hosts = Hosts(self._apex, {})
         self._rrsets: dict[bytes, Mapping[int, tuple[bytes, ...]]] = {}
         self._ttls: dict[tuple[bytes, int], int] = {}
@@ -92,7 +92,7 @@ class ZoneMaker:
 
     def take(
         self,
-        nodes: Mapping[str, str],
+        nodes: Mapping[str, tuple[str, ...]],
         services: Mapping[str, Standing],
         stale: str = "",
     ) -> bool:
@@ -283,7 +283,7 @@ def compile_zone(
         )
         for name in {**by_name, **statuses}
     }
-    maker.take({node.node: node.address for node in nodes}, standings, stale)
+    maker.take({node.node: node.addresses for node in nodes}, standings, stale)
     return maker.make(serial)
 
 

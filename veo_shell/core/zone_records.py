@@ -28,7 +28,7 @@ _NOT_IN_LABEL = re.compile(r"[^a-z0-9_-]")
 WHY = "_why"
 LOCALHOST = frozenset({b"\x7f\0\0\x01", bytes(15) + b"\x01"})
 
-Place = tuple[bytes | None, bytes | None]
+Place = tuple[tuple[bytes, ...], bytes | None]
 RRsets = Mapping[bytes, Mapping[int, tuple[bytes, ...]]]
 
 
@@ -109,17 +109,18 @@ class Part:
 class Hosts:
     """The nodes: their names and addresses, by which their services are reached."""
 
-    def __init__(self, apex: bytes, nodes: Mapping[str, str]) -> None:
+    def __init__(self, apex: bytes, nodes: Mapping[str, tuple[str, ...]]) -> None:
         """Name the nodes, which are given with their addresses."""
         self.apex = child("node", apex)
         self.part = Part()
         self._names: dict[str, bytes | None] = {}
-        self._addresses: dict[str, bytes] = {}
+        self._addresses: dict[str, tuple[bytes, ...]] = {}
         labels = _host_labels(nodes)
-        for node, address in nodes.items():
-            if packed := _packed(address):
-                self._addresses[node] = packed
+        for node, addresses in nodes.items():
+            if found := tuple(filter(None, map(_packed, addresses))):
+                self._addresses[node] = found
                 self._names[node] = child(labels[node], self.apex)
+            for packed in found:
                 self.part.add_address(self._names[node], packed)
                 self.part.add_address(child(_short(node), self.apex), packed)
 
@@ -130,22 +131,23 @@ class Hosts:
         return tuple(filter(None, dict.fromkeys(names)))
 
     def targets(self, node: str) -> frozenset[bytes]:
-        """Return the address and the name of a node."""
-        return frozenset(filter(None, self.place(node)))
+        """Return the addresses and the name of a node."""
+        addresses, name = self.place(node)
+        return frozenset(filter(None, (*addresses, name)))
 
     def place(self, node: str) -> Place:
-        """Return the address and the name of a node, None for what it has not."""
-        return self._addresses.get(node), self._names.get(node)
+        """Return the addresses and the name of a node, () and None if it has none."""
+        return self._addresses.get(node, ()), self._names.get(node)
 
     def name_at(self, node: str, address: bytes) -> bytes | None:
-        """Return the name of a node at an address, which may not be its own now.
+        """Return a name of a node that leads to one address, which may not be its own.
 
         A container may have it alone; and what was bound to another one before the node
         was started anew is there still: that name is a service's matter.
         """
-        own, host = self.place(node)
-        if not host or address == own:
-            return host
+        _, host = self.place(node)
+        if not host:
+            return None
         at = _NOT_IN_LABEL.sub("-", str(ipaddress.ip_address(address)))
         return child(f"{host[1 : 1 + host[0]].decode()}-{at}", self.apex)
 
@@ -155,9 +157,10 @@ class Hosts:
         Those of nodes by their names; `named`: what one is called besides, or alone.
         """
         hosts: dict[bytes, set[bytes]] = defaultdict(set)
-        for node, address in self._addresses.items():
+        for node, addresses in self._addresses.items():
             if host := self._names[node]:
-                hosts[address].add(host)
+                for address in addresses:
+                    hosts[address].add(host)
         return {
             address: Pointers(
                 hosts=in_order(hosts.get(address, ())),
@@ -181,7 +184,7 @@ def service_part(apex: bytes, service: str, standing: Standing, hosts: Hosts) ->
         is_host = container.name in standing.on_host
         for address, host in _reached(container, hosts):
             part.add_address(name, address)
-            if container.own_addresses:
+            if host not in hosts.part.found:
                 part.at.setdefault(container.node, set()).update((address, host or b""))
             if name and (container.own_addresses or is_host):
                 part.named.setdefault(address, set()).add(name)
@@ -206,10 +209,16 @@ def service_part(apex: bytes, service: str, standing: Standing, hosts: Hosts) ->
 def _reached(
     container: Container, hosts: Hosts
 ) -> Iterator[tuple[bytes, bytes | None]]:
-    """Yield where a container is reached, with the name of its node there."""
-    if hosts.place(container.node)[0] is not None:
-        for address in filter(None, map(_packed, container.addresses)):
-            yield address, hosts.name_at(container.node, address)
+    """Yield where a container is reached, with the name of its node there.
+
+    That leads to all addresses of the node: where it is at others, or not at all of
+    these, each has one of its own.
+    """
+    there, host = hosts.place(container.node)
+    found = tuple(filter(None, map(_packed, container.addresses))) if there else ()
+    is_whole = {*found} == {*there}
+    for address in found:
+        yield address, host if is_whole else hosts.name_at(container.node, address)
 
 
 def _add_status(part: Part, name: bytes | None, status: ServiceStatus) -> None:

@@ -396,7 +396,7 @@ def _is_leaving(raw: Mapping[str, Any]) -> bool:
 
 def _is_bound_elsewhere(raw: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Tell whether the container does not run, and would with other addresses."""
-    there, here = map(container_builder.address_of, (raw, config))
+    there, here = map(container_builder.addresses_of, (raw, config))
     return not raw["State"]["Running"] and there != here
 
 

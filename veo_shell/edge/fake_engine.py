@@ -11,7 +11,14 @@ import asyncio
 import hashlib
 import itertools
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
 import attrs
@@ -152,7 +159,7 @@ class FakeEngine:
         self._named = set(self._images or ())
         self._volumes: set[str] = set()
         self._numbers = itertools.count(1)
-        self._random_ports = itertools.count(FIRST_RANDOM_PORT)
+        self._random_ports: dict[str, Iterator[int]] = {}
 
     # The protocol
 
@@ -352,6 +359,12 @@ class FakeEngine:
         """Let another program of the host listen on a port."""
         self._taken.add(number)
 
+    def draw(self, address: str) -> int:
+        """Return the next free random port of an address; each has its own, as ever."""
+        first = itertools.count(FIRST_RANDOM_PORT)
+        numbers = self._random_ports.setdefault(address, first)
+        return next(n for n in numbers if not self._is_taken(address, n))
+
     def hang(self) -> None:
         """Let what is ordered, and a new `watch`, wait until `go_on`."""
         self._goes_on.clear()
@@ -406,7 +419,7 @@ class FakeEngine:
     def _is_bound_elsewhere(
         self, holder: FakeContainer, config: Mapping[str, Any]
     ) -> bool:
-        there, here = map(container_builder.address_of, (holder.raw(), config))
+        there, here = map(container_builder.addresses_of, (holder.raw(), config))
         return there != here
 
     def _check_same(self, holder: FakeContainer, config: Mapping[str, Any]) -> None:
@@ -471,8 +484,7 @@ class FakeEngine:
     def _port(self, container: FakeContainer, binding: Mapping[str, str]) -> int:
         address, number = binding["HostIp"], int(binding["HostPort"] or 0)
         if number == 0:
-            free = (n for n in self._random_ports if not self._is_taken(address, n))
-            return next(free)
+            return self.draw(address)
         if self._is_taken(address, number):
             raise EngineError(
                 f"{container.name}: the host's port {address}:{number} is taken: free "

@@ -72,9 +72,9 @@ def primary_address() -> str:
     return "127.0.0.1"
 
 
-def own_address(text: str) -> str:
+def own_address(text: str, option: str = "--address") -> str:
     """Return the IP address that other hosts are to use for this one."""
-    found = resolve(f"--address {text}", text)
+    found = resolve(f"{option} {text}", text)
     address = ipaddress.ip_address(found)
     if address.is_unspecified or address.is_multicast:
         why = "not the address of one host"
@@ -82,7 +82,7 @@ def own_address(text: str) -> str:
         why = "a link-local address means nothing to other hosts"
     else:
         return found
-    raise UsageError(f"--address {text}: {why}: name one that others reach it at")
+    raise UsageError(f"{option} {text}: {why}: name one that others reach it at")
 
 
 def resolve(option: str, host: str) -> str:
