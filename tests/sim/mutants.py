@@ -240,8 +240,8 @@ MUTANTS = (
     Mutant(
         "a port of a host is taken by nobody",
         "placement",
-        "    for port in ports:\n        if takers :=",
-        "    for port in ():\n        if takers :=",
+        "    for port in ports:\n        takers =",
+        "    for port in ():\n        takers =",
     ),
     Mutant(
         "data is left behind",
@@ -276,8 +276,8 @@ MUTANTS = (
     Mutant(
         "what runs is where its node is now",
         "life",
-        "        address, reason = seen.address or self.address",
-        "        address, reason = self.address",
+        "            address = seen.address\n",
+        "            address = self.address\n",
     ),
     Mutant(
         "what its host cannot be reached at any more stays",
