@@ -32,6 +32,7 @@ RECORDS: tuple[type, ...] = (
     model.NodeRoom,
     model.Resources,
     model.Service,
+    model.StandingService,
     model.Written,
     Applied,
     Executed,

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.dockerd import connect
+from tests.core.samples import standing
 from tests.engines import BUSYBOX, POLITE, load_busybox
 from veo_shell.container_builder import (
     build,
@@ -527,6 +528,13 @@ def test_what_is_the_containers_own_is_told_from_what_is_the_images(
     assert parse_inspect(reported, Service(name="web", image="")) == service
     made = build(service, identity=IDENTITY, address="10.0.0.1")
     assert get_config(reported) == made
+
+
+def test_of_a_service_as_it_stands_its_spec_is_taken() -> None:
+    given = standing("u1", OWN)
+    made = build(given, identity=IDENTITY, address="10.0.0.1")
+    assert made == build(OWN, identity=IDENTITY, address="10.0.0.1")
+    assert parse_inspect(merged(OWN), given) == OWN
 
 
 def test_who_is_asked_for_names_is_what_a_service_says_or_else_the_node() -> None:

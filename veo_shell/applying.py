@@ -46,7 +46,7 @@ class Applying:
         machine = self._node.machine
         await self._node.until(lambda: machine.is_settled or None)
         return plan(
-            services,
+            [service.spec for service in services],
             machine.view.services(),
             Foresight(machine.situation, self._node.clock.now()),
             lambda: uuid.uuid4().hex,

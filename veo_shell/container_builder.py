@@ -176,6 +176,7 @@ def parse_inspect(inspect: Mapping[str, Any], service: Service) -> Service:
     config = inspect.get("Config") or {}
     host = inspect.get("HostConfig") or {}
     labels = config.get("Labels") or {}
+    service = service.spec
     asked = spec_of(labels) or service
     pairs = [f"{name}={value}" for name, value in labels.items()]
     return attrs.evolve(

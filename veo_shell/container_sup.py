@@ -26,6 +26,7 @@ from veo_shell.core.model import (
     Restart,
     Service,
     SlotRecord,
+    StandingService,
     State,
     Status,
     Written,
@@ -35,7 +36,7 @@ from veo_shell.core.progress import BEGINNING, begins, scaling, waits_for_its_no
 from veo_shell.core.protocols import Inspector
 from veo_shell.core.scalars import REPLICAS_MOST
 from veo_shell.core.turns import end_with, has_ended, is_named
-from veo_shell.core.variants import called, meant
+from veo_shell.core.variants import called, meant, uid_with
 from veo_shell.core.verbs import destroy, read, write
 from veo_shell.core.what_if import if_lost
 from veo_shell.core.wire import PROTOCOL, packed_bytes
@@ -113,13 +114,13 @@ class ContainerSup:
         `uid`: the one that it gets; without, that of an equal one that stands, or a new
         one. `beside`: what is to be in its group soon.
         """
-        _check(service)
-        uid = uid or self._uid_of(service)
-        older = any(h.protocol < PROTOCOL for h in self._node.machine.view.nodes)
+        spec, view = _checked(service), self._node.machine.view
+        uid = uid or uid_with(view, service) or uuid.uuid4().hex
+        older = any(head.protocol < PROTOCOL for head in view.nodes)
         more = [list(beside)] if beside and not older else []
         accepted: list[Accepted]
         accepted, copies = await self._node.deciders.of_service(
-            uid, "add", uid, service, queue, *more, service=service
+            uid, "add", uid, spec, queue, *more, service=spec
         )
         return accepted, copies
 
@@ -221,7 +222,7 @@ class ContainerSup:
 
         >>> container_sup.update_service("nginx", t)
         """
-        _check(spec)
+        spec = _checked(spec)
         record = meant(self._node.machine.view, name, variant)
         assert record.service is not None
         if spec.name != record.service.name:
@@ -475,11 +476,25 @@ class ContainerSup:
 
     @read
     def services(self) -> list[Service]:
-        """Return the services that the cluster runs.
+        """Return the services that the cluster runs, each as it was asked for.
+
+        How many instances are ready, of how many, `service_status()` tells.
 
         >>> container_sup.services()
         """
         return [r.service for r in self._node.machine.view.services() if r.service]
+
+    @read
+    def service_status(self) -> list[StandingService]:
+        """Return the services, and how many instances of each are ready, of how many.
+
+        Ready is what DNS answers; wanted what `scale` asked for last, of a global one
+        an instance on each node that fits. What takes a service takes one of these,
+        and means just that one where several have its name.
+
+        >>> container_sup.service_status()
+        """
+        return self._node.machine.answered.services()
 
     def _as_seen(self, container: Container) -> Container | None:
         """Return a container with what is known of its node; None of a dead one."""
@@ -553,12 +568,6 @@ class ContainerSup:
             raise ServiceError("the service was removed while it was being scaled")
         return scaling(machine.situation, uid, replicas)
 
-    def _uid_of(self, service: Service) -> str:
-        for record in self._node.machine.view.named(service.name):
-            if record.service == service:
-                return record.uid
-        return uuid.uuid4().hex
-
     def _outcomes(self, accepted: list[Accepted], service: Service) -> list[_Outcome]:
         """Return what has become of every slot; raise if one is to be no more."""
         return [self._outcome(slot, service) for slot in accepted]
@@ -631,15 +640,21 @@ class ContainerSup:
         return engine and machine.members.status(node) in REACHED
 
 
-def _check(service: Service) -> None:
-    """Raise `UsageError` for a spec that breaks a rule, or is too large to pass on."""
-    if told := problems(service):
+def _checked(service: Service) -> Service:
+    """Return what is asked for, without how it stands.
+
+    Raises:
+        UsageError: it breaks a rule, or is too large to pass on.
+    """
+    spec = service.spec if isinstance(service, Service) else service
+    if told := problems(spec):
         raise UsageError("\n".join(told))
-    if (size := packed_bytes(service)) > MAX_SPEC_BYTES:
+    if (size := packed_bytes(spec)) > MAX_SPEC_BYTES:
         raise UsageError(
-            f"{service.name}: its spec takes {size} bytes, at most "
+            f"{spec.name}: its spec takes {size} bytes, at most "
             f"{MAX_SPEC_BYTES} are taken: mount files instead of large values"
         )
+    return spec
 
 
 def _policy(service: Service) -> str:

@@ -22,7 +22,13 @@ from veo_shell.core.commands import Note
 from veo_shell.core.happened import Sought
 from veo_shell.core.kinds import VERDICTS, topic
 from veo_shell.core.membership import GONE
-from veo_shell.core.model import Container, JournalEntry, NodeInfo, Service
+from veo_shell.core.model import (
+    Container,
+    JournalEntry,
+    NodeInfo,
+    Service,
+    StandingService,
+)
 from veo_shell.core.near import meant
 from veo_shell.core.protocols import Store
 from veo_shell.core.scalars import shown
@@ -222,9 +228,14 @@ class Journal:
         return self._ends(found, subject)
 
     def subject(self, about: object, verb: str) -> str:
-        """Return the name of something; of a container that is there, by its id too."""
-        name = _name_of(about, verb)
-        held = self._node.machine.view.containers()
+        """Return the name of something; of a container that is there, by its id too.
+
+        Of a service that is given as it stands the uid, if others have its name.
+        """
+        name, view = _name_of(about, verb), self._node.machine.view
+        if isinstance(about, StandingService) and len(view.named(name)) > 1:
+            return about.uid
+        held = view.containers()
         return next((c.name for c in held if c.id == name), name)
 
     async def _with_causes(self, ends: Entries) -> dict[str, JournalEntry]:

@@ -32,6 +32,7 @@ from veo_shell.core.progress import (
     why_not_remove,
 )
 from veo_shell.core.protocols import Host
+from veo_shell.core.variants import uid_with
 from veo_shell.core.verbs import destroy, read, write
 from veo_shell.core.wire import Me
 from veo_shell.core.written import written
@@ -123,9 +124,8 @@ class NodeMonitor:
 
         >>> node_monitor.where(t)
         """
-        view = self._node.machine.view
-        standing = (r.uid for r in view.named(service.name) if r.service == service)
-        return self._node.machine.candidates(service, next(standing, ""))
+        machine = self._node.machine
+        return machine.candidates(service.spec, uid_with(machine.view, service))
 
     @write
     async def join(self, address: str) -> Written:

@@ -19,6 +19,7 @@ from veo_shell.core import protocols, verbs
 from veo_shell.core.membership import GONE
 from veo_shell.core.model import Container, Service
 from veo_shell.core.scalars import shown
+from veo_shell.core.variants import is_just
 from veo_shell.errors import (
     AmbiguousContainer,
     EngineError,
@@ -105,7 +106,7 @@ class Streams:
             services = [r for r in self._node.machine.view.named(name) if r.service]
             found = [c for c in containers if c.service == name]
             if isinstance(what, Service):
-                uids = {r.uid for r in services if r.service == what}
+                uids = {r.uid for r in services if is_just(what, r)}
                 found = [c for c in found if c.uid in uids]
             if found or services:
                 return sorted(found, key=lambda c: (c.uid, c.slot, c.name))

@@ -99,6 +99,11 @@ class ContainerSup:
         await asyncio.sleep(0)
         return [container(0), container(1, State.BACKOFF)]
 
+    @read
+    def services(self) -> list[Service]:
+        """List the services, as a node does that cannot tell how they stand."""
+        return [SERVICE]
+
     @write
     def add_service(self, service: Service, *, queue: bool = False) -> Container:
         """Start one instance of a service somewhere.

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tests.console.sample_node import SERVICE, container
+from tests.core.samples import standing
 from veo_shell.console.client import Client
 from veo_shell.console.cluster import Cluster
+from veo_shell.console.namespace import NoSuchVerb
 from veo_shell.console.records import Records
 from veo_shell.core.model import State
 from veo_shell.errors import UsageError
@@ -24,8 +26,8 @@ class Asked:
     def cloud_containers(self) -> Records[Any]:
         return Records([container(0), container(1), container(2, State.FAILED)])
 
-    def services(self) -> Records[Any]:
-        return Records([SERVICE])
+    def service_status(self) -> Records[Any]:
+        return Records([standing("u1", SERVICE, ready=2, wanted=3)])
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def cluster() -> Cluster:
 
 def test_the_short_way_is_the_long_one(cluster: Cluster) -> None:
     told: Any = cluster
-    assert told.services["nginx"] == SERVICE
+    assert told.services["nginx"].spec == SERVICE
     assert len(told.containers.where(state="failed")) == 1
     assert told.nodes == ("nodes", (), {})
     assert told.dns == ("records", (), {})
@@ -61,14 +63,57 @@ def test_what_it_has_not_is_told_in_one_line(cluster: Any) -> None:
     assert not hasattr(cluster, "foo")
 
 
-def test_it_tells_how_it_is(node: Any, tmp_path: Path) -> None:
+def test_a_node_of_the_version_before_lists_the_services_alone(
+    cluster: Cluster,
+) -> None:
+    class Before:
+        def __getattr__(self, verb: str) -> Any:
+            raise NoSuchVerb(verb)
+
+        def services(self) -> Records[Any]:
+            return Records([SERVICE])
+
+    cluster._words = {"container_sup": Before()}
+    assert cluster.services == [SERVICE]
+
+
+TWO = [standing(wanted=3), standing("u2")]
+
+
+class Standing:
+    """Has just the verbs that it is given."""
+
+    def __getattr__(self, verb: str) -> Any:
+        raise NoSuchVerb(verb)
+
+    def cloud_containers(self) -> Records[Any]:
+        return Records([container(0), container(1, State.BACKOFF)])
+
+
+@pytest.mark.parametrize(
+    ("verb", "services", "said"),
+    [
+        ("service_status", [], "services 0"),
+        (
+            "service_status",
+            [standing(wanted=3), standing("u2")],
+            "services 2, ready 2/4",
+        ),
+        ("service_status", [standing(ready=0, wanted=0)], "services 1"),
+        ("services", [SERVICE], "services 1"),
+    ],
+)
+def test_it_tells_how_it_is(
+    node: Any, tmp_path: Path, verb: str, services: list[Any], said: str
+) -> None:
     from veo_shell.console import namespace
 
     client = Client(tmp_path)
-    names = namespace.build(client)
-    names["cluster"]._words["container_sup"].__dict__["services"] = list
-    assert repr(names["cluster"]) == (
-        "cluster test: nodes 2 alive, 1 left; services 0; containers 1 running, "
-        "1 backoff"
+    sup = Standing()
+    setattr(sup, verb, lambda: services)
+    cluster = namespace.build(client)["cluster"]
+    cluster._words = {**cluster._words, "container_sup": sup}
+    assert repr(cluster) == (
+        f"cluster test: nodes 2 alive, 1 left; {said}; containers 1 running, 1 backoff"
     )
     client.close()

@@ -147,6 +147,8 @@ def offered(completer: VeoCompleter) -> Offered:
         ("[n.node for n in cluster.nodes if n.dra", ["drained", "drain"]),
         ("cluster.services[0].sca", ["scale"]),
         ("cluster.services['ng", ["nginx'"]),
+        ("cluster.services[0].wan", ["wanted"]),
+        ("cluster.services.where(mode='glo", ["global'"]),
         ("cluster.nodes['u", ["uno@uno'"]),
         ("cluster.if_lost('u", ["uno@uno'"]),
         ("settings.get_applications()[0].ima", ["image"]),

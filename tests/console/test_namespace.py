@@ -48,7 +48,7 @@ def test_building_asks_nothing_of_the_node(tmp_path: Path) -> None:
 def test_a_words_attributes_are_the_nodes_verbs(names: dict[str, Any]) -> None:
     word = names["container_sup"]
     nodes = {"add_service", "broken", "cloud_containers", "count", "inspect"}
-    nodes |= {"remove_service", "wait"}
+    nodes |= {"remove_service", "services", "wait"}
     assert dir(word) == sorted({*nodes, "number", "wait", "events", "exec", "logs"})
     assert word.count() == 42
     assert word.count.__doc__ == "Count the containers of this node."

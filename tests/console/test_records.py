@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.console.sample_node import NOTHING, SERVICE, container
+from tests.core.samples import standing
 from veo_shell.console import render
 from veo_shell.console.linked import Links, NodeName, linked
 from veo_shell.console.records import NoSuchRecord, Own, Records
@@ -189,6 +190,33 @@ def test_a_service_leads_on(own: Callable[[Any], Any]) -> None:
     assert linked(Memory) is Memory
 
 
+def test_a_service_leads_on_as_it_stands(own: Callable[[Any], Any]) -> None:
+    (s,) = own([standing("u", SERVICE)])
+    assert s.scale(3) == ("scale", s, 3)
+    assert s.remove() == ("remove_service", s)
+    assert s.why() == ("why", s)
+    assert s.logs()[:2] == ("logs", s)
+    assert unpack(pack([s])) == [standing("u", SERVICE)]
+
+
+def test_a_service_as_it_stands_is_the_one_that_was_asked_for(
+    own: Callable[[Any], Any],
+) -> None:
+    (s,) = own([standing("u", SERVICE, ready=2, wanted=3)])
+    asked = own(attrs.evolve(SERVICE))
+    assert s == asked == s.spec
+    assert SERVICE == s == SERVICE
+    assert asked in [s]
+    assert {asked: 1}[s] == 1
+    other = own(attrs.evolve(SERVICE, name="web"))
+    assert s != other != s
+    fewer = own(standing("u", SERVICE, ready=1, wanted=3))
+    assert fewer == asked
+    assert fewer != s
+    assert fewer == standing("u", SERVICE, ready=1, wanted=3)
+    assert s != container(0)
+
+
 def test_a_node_leads_on(own: Callable[[Any], Any]) -> None:
     (node,) = own([NODES[0]])
     assert node.why() == ("why", node)
@@ -216,6 +244,9 @@ def test_containers_of_a_service_and_of_a_node() -> None:
     own = Links({**WORDS, "container_sup": Sup()}).own
     (s,) = own([Service(name="nginx", image="nginx:latest")])
     assert [c.slot for c in s.containers()] == [0]
+    of_uid, of_another = own([standing(uid, SERVICE) for uid in ("abcdef", "u")])
+    assert [c.slot for c in of_uid.containers()] == [0, 2]
+    assert of_another.containers() == []
     (c,) = own([DOS])
     assert [c.slot for c in c.node.containers()] == [2]
 

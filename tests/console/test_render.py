@@ -24,6 +24,7 @@ from veo_shell.core.model import (
     JournalEntry,
     Loss,
     Memory,
+    Mode,
     Mount,
     MountKind,
     Move,
@@ -34,9 +35,12 @@ from veo_shell.core.model import (
     Resources,
     Restart,
     Service,
+    StandingService,
     State,
     Status,
     Transport,
+    UpdateState,
+    UpdateStatus,
     Written,
 )
 
@@ -111,6 +115,36 @@ def test_services() -> None:
     kept = attrs.evolve(SERVICE, on_partition=OnPartition.KEEP)
     head, first, second = lines((SERVICE, kept))
     assert (head[-1], first[-1], second[-1]) == ("on_partition", "-", "keep")
+
+
+def standing(**changes: Any) -> StandingService:
+    asked = attrs.asdict(SERVICE, recurse=False)
+    return StandingService(**{**asked, "uid": "u1", "ready": 2, "wanted": 3, **changes})
+
+
+def test_services_as_they_stand() -> None:
+    head, row = lines([standing()])
+    assert head == ["name", "image", "ready", "network", "ports", "restart"]
+    assert row == ["web", "nginx:latest", "2/3", "default", "-", "on-failure"]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (UpdateState.UPDATING, "updating"),
+        (UpdateState.PAUSED, "paused"),
+        (UpdateState.ROLLING_BACK, "rollback_started"),
+        (UpdateState.ROLLBACK_PAUSED, "rollback_paused"),
+        (UpdateState.COMPLETED, ""),
+        (UpdateState.ROLLED_BACK, ""),
+    ],
+)
+def test_what_a_service_is_in_the_middle_of(state: UpdateState, said: str) -> None:
+    everywhere = standing(mode=Mode.GLOBAL, update_status=UpdateStatus(state=state))
+    head, row, _ = lines([everywhere, standing()])
+    assert ("update" in head) == bool(said)
+    assert dict(zip(head, row, strict=True)).get("update", "") == said
+    assert head[2:4] == ["mode", "ready"]
 
 
 def test_nodes() -> None:
@@ -328,6 +362,18 @@ def test_a_single_record_shows_what_says_something() -> None:
     ]
 
 
+def test_a_service_as_it_stands_shows_its_counts() -> None:
+    status = UpdateStatus(state=UpdateState.PAUSED, reason="it ended")
+    rows = lines(standing(update_status=status))
+    assert rows[0] == ["StandingService"]
+    assert [row for row in rows if row[0] in ("uid", "ready", "wanted")] == [
+        ["uid", "u1"],
+        ["ready", "2"],
+        ["wanted", "3"],
+    ]
+    assert rows[-1][:2] == ["update_status", "state=paused"]
+
+
 def test_records_inside_records() -> None:
     resources = Resources(
         cpu=Cpu(count=2.0, load=0.25),
@@ -376,6 +422,19 @@ def on_screen(
     screen = Screen()
     render.show(value, screen)
     return screen.getvalue()
+
+
+def test_how_many_are_ready_is_seen_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    services = [standing(), standing(ready=3), standing(ready=4)]
+    _, *rows = on_screen(services, monkeypatch, 40).splitlines()
+    assert "\x1b[31m2/3" in rows[0]
+    assert "\x1b[32m3/3" in rows[1]
+    assert "\x1b[32m4/3" in rows[2]  # one takes over
+    assert rows[3].startswith("(too narrow for network, restart")
+    alone = on_screen(standing(), monkeypatch, 80)
+    assert ["ready", "2"] in [line.split() for line in alone.splitlines()]
 
 
 def test_a_terminal_gets_colour_and_its_width(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ On two real nodes with fake engines.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.console.conftest import ROOT, environment
+from tests.console.conftest import ROOT, SampleNode, environment
 
 FILE = """\
 services:
-  web: {image: "nginx:1", restart: always, ports: [80]}
+  web: {image: "nginx:1", restart: always, ports: [80], max_per_node: 1}
+"""
+TWO = """
+blue, green = (settings.parse_service({"web": {"image": "nginx:1", "variant": v}})
+    for v in ("blue", "green"))
+for spec in (blue, green): container_sup.add_service(spec)
 """
 
 
@@ -70,3 +76,84 @@ def test_what_was_added_leads_on_as_a_container_does(console: Console) -> None:
         "container_sup.cloud_containers()\n"
     )
     assert said.splitlines() == ["True", "True", "True", "[]"]
+
+
+def test_the_list_of_services_tells_how_they_stand(console: Console) -> None:
+    said = console(
+        "(t,) = settings.get_applications()\n"
+        "added = container_sup.add_service(t)\n"
+        "scaled = cluster.services['web'].scale(3)\n"
+        "scaled.warning\n"
+        "cluster.services\n"
+        "cluster\n"
+        "s = cluster.services['web']\n"
+        "(s.ready, s.wanted, s.replicas)\n"
+        "s == t, s.spec == t, container_sup.services() == [t]\n"
+        "container_builder.build(s) == container_builder.build(t)\n"
+    )
+    warning, head, row, line, *told = said.splitlines()
+    assert warning == "'1 waits for a node that fits'"
+    cells = dict(zip(head.split(), row.split(), strict=True))
+    assert cells["ready"] == "2/3"
+    assert line == (
+        "cluster veo: nodes 2 alive; services 1, ready 2/3; "
+        "containers 2 running, 1 pending"
+    )
+    assert told == ["(2, 3, 1)", "(True, True, True)", "True"]
+    shown = console.veo("status").stdout.split("\n\n")[1]
+    assert shown.splitlines() == ["services: 1", head, row]
+    (told_of,) = json.loads(console.veo("status", "--json").stdout)["services"]
+    assert (told_of["ready"], told_of["wanted"], told_of["replicas"]) == (2, 3, 1)
+    assert (told_of["name"], told_of["max_per_node"]) == ("web", 1)
+
+
+def test_what_a_service_leads_to_is_of_just_that_one(console: Console) -> None:
+    said = console(
+        f"{TWO}\n"
+        "green = cluster.services.where(variant='green')[0]\n"
+        "green.scale(2).what\n"
+        "[c.uid == green.uid for c in green.containers()]\n"
+        "{e.uid for e in green.why() if e.uid} == {green.uid}\n"
+        "len(green.health())\n"
+        "green.logs()\n"
+        "{e.uid for e in green.events()} == {green.uid}\n"
+        "blue = cluster.services.where(variant='blue')[0]\n"
+        "container_sup.exec(blue, 'true').exit_code\n"
+        "green.add().slot\n"
+        "green.remove().what\n"
+        "[(s.variant, s.ready) for s in cluster.services]\n"
+    )
+    assert said.splitlines() == [
+        "'web (green): 2 instances'",
+        "[True, True]",
+        "True",
+        "2",
+        "[]",
+        "True",
+        "127",  # the fake engine has no such command: one container was meant
+        "2",
+        "'web (green) removed'",
+        "[('blue', 1)]",
+    ]
+
+
+def test_services_as_they_stand_are_a_file_too(console: Console) -> None:
+    said = console(f"{TWO}\ncontainer_sup.plan(cluster.services)\n")
+    kept, last = said.splitlines()
+    assert sorted(kept.removeprefix("  kept: ").split(", ")) == [
+        "web (blue)",
+        "web (green)",
+    ]
+    assert last == "nothing to do, 2 kept"
+
+
+def test_a_node_of_the_version_before_tells_the_specs_alone(
+    node: SampleNode,
+) -> None:
+    console = Console(node.run_dir)
+    head, row, line = console("cluster.services\ncluster\n").splitlines()
+    assert head.split() == ["name", "image", "network", "ports", "restart"]
+    assert "; services 1; " in line
+    status = console.veo("status")
+    assert (status.returncode, status.stderr) == (0, "")
+    assert status.stdout.split("\n\n")[1].splitlines() == ["services: 1", head, row]

@@ -56,9 +56,10 @@ def test_an_empty_cluster(node: LocalNode) -> None:
 @pytest.mark.usefixtures("web")
 def test_the_table(node: LocalNode) -> None:
     _, services, containers, _ = show(node).split("\n\n")
-    title, _, row = services.splitlines()
+    title, head, row = services.splitlines()
     assert title == "services: 1"
-    assert row.split()[:2] == ["web", BUSYBOX]
+    cells = dict(zip(head.split(), row.split(), strict=True))
+    assert (cells["name"], cells["image"], cells["ready"]) == ("web", BUSYBOX, "1/1")
     title, head, row = containers.splitlines()
     assert title == "containers: 1"
     cells = dict(zip(head.split(), row.split(), strict=True))
@@ -77,8 +78,9 @@ def test_json_has_whole_records(node: LocalNode) -> None:
     (service,) = told["services"]
     assert (service["name"], service["image"]) == ("web", BUSYBOX)
     assert (service["restart"], service["args"]) == ("never", list(POLITE))
+    assert (service["ready"], service["wanted"]) == (1, 1)
     (container,) = told["containers"]
-    assert container["service"] == "web"
+    assert (container["service"], container["uid"]) == ("web", service["uid"])
     assert (container["state"], container["health"]) == ("running", "none")
     (port,) = container["ports"]
     assert (port["container_port"], port["protocol"]) == (80, "tcp")
@@ -102,7 +104,10 @@ def test_drained_nodes_and_what_waits(node: LocalNode) -> None:
     head, row = (line.split() for line in nodes.splitlines()[1:])
     assert head[2:6] == ["address", "role", "drained", "containers"]
     assert row[:5] == ["uno@uno", "alive", node.address, "-", "yes"]
-    assert services.startswith("services: 1\n")
+    title, head_line, row_line = services.splitlines()
+    assert title == "services: 1"
+    cells = dict(zip(head_line.split(), row_line.split(), strict=True))
+    assert (cells["name"], cells["ready"]) == ("web", "0/1")
     title, head_line, waiting = containers.splitlines()
     assert (title, head_line.split()[-1]) == ("containers: 1", "reason")
     assert waiting.split()[:5] == ["-", "web", "-", "-", "pending"]

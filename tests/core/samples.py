@@ -21,6 +21,7 @@ from veo_shell.core.model import (
     Service,
     ServiceRecord,
     SlotRecord,
+    StandingService,
     State,
 )
 from veo_shell.core.outbox import Outbox
@@ -64,6 +65,12 @@ def service(
     """Return the record of a service; None as its spec makes a tombstone."""
     made = ServiceRecord(uid=uid, revision=1, writer=UNO, service=spec)
     return attrs.evolve(made, **changes)
+
+
+def standing(uid: str = "u1", spec: Service = WEB, **changes: Any) -> StandingService:
+    """Return a service as it stands, with its only instance ready."""
+    asked = attrs.asdict(spec, recurse=False)
+    return StandingService(**{**asked, "uid": uid, "ready": 1, "wanted": 1, **changes})
 
 
 def slot(

@@ -7,12 +7,31 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.core.samples import DOS, TRES, UNO, WEB, container, document, service, slot
+from tests.core.samples import (
+    DOS,
+    TRES,
+    UNO,
+    WEB,
+    container,
+    document,
+    service,
+    slot,
+)
+from tests.core.samples import standing as given
 from veo_shell.core import events as ev
 from veo_shell.core.answered import Answered
 from veo_shell.core.doors import Doors
 from veo_shell.core.membership import Membership
-from veo_shell.core.model import Container, Health, Knock, Mode, Record, State
+from veo_shell.core.model import (
+    Container,
+    Health,
+    Knock,
+    Mode,
+    Record,
+    State,
+    UpdateState,
+    UpdateStatus,
+)
 from veo_shell.core.outbox import Outbox
 from veo_shell.core.timing import Timing
 from veo_shell.core.view import View
@@ -155,6 +174,30 @@ def test_services_are_told_by_what_is_wanted_and_what_is_answered() -> None:
     assert desk.answered.standing("logs", {"u2"}).statuses == (
         ServiceStatus(name="logs", variant="blue", revision=1, wanted=2, healthy=0),
     )
+
+
+def test_services_stand_with_as_many_ready_as_dns_answers() -> None:
+    everywhere = attrs.evolve(WEB, name="logs", mode=Mode.GLOBAL, variant="blue")
+    going = UpdateStatus(state=UpdateState.UPDATING)
+    sick = container(TRES, 1, health=Health.STARTING)
+    old = container(UNO, 2)
+    desk = Desk(
+        *(ON_DOS, sick, old, container(DOS, uid="u2"), container(UNO, uid="u3")),
+        records=(
+            service(replicas=3, update=going),
+            *(slot(DOS), slot(TRES, 1), slot(DOS, 2, ends=(old.name,))),
+            service("u2", everywhere, replicas=1),
+            *(slot(DOS, uid="u2"), slot(TRES, 1, uid="u2")),
+            service("u3", None),
+        ),
+    )
+    web, logs = desk.answered.services()
+    assert web == given(ready=1, wanted=3, update_status=going)
+    assert logs == given("u2", everywhere, ready=1, wanted=2)
+    assert (web.spec, logs.spec) == (WEB, everywhere)
+    for one in (web, logs):
+        (told,) = desk.answered.standing(one.name, {one.uid}).statuses
+        assert (told.healthy, told.wanted) == (one.ready, one.wanted)
 
 
 def test_only_what_is_on_the_hosts_network_has_its_address() -> None:

@@ -122,6 +122,7 @@ async def test_a_verbs_own_error_comes_through() -> None:
         ("word.listed", [None], {}, []),
         ("word.many", ["a", "b"], {"c": 1}, ["a", "b", "c"]),
         ("word.unjudged", [SERVICE], {}, "Service"),
+        ("word.unjudged", ["x"], {}, "str"),
         ("word.unseen", [5], {}, "int"),
     ],
 )

@@ -307,6 +307,14 @@ def test_only_the_last_operations_are_kept_with_a_service() -> None:
 # Removing, stopping, scaling
 
 
+def test_of_two_of_one_spec_the_one_that_is_named_gets_one_more() -> None:
+    desk = Desk(service("u1"), service("u2"), slot(UNO), slot(DOS, uid="u2"))
+    (taken,) = desk.ask(add("a", "u2"))
+    assert (taken.uid, taken.slot, desk.replicas()) == ("u2", 1, [1, 2])
+    (taken,) = desk.ask(add("b", "u9"))
+    assert (taken.uid, desk.replicas()) == ("u1", [2, 2])
+
+
 def test_removing_twice_is_fine() -> None:
     desk = Desk(forgetful=True)
     desk.ask(add("a"))

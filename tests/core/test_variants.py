@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from tests.core.samples import UNO, WEB, service, slot
+from tests.core.samples import UNO, WEB, service, slot, standing
 from veo_shell.core.model import Mode, Service
-from veo_shell.core.variants import called, meant
+from veo_shell.core.variants import called, is_just, meant, uid_with
 from veo_shell.core.verbs import pack_error, unpack_error
 from veo_shell.core.view import View
 from veo_shell.errors import AmbiguousService, UnknownService, VeoError
@@ -45,6 +45,9 @@ def refused(name: str | Service, variant: str = "") -> VeoError:
         # What the file calls one counts before the uid of another.
         ("web", "abcdef7", "abcdef7"),
         (WEB, "abcd", "abcdef01"),
+        # As it stood, whatever it is asked for by now
+        (standing("abcdef7", attrs.evolve(WEB, cpus=3)), "", "abcdef7"),
+        (standing("abcdef01"), "abcdef01", "abcdef01"),
     ],
 )
 def test_one_is_meant(name: str | Service, variant: str, uid: str) -> None:
@@ -99,12 +102,52 @@ def test_a_variant_that_is_none_of_the_name_is_told_with_those_there_are(
             attrs.evolve(LONE, cpus=3),
             "the service 'lone' stands with another spec: give its name alone",
         ),
+        (
+            standing("gone"),
+            "that 'web' is gone, and another stands: give its name alone",
+        ),
+        (standing("e1", attrs.evolve(LONE, name="db")), "no service is called 'db'"),
     ],
 )
 def test_what_is_not_there_is_told(name: str | Service, said: str) -> None:
     error = refused(name)
     assert isinstance(error, UnknownService)
     assert str(error) == said
+
+
+def test_of_two_of_one_spec_the_one_that_is_given_as_it_stood_is_meant() -> None:
+    view = cluster()
+    view.merge_record(service("e2", LONE))
+    with pytest.raises(AmbiguousService):
+        meant(view, LONE)
+    assert [meant(view, standing(uid, LONE)).uid for uid in ("e1", "e2")] == [
+        "e1",
+        "e2",
+    ]
+    first, second = (view.service(uid) for uid in ("e1", "e2"))
+    assert first
+    assert second
+    assert [is_just(LONE, one) for one in (first, second)] == [True, True]
+    given = standing("e2", LONE)
+    assert [is_just(given, one) for one in (first, second)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "uid"),
+    [
+        (LONE, "e1"),
+        (standing("e2", LONE), "e2"),
+        (standing("gone", LONE), "e1"),
+        # It was changed: that is another service, or one that is to be
+        (standing("e2", attrs.evolve(LONE, cpus=3)), ""),
+        (attrs.evolve(LONE, cpus=3), ""),
+        (attrs.evolve(LONE, name="db"), ""),
+    ],
+)
+def test_what_stands_with_a_spec(given: Service, uid: str) -> None:
+    view = cluster()
+    view.merge_record(service("e2", LONE))
+    assert uid_with(view, given) == uid
 
 
 def test_a_variant_is_called_by_its_name_in_the_file_too() -> None:

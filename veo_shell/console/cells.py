@@ -136,6 +136,17 @@ def _partition(service: Any) -> str:
     return "" if policy == "available" else policy
 
 
+def _ready(service: Any) -> str:
+    return f"{service.ready}/{service.wanted}"
+
+
+def _under_way(service: Any) -> str:
+    """Return how a change to another spec goes, "" once it is over."""
+    status = service.update_status
+    is_over = status is None or not (status.is_going_on or status.is_halted)
+    return "" if is_over else str(status.state.value)
+
+
 def _same(*names: str) -> dict[str, Cell]:
     return {_title(name): _field(name) for name in names}
 
@@ -151,6 +162,12 @@ _CONTAINER = _same(
     "restarts",
     "reason",
 )
+_SERVICE = {
+    "network": _network,
+    "ports": lambda service: _word(service.ports),
+    **_same("restart"),
+    "on_partition": _partition,
+}
 _ENTRY = {
     "at": _field("at_s"),
     **_same("node", "kind"),
@@ -162,10 +179,14 @@ COLUMNS: dict[str, dict[str, Cell]] = {
     "Service": {
         **_same("name", "variant", "image"),
         "mode": _if_said("mode"),
-        "network": _network,
-        "ports": lambda service: _word(service.ports),
-        **_same("restart"),
-        "on_partition": _partition,
+        **_SERVICE,
+    },
+    "StandingService": {
+        **_same("name", "variant", "image"),
+        "mode": _if_said("mode"),
+        "ready": _ready,
+        "update": _under_way,
+        **_SERVICE,
     },
     "NodeInfo": {
         **_same("node", "status", "since_s", "address"),
@@ -207,7 +228,7 @@ IF_ANY = frozenset(
     {
         *("reason", "evidence", "since", "drained", "stays", "silent", "warning"),
         *("on_partition", "refused", "dropped", "variant", "labels", "mode", "behind"),
-        "address6",
+        *("address6", "update"),
     }
 )
 """Columns that are left out where no row has anything in them."""
@@ -220,6 +241,7 @@ SPARE: dict[str, tuple[str, ...]] = {
         "labels",
     ),
     "Service": ("mode", "network", "restart", "ports", "on_partition"),
+    "StandingService": ("network", "restart", "mode", "ports", "on_partition"),
     "JournalEntry": ("node", "kind"),
     "Event": ("node", "kind"),
     "DnsRecord": ("behind", "ttl"),
@@ -233,5 +255,6 @@ SHORT: dict[str, Cell] = {
     "Constraint": lambda asked: str(asked.text),
     "Container": lambda container: str(container.name),
     "Service": lambda service: str(service.name),
+    "StandingService": lambda service: str(service.name),
 }
 """Records that have a short form of their own inside a cell."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Loss,
         NodeInfo,
         Service,
+        StandingService,
     )
     from veo_shell.core.planned import Applied, Plan
 
@@ -47,9 +48,14 @@ class Cluster:
         about = self._client.read("veo.about")
         nodes = Counter(row.status.value for row in self.nodes)
         states = Counter(one.state.value for one in self.containers)
+        services = self.services
+        # One of an older VEO does not tell.
+        ready = sum(getattr(one, "ready", 0) for one in services)
+        wanted = sum(getattr(one, "wanted", 0) for one in services)
         return (
             f"cluster {about.get('cluster', '')}: nodes {_counted(nodes)}; "
-            f"services {len(self.services)}; containers {_counted(states)}"
+            f"services {len(services)}{f', ready {ready}/{wanted}' * bool(wanted)}; "
+            f"containers {_counted(states)}"
         )
 
     @property
@@ -59,9 +65,16 @@ class Cluster:
         return found
 
     @property
-    def services(self) -> Records[Service]:
-        """The services; `cluster.services["nginx"].scale(3)`."""
-        found: Records[Service] = self._words["container_sup"].services()
+    def services(self) -> Records[StandingService]:
+        """The services, and how they stand; `cluster.services["nginx"].scale(3)`."""
+        from veo_shell.console.namespace import NoSuchVerb
+
+        sup = self._words["container_sup"]
+        try:
+            listed = sup.service_status
+        except NoSuchVerb:  # of an older VEO
+            listed = sup.services
+        found: Records[StandingService] = listed()
         return found
 
     @property

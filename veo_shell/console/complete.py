@@ -278,7 +278,12 @@ class VeoCompleter(Completer):
         ]
 
 
-LISTED = {"Service": "services", "Container": "containers", "NodeInfo": "nodes"}
+LISTED = {
+    "Service": "services",
+    "StandingService": "services",
+    "Container": "containers",
+    "NodeInfo": "nodes",
+}
 """Lists of what can be looked up by name, and where the names are told."""
 BY_PARAMETER: dict[str, Callable[[Names], Iterable[str]]] = {
     "node": lambda names: _each("node", names.nodes),

@@ -255,6 +255,33 @@ class ServiceLinks(Speaking):
         return told
 
 
+class StandingLinks(ServiceLinks):
+    """What a service leads to that is given as it stands: just this one.
+
+    It is equal to its spec, so that `t in cluster.services` tells whether that stands.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> Any:
+        spec: Any = self.spec  # type: ignore[attr-defined]
+        if getattr(type(other), "__attrs_attrs__", None) is type(spec).__attrs_attrs__:
+            return spec == other
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash(self.spec)  # type: ignore[attr-defined]
+
+    def containers(self) -> Records[Container]:
+        """Return the containers that it has.
+
+        >>> cluster.services["nginx"].containers()
+        """
+        found = self._words["container_sup"].cloud_containers()
+        listed: Records[Container] = found.where(uid=self.uid)  # type: ignore[attr-defined]
+        return listed
+
+
 class NodeLinks(NodeVerbs, Linked):
     """What a node leads to; `node` is its name, which has the rest."""
 
@@ -265,6 +292,7 @@ MIXINS: dict[str, type] = {
     "Container": ContainerLinks,
     "Added": ContainerLinks,
     "Service": ServiceLinks,
+    "StandingService": StandingLinks,
     "NodeInfo": NodeLinks,
 }
 

@@ -213,6 +213,6 @@ def meant(what: What) -> Service | str:
     """
     if isinstance(what, str):
         return what
-    if type(what).__name__ == "Service":
+    if type(what).__name__ in ("Service", "StandingService"):
         return cast("Service", what)
     return str(getattr(what, "name", "") or getattr(what, "service", what))

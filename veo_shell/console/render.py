@@ -19,6 +19,8 @@ from veo_shell.core.printable import printable
 from veo_shell.core.verbs import is_record
 
 GOOD = frozenset({"running", "healthy", "alive", "yes", "pulled"})
+READY = "ready"
+"""How many instances are ready, of how many: `2/3`."""
 VERDICTS = frozenset({"state", "status", "health", "fits", "hears"})
 OF_DNS = {"DnsRecord": ("name", "data"), "DnsChange": ("name", "before", "after")}
 LIVE = frozenset({"Events", "Top", "Watch"})
@@ -259,4 +261,8 @@ def _print_rich(value: Any, stream: TextIO) -> None:
 def _style(column: str, cell: str) -> str:
     if column in VERDICTS:
         return "green" if cell in GOOD else "red" if cell in BAD else ""
+    counts = cell.split("/") if column == READY else []
+    if len(counts) == 2 and all(map(str.isdecimal, counts)):
+        ready, wanted = map(int, counts)
+        return "red" if ready < wanted else "green"
     return ""

@@ -11,6 +11,7 @@ import msgspec
 
 from veo_shell.console import render
 from veo_shell.console.client import Client
+from veo_shell.errors import UsageError
 
 
 def show(run_dir: str | os.PathLike[str], *, as_json: bool) -> int:
@@ -19,7 +20,7 @@ def show(run_dir: str | os.PathLike[str], *, as_json: bool) -> int:
     try:
         parts = {
             "nodes": client.read("node_monitor.nodes"),
-            "services": client.read("container_sup.services"),
+            "services": _services(client),
             "containers": client.read("container_sup.cloud_containers"),
         }
     finally:
@@ -31,6 +32,13 @@ def show(run_dir: str | os.PathLike[str], *, as_json: bool) -> int:
     for title, rows in parts.items():
         _section(title, rows)
     return 0
+
+
+def _services(client: Client) -> Any:
+    try:
+        return client.read("container_sup.service_status")
+    except UsageError:  # of an older VEO
+        return client.read("container_sup.services")
 
 
 def _section(title: str, rows: Sequence[Any]) -> None:

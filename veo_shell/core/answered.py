@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
+import attrs
+
 from veo_shell.core.doors import Doors
 from veo_shell.core.membership import AWAY, GONE, Membership
 from veo_shell.core.model import (
     Container,
     Health,
     Mode,
+    Service,
     ServiceRecord,
     SlotRecord,
+    StandingService,
     Status,
 )
 from veo_shell.core.view import View
@@ -43,26 +47,26 @@ class Answered:
         """
         containers, statuses = [], []
         for uid in sorted(uids):
-            own = [c for c in self._view.instances(uid) if not self.why_not(c)]
+            own = self._instances(uid)
             containers += [c for c in own if c.service.lower() == name]
             record = self._view.service(uid)
             spec = record.service if record else None
             if record and spec and spec.name.lower() == name:
-                statuses.append(
-                    ServiceStatus(
-                        name=spec.name,
-                        variant=spec.variant,
-                        revision=record.revision,
-                        wanted=self._wanted(record),
-                        healthy=len(own),
-                    )
-                )
+                statuses.append(self._status(record, spec, own))
         return Standing(
             containers=tuple(containers),
             statuses=tuple(statuses),
             # What is only published there is not what a node's address is called
             on_host=frozenset(c.name for c in containers if self._mode(c) == "host"),
         )
+
+    def services(self) -> list[StandingService]:
+        """Return the services that should run, and how they stand: as DNS tells it."""
+        return [
+            self._standing(record, record.service)
+            for record in self._view.services()
+            if record.service is not None
+        ]
 
     def age_s(self, now: float) -> float:
         """Return how old the view is: for how long its most silent part was not heard.
@@ -121,6 +125,30 @@ class Answered:
             is_closed = self._doors.is_closed(container)
             return f"{head.node} is {status.value}, its port closed" * is_closed
         return f"{head.node} is {status.value}" if status in GONE else ""
+
+    def _instances(self, uid: str) -> list[Container]:
+        return [c for c in self._view.instances(uid) if not self.why_not(c)]
+
+    def _standing(self, record: ServiceRecord, spec: Service) -> StandingService:
+        status = self._status(record, spec, self._instances(record.uid))
+        return StandingService(
+            **attrs.asdict(spec, recurse=False),
+            uid=record.uid,
+            ready=status.healthy,
+            wanted=status.wanted,
+            update_status=record.update,
+        )
+
+    def _status(
+        self, record: ServiceRecord, spec: Service, answered: list[Container]
+    ) -> ServiceStatus:
+        return ServiceStatus(
+            name=spec.name,
+            variant=spec.variant,
+            revision=record.revision,
+            wanted=self._wanted(record),
+            healthy=len(answered),
+        )
 
     def _mode(self, container: Container) -> str | None:
         record = self._view.service(container.uid)

@@ -65,7 +65,7 @@ def _spec_label(service: Service) -> str:
 
     `cluster.yml` may be another by then, and the service one of another node's file.
     """
-    whole: dict[str, object] = msgspec.to_builtins(service)
+    whole: dict[str, object] = msgspec.to_builtins(service.spec)
     told = {key: value for key, value in whole.items() if value != _USUAL.get(key)}
     return msgspec.json.encode(told).decode()
 

@@ -294,6 +294,11 @@ class Service:
     from_file: bool = attrs.field(default=False, eq=False)
 
     @property
+    def spec(self) -> Service:
+        """Return what is asked for, and no more."""
+        return self
+
+    @property
     def when_unhealthy(self) -> OnUnhealthy:
         """Return what becomes of one that is unhealthy, said or not."""
         if self.on_unhealthy is not None:
@@ -588,6 +593,32 @@ class UpdateStatus:
     def is_going_on(self) -> bool:
         """Tell whether instances are still to be made of the spec that stands."""
         return self.state in (UpdateState.UPDATING, UpdateState.ROLLING_BACK)
+
+    @property
+    def is_halted(self) -> bool:
+        """Tell whether it has stopped half-way: instances are of several specs."""
+        return self.state in (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
+
+
+@attrs.frozen(kw_only=True)
+class StandingService(Service):
+    """One row of `container_sup.service_status()`: a service, and how it stands.
+
+    `ready` of its instances are answered by DNS, where `wanted` should be; `replicas`
+    is what the spec says. `uid` is that of just this one, whatever else has its name.
+    `update_status` tells how the last change to another spec goes, or went.
+    """
+
+    uid: str
+    ready: int
+    wanted: int
+    update_status: UpdateStatus | None = None
+
+    @property
+    def spec(self) -> Service:
+        """Return what is asked for, and no more: a row of `services()`."""
+        names = (field.name for field in attrs.fields(Service))
+        return Service(**{name: getattr(self, name) for name in names})
 
 
 @attrs.frozen(kw_only=True)

@@ -87,7 +87,9 @@ class Operations:
     def _add(self, event: ev.AddAsked) -> list[Accepted]:
         named = self._view.named(event.service.name)
         found = [r for r in named if r.service == event.service]
-        old = found[0] if found else None
+        # Two sides that did not see each other may each have added it.
+        own = [r for r in found if r.uid == event.uid]
+        old = next(iter(own or found), None)
         uid = old.uid if old else event.uid
         slots = self._view.slots(uid)
         done = [s for s in slots if s.operation == event.operation]

@@ -16,12 +16,10 @@ from veo_shell.core.model import (
     ServiceRecord,
     UpdateConfig,
     UpdateOrder,
-    UpdateState,
 )
 from veo_shell.core.turns import stops_first
 
 SPECS_KEPT = 10
-HALTED = frozenset({UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED})
 
 
 def are_alike(one: Service, other: Service) -> bool:
@@ -38,7 +36,7 @@ def are_alike(one: Service, other: Service) -> bool:
 
 def is_halted(record: ServiceRecord) -> bool:
     """Tell whether an update has stopped half-way: instances are of several specs."""
-    return record.update is not None and record.update.state in HALTED
+    return record.update is not None and record.update.is_halted
 
 
 def replicas_with(record: ServiceRecord, service: Service) -> int:
