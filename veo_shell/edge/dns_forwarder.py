@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import random
 import socket
@@ -15,6 +14,7 @@ import dns.rcode
 from veo_shell.core import dns_cache, dns_packet
 from veo_shell.core.dns_cache import Cache, Said, Unusable
 from veo_shell.core.dns_packet import Asked
+from veo_shell.edge.dns_pace import Inbox, Pace
 from veo_shell.edge.dns_port import socket_address
 from veo_shell.edge.dns_upstreams import Place, Upstreams
 
@@ -27,6 +27,8 @@ WHOLE_S = 4.5
 AVOID_S = 10.0
 MOST_FLIGHTS = 256
 MOST_WAITING = 4_096
+STEPS = 16
+"""In a turn of the loop, of questions put and answers given, and of answers taken."""
 GOOD = frozenset({dns_packet.NOERROR, dns_packet.NXDOMAIN})
 WITHOUT_EDNS = frozenset({dns_packet.FORMERR, dns_packet.NOTIMP})
 
@@ -55,8 +57,11 @@ class Forwarder:
         self._timeouts_s = timeouts_s
         self._whole_s = whole_s
         self._cache = cache or Cache()
-        self._flights: dict[bytes, asyncio.Task[Said]] = {}
+        self._flights: dict[bytes, list[tuple[Asked, Reply]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
+        self._pace = Pace(STEPS)
+        self._inbox = Inbox(STEPS, dns_packet.TCP_SIZE)
         self._failed_s: dict[Place, float] = {}
         self.tally: Counter[str] = Counter()
 
@@ -85,34 +90,36 @@ class Forwarder:
             self.tally["failed"] += 1
             reply(dns_cache.failure("too much is asked", now_s).response(asked, now_s))
             return
-        if flight is None:
-            flight = loop.create_task(self._fly(key, asked))
-            self._flights[key] = flight
         self._waiting += 1
-        flight.add_done_callback(functools.partial(self._land, asked, reply))
+        if flight is not None:
+            flight.append((asked, reply))
+            return
+        self._flights[key] = [(asked, reply)]
+        task = loop.create_task(self._fly(key, asked))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Give up what is being asked, and forget what was."""
-        flights = list(self._flights.values())
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._inbox.close()
+        self._flights, self._waiting = {}, 0
         self._cache.clear()
 
-    def _land(self, asked: Asked, reply: Reply, flight: asyncio.Task[Said]) -> None:
-        self._waiting -= 1
-        if not flight.cancelled():
-            now_s = asyncio.get_running_loop().time()
-            reply(flight.result().response(asked, now_s))
-
-    async def _fly(self, key: bytes, asked: Asked) -> Said:
+    async def _fly(self, key: bytes, asked: Asked) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            said = await self._resolve(asked)
-            self._cache.put(key, said, loop.time())
-        finally:
-            del self._flights[key]
-        return said
+        said = await self._resolve(asked)
+        self._cache.put(key, said, loop.time())
+        for waiting, reply in self._flights.pop(key):
+            await self._pace.turn()
+            self._waiting -= 1
+            try:
+                reply(said.response(waiting, loop.time()))
+            except Exception:
+                logger.exception("DNS: one who asked gets no answer")
 
     async def _resolve(self, asked: Asked) -> Said:
         """Ask one after the other until one knows; SERVFAIL if none does in time."""
@@ -159,11 +166,12 @@ class Forwarder:
     async def _exchange(
         self, asked: Asked, place: Place, timeout_s: float, *, edns: bool
     ) -> Said:
+        await self._pace.turn()
         query = dns_cache.make_query(asked, _CHANCE.getrandbits(16), edns=edns)
         self.tally["forwarded"] += 1
         try:
             async with asyncio.timeout(timeout_s):
-                packet = await _by_udp(query, place)
+                packet = await self._by_udp(query, place)
                 if packet[2] & dns_packet.TRUNCATED:
                     packet = await _by_tcp(query, place)
         except TimeoutError as exc:
@@ -175,22 +183,20 @@ class Forwarder:
             return Said(rcode=packet[3] & 0xF, at_s=now_s, until_s=now_s)
         return dns_cache.said(packet, asyncio.get_running_loop().time())
 
+    async def _by_udp(self, query: bytes, place: Place) -> bytes:
+        """Return the response; what is none, a forged one say, is passed over.
 
-async def _by_udp(query: bytes, place: Place) -> bytes:
-    """Return the response; what is none, a forged one say, is passed over.
-
-    The socket is connected, so that one learns at once where no server is.
-    """
-    loop = asyncio.get_running_loop()
-    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as udp:
-        udp.setblocking(False)
-        udp.connect(socket_address(*place))
-        udp.send(query)
-        while True:
-            packet = await loop.sock_recv(udp, dns_packet.TCP_SIZE)
-            if dns_cache.is_response(packet, query):
-                return packet
+        The socket is connected, so that one learns at once where no server is.
+        """
+        family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as udp:
+            udp.setblocking(False)
+            udp.connect(socket_address(*place))
+            udp.send(query)
+            while True:
+                packet = await self._inbox.receive(udp)
+                if dns_cache.is_response(packet, query):
+                    return packet
 
 
 async def _by_tcp(query: bytes, place: Place) -> bytes:

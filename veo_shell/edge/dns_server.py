@@ -7,6 +7,7 @@ import contextlib
 import functools
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -29,7 +30,8 @@ logger = logging.getLogger(__name__)
 ReceiveFunction = Callable[[socket.socket, int], tuple[bytes, tuple[Any, ...]]]
 
 _QUERY_SIZE = 4096  # none is longer; what a datagram has beyond is not even read
-_BATCH = 64  # about 1 ms of work, then the loop's other tasks have their turn
+_BATCH = 64  # about 1 ms of work, then the loop's other tasks have their turn,
+_BATCH_S = 0.002  # or after so long, where each is more work
 _BATCH_BYTES = 65_536
 _MOST_PENDING = 64
 
@@ -312,19 +314,22 @@ def _answer_datagrams(
     Answers are sent one right after the other: to wake an asker for each takes more.
     """
     desk.look_up()
-    asked = [*_waiting(udp, receive)]
-    replies = [desk.serve(packet, True, asker, send) for packet, asker in asked]
-    for reply, (_, asker) in zip(replies, asked, strict=True):
-        if reply and isinstance(reply, bytes):  # else silence, or for TCP alone
-            send(reply, asker)
+    for reply, asker in [*_served(udp, desk, receive, send)]:
+        send(reply, asker)
 
 
-def _waiting(
-    udp: socket.socket, receive: ReceiveFunction
+def _served(
+    udp: socket.socket, desk: Desk, receive: ReceiveFunction, send: SendFunction
 ) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+    end_s = time.monotonic() + _BATCH_S
     with contextlib.suppress(BlockingIOError):
         for _ in range(_BATCH):
-            yield receive(udp, _QUERY_SIZE)
+            packet, asker = receive(udp, _QUERY_SIZE)
+            reply = desk.serve(packet, True, asker, send)
+            if reply and isinstance(reply, bytes):  # else silence, or for TCP alone
+                yield reply, asker
+            if time.monotonic() >= end_s:
+                return
 
 
 def _receive(udp: socket.socket, size: int) -> tuple[bytes, tuple[Any, ...]]:
