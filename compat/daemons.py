@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.dns_programs import run
+from tests.fake_cluster import FakeCluster
 
 ADDRESS = "127.0.77.1"
 UP_S = 30.0
+
+Make = Callable[[Path, int, str, int], list[str]]
+"""Gives a command from a folder, the port to have, and a node's address and port."""
 
 
 def free_port() -> int:
@@ -39,6 +43,16 @@ async def daemon(log: Path, *argv: str) -> AsyncIterator[None]:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+@asynccontextmanager
+async def beside(cluster: FakeCluster, folder: Path, make: Make) -> AsyncIterator[int]:
+    """Have a server of others' that asks uno, or has a copy of its zone, at a port."""
+    port, own = free_port(), folder / "own"
+    own.mkdir()
+    argv = make(own, port, cluster.addresses["uno"], cluster.servers["uno"].port)
+    async with daemon(folder / "log", *argv):
+        yield port
 
 
 async def asked(port: int, *words: str) -> list[str]:

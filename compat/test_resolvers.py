@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from compat.daemons import ADDRESS, comes, daemon, free_port, status
+from compat.daemons import ADDRESS, Make, beside, comes, status
 from tests.dns_programs import run, served
 from tests.fake_cluster import FakeCluster
 
@@ -79,16 +78,13 @@ policy.add(policy.suffix(policy.STUB('{node}@{at}'),
 
 
 @pytest.mark.parametrize("make", [unbound, dnsmasq, knot_resolver])
-async def test_a_resolver_asks_a_node_for_its_zone(
-    tmp_path: Path, make: Callable[[Path, int, str, int], list[str]]
-) -> None:
-    async with served(tmp_path) as cluster:
-        port, at = free_port(), cluster.servers["uno"].port
-        (tmp_path / "own").mkdir()
-        argv = make(tmp_path / "own", port, cluster.addresses["uno"], at)
-        async with daemon(tmp_path / "log", *argv):
-            await comes(port, BOTH, "web.veo")
-            await look_around(cluster, port)
+async def test_a_resolver_asks_a_node_for_its_zone(tmp_path: Path, make: Make) -> None:
+    async with (
+        served(tmp_path) as cluster,
+        beside(cluster, tmp_path, make) as port,
+    ):
+        await comes(port, BOTH, "web.veo")
+        await look_around(cluster, port)
 
 
 async def look_around(cluster: FakeCluster, port: int) -> None:

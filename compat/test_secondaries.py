@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -15,7 +14,7 @@ import dns.name
 import dns.rdatatype
 import pytest
 
-from compat.daemons import ADDRESS, asked, comes, daemon, free_port
+from compat.daemons import ADDRESS, Make, asked, beside, comes
 from tests.dns_programs import run, served
 from tests.fake_cluster import WEB, FakeCluster
 
@@ -113,21 +112,20 @@ async def serials(cluster: FakeCluster) -> list[str]:
 
 @pytest.mark.parametrize("make", [knot, nsd])
 async def test_a_secondary_has_the_zone_and_follows_it(
-    tmp_path: Path, make: Callable[[Path, int, str, int], list[str]]
+    tmp_path: Path, make: Make
 ) -> None:
-    async with served(tmp_path) as cluster:
-        port, at = free_port(), cluster.servers["uno"].port
-        (tmp_path / "own").mkdir()
-        argv = make(tmp_path / "own", port, cluster.addresses["uno"], at)
-        async with daemon(tmp_path / "log", *argv):
-            await comes(port, await serials(cluster), "veo", "SOA")
-            await is_the_same(cluster, port)
-            later = attrs.evolve(WEB, name="later")
-            await cluster["uno"].container_sup.add_service(later)
-            (added,) = cluster["uno"].dns_registry.lookup("later")
-            await comes(port, [added.data], "later.veo")
-            await comes(port, await serials(cluster), "veo", "SOA")
-            await is_the_same(cluster, port)
+    async with (
+        served(tmp_path) as cluster,
+        beside(cluster, tmp_path, make) as port,
+    ):
+        await comes(port, await serials(cluster), "veo", "SOA")
+        await is_the_same(cluster, port)
+        later = attrs.evolve(WEB, name="later")
+        await cluster["uno"].container_sup.add_service(later)
+        (added,) = cluster["uno"].dns_registry.lookup("later")
+        await comes(port, [added.data], "later.veo")
+        await comes(port, await serials(cluster), "veo", "SOA")
+        await is_the_same(cluster, port)
 
 
 async def is_the_same(cluster: FakeCluster, port: int) -> None:
@@ -144,25 +142,25 @@ async def is_the_same(cluster: FakeCluster, port: int) -> None:
 
 @pytest.mark.parametrize("make", [knot, nsd])
 async def test_any_question_is_answered_as_by_others_who_have_the_zone(
-    tmp_path: Path, make: Callable[[Path, int, str, int], list[str]]
+    tmp_path: Path, make: Make
 ) -> None:
-    async with served(tmp_path, ODD) as cluster:
-        port, at = free_port(), cluster.servers["uno"].port
-        node = cluster.addresses["uno"]
-        (tmp_path / "own").mkdir()
+    async with (
+        served(tmp_path, ODD) as cluster,
+        beside(cluster, tmp_path, make) as port,
+    ):
+        node, at = cluster.addresses["uno"], cluster.servers["uno"].port
         names = [
             dns.name.from_text(record.name)
             for record in await cluster["uno"].dns_registry.records()
             if record.name.endswith("veo.")
         ]
-        async with daemon(tmp_path / "log", *make(tmp_path / "own", port, node, at)):
-            await comes(port, await serials(cluster), "veo", "SOA")
-            for number in range(QUESTIONS):
-                query = any_question(names, random.Random(number))  # noqa: S311
-                told = await asyncio.gather(
-                    answered(query, node, at), answered(query, ADDRESS, port)
-                )
-                assert told[0] == told[1], query.question
+        await comes(port, await serials(cluster), "veo", "SOA")
+        for number in range(QUESTIONS):
+            query = any_question(names, random.Random(number))  # noqa: S311
+            told = await asyncio.gather(
+                answered(query, node, at), answered(query, ADDRESS, port)
+            )
+            assert told[0] == told[1], query.question
 
 
 def any_question(
