@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import dns.flags
+import dns.message
 import dns.name
 import dns.rcode
 import pytest
 
-from tests.zones import UNO, ask, lines, make_container, make_zone, two_webs
+from tests.zones import (
+    UNO,
+    ask,
+    lines,
+    make_container,
+    make_node,
+    make_zone,
+    question,
+    two_webs,
+)
 from veo_shell.core import static_records
 from veo_shell.core.dns_config import DnsConfig
 from veo_shell.core.parse import parse
@@ -258,6 +270,44 @@ def test_an_alias_is_followed_as_far_as_it_is_in_the_zone() -> None:
     circle = ask(zone, "one.veo.")
     assert len(lines(circle.answer)) == 2
     assert not circle.authority  # there is no last name that has none
+
+
+@pytest.mark.parametrize("name", ["www.veo.", "any.apps.veo."])
+def test_an_alias_has_the_asked_node_first_and_the_rest_take_turns(name: str) -> None:
+    nodes = [make_node(f"n{n}@n{n}", f"10.0.0.{n}") for n in range(4)]
+    zone = make_zone(
+        *(make_container("web", node) for node in nodes),
+        nodes=tuple(nodes),
+        primary="n2@n2",
+        records=records("www CNAME web", "*.apps CNAME web"),
+    )
+    seconds = Counter[str]()
+    for _ in range(9):
+        found = zone.answer(question(name))
+        assert found is not None
+        alias, first, second, *rest = lines(dns.message.from_wire(found).answer)
+        assert alias == f"{name} CNAME web.veo."
+        assert first == "web.veo. A 10.0.0.2"
+        assert len({second, *rest}) == 3
+        seconds[second] += 1
+    assert list(seconds.values()) == [3, 3, 3]
+
+
+def test_records_of_a_wildcard_take_turns() -> None:
+    static = records("*.w A 198.51.100.1", "*.w A 198.51.100.2", "*.w SRV 0 0 1 a.w")
+    zone = make_zone(records=static)
+    firsts = Counter[str]()
+    for _ in range(8):
+        found = zone.answer(question("x.w.veo."))
+        assert found is not None
+        (records_found,) = dns.message.from_wire(found).answer
+        assert {str(rdata) for rdata in records_found} == {
+            "198.51.100.1",
+            "198.51.100.2",
+        }
+        firsts[str(records_found[0])] += 1
+    assert firsts == {"198.51.100.1": 4, "198.51.100.2": 4}
+    assert lines(ask(zone, "x.w.veo.", "SRV").answer) == ["x.w.veo. SRV 0 0 1 a.w.veo."]
 
 
 def test_an_alias_of_a_name_that_is_the_clusters_is_left_out() -> None:

@@ -36,6 +36,7 @@ OWNER_IS_QUESTION = b"\xc0\x0c"
 _ONE_QUESTION = b"\0\1\0\0\0\0\0\0"
 _ONE_QUESTION_AND_OPT = b"\0\1\0\0\0\0\0\1"
 _OPT_SIZE = 11
+_RECORD_SIZE = 12  # without its data, and its owner the question's
 _WITH_OPT = 2  # beside RD and RA, which are other bits
 MOST_ORDERS = 64
 EXTENDED_ERROR, STALE, NO_REACHABLE_AUTHORITY = 15, 3, 22
@@ -205,6 +206,15 @@ class Answer:
         head = self.heads[flags | code_flags | _WITH_OPT]
         opt = OPTS[query[end + 7] >> 7]
         return query[:2] + head + query[12:end] + next(self._orders) + opt
+
+    def in_turn(self, owner: bytes) -> tuple[bytes, ...]:
+        """Return the records in the order that is due, as those of another name."""
+        order, at, found = next(self._orders), 0, list[bytes]()
+        for _ in self.records:
+            end = at + _RECORD_SIZE + int.from_bytes(order[at + 10 : at + 12])
+            found.append(owner + order[at + len(OWNER_IS_QUESTION) : end])
+            at = end
+        return tuple(found)
 
     def response(self, asked: Asked) -> bytes:
         """Answer with what fits of the additional records."""

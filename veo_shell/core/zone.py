@@ -234,7 +234,7 @@ class Zone:
             return self._negative(asked, dns_packet.NOERROR)
         if source == asked.name:
             return self._answer_of(asked.name, rdtype).response(asked)
-        return self._make_answer(asked.name, source, rdtype).response(asked)
+        return self._answer_of_wildcard(asked.name, source, rdtype).response(asked)
 
     def told(self, name: bytes) -> tuple[bytes, ...]:
         """Return the TXT data of a name that are made now, () where there are none."""
@@ -298,11 +298,11 @@ class Zone:
             found = leads_to
         if found in seen:  # in a circle there is no last name
             return self._alias(asked, records)
-        rdatas = self.rrsets[found].get(asked.rdtype, ())
-        ttl_s = self.ttl_of(found, asked.rdtype)
+        more: tuple[bytes, ...] = ()
         if asked.rdtype == TXT and (told := self.told(found)):
-            rdatas, ttl_s = told, LIVE_TTL_S
-        more = dns_packet.rrset(owner, asked.rdtype, ttl_s, rdatas)
+            more = dns_packet.rrset(owner, TXT, LIVE_TTL_S, told)
+        elif asked.rdtype in self.rrsets[found]:
+            more = self._answer_of(found, asked.rdtype).in_turn(owner)
         return self._alias(asked, [*records, *more], is_end=not more)
 
     def _alias(
@@ -344,14 +344,25 @@ class Zone:
     def _answer_of(self, name: bytes, rdtype: int) -> Answer:
         question = _question(name, rdtype)
         if question not in self._answers:
-            self._answers[question] = self._make_answer(name, name, rdtype)
+            self._answers[question] = self._make_answer(name, rdtype)
         return self._answers[question]
 
-    def _make_answer(self, name: bytes, source: bytes, rdtype: int) -> Answer:
+    def _answer_of_wildcard(self, name: bytes, source: bytes, rdtype: int) -> Answer:
+        """Answer for a name in a turn of the wildcard's answer, which is kept."""
         rdatas = self.rrsets[source][rdtype]
+        kept = self._answer_of(source, rdtype)
+        return Answer(
+            question_size=len(name) + 4,
+            records=kept.in_turn(dns_packet.OWNER_IS_QUESTION),
+            own=kept.own,
+            additional=tuple(self._addresses_behind(name, rdtype, rdatas)),
+        )
+
+    def _make_answer(self, name: bytes, rdtype: int) -> Answer:
+        rdatas = self.rrsets[name][rdtype]
         own = [rdata for rdata in rdatas if _target(rdtype, rdata) in self.own]
         rest = [rdata for rdata in rdatas if rdata not in own]
-        owner, ttl_s = dns_packet.OWNER_IS_QUESTION, self.ttl_of(source, rdtype)
+        owner, ttl_s = dns_packet.OWNER_IS_QUESTION, self.ttl_of(name, rdtype)
         return Answer(
             question_size=len(name) + 4,
             records=dns_packet.rrset(owner, rdtype, ttl_s, [*own, *rest]),
