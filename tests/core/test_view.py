@@ -16,6 +16,7 @@ from tests.core.samples import service as standing
 from tests.core.samples import slot as placed
 from veo_shell.core import view as view_module
 from veo_shell.core.model import (
+    Container,
     NodeDocument,
     NodeRecord,
     Record,
@@ -455,6 +456,68 @@ def test_it_tells_which_services_were_touched_until_it_is_settled() -> None:
     view.merge_record(standing("b"))  # known
     view.merge_record(decision(UNO, 1))
     assert view.touched == set()
+
+
+def copied(held: Container) -> Container:
+    """Return another object that says the same, as one from the wire does."""
+    return attrs.evolve(held)
+
+
+def test_a_whole_document_touches_what_it_says_otherwise() -> None:
+    """And keeps what it says again as it is."""
+    a, b, c, d = (container(UNO, number, uid=uid) for number, uid in enumerate("abcd"))
+    view = view_of(document(UNO, containers=(a, b, c)))
+    view.settle()
+    view.news.clear()
+    changed = attrs.evolve(b, restarts=1)
+    later = document(UNO, version=9, containers=(copied(a), changed, d))
+    assert view.merge_document(later)
+    assert view.touched == view.news == {"b", "c", "d"}
+    assert view.document(UNO).version == 9
+    assert list(view.containers(UNO)) == [a, changed, d]
+    assert view.container(UNO, a.name) is a
+    assert view.instances("c") == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"incarnation": 2}, {"boot_id": "b"}, {"disk_id": "d"}, {"address": "192.0.2.9"}],
+    ids=str,
+)
+def test_that_of_a_node_that_begins_anew_touches_all_it_has(changes: Any) -> None:
+    held = container(UNO, 0, uid="a")
+    view = view_of(document(UNO, containers=(held,)))
+    view.settle()
+    anew = document(UNO, version=2, containers=(copied(held),), **changes)
+    assert view.merge_document(anew)
+    assert view.touched == {"a"}
+
+
+@given(st.data())
+def test_a_whole_document_comes_to_what_it_comes_to_afresh(data: st.DataObject) -> None:
+    """Whatever was there before."""
+    held = st.builds(
+        lambda number, uid, restarts: attrs.evolve(
+            container(UNO, number, uid=uid), name=named(number), restarts=restarts
+        ),
+        st.integers(0, 5),
+        st.sampled_from("ab"),
+        st.integers(0, 1),
+    )
+    some_held = st.lists(held, max_size=5, unique_by=lambda c: c.name).map(tuple)
+    before, after = data.draw(some_held), data.draw(some_held)
+    view = view_of(document(UNO, containers=before))
+    view.settle()
+    later = document(UNO, version=2, containers=after)
+    view.merge_document(later)
+    afresh = view_of(later)
+    assert content(view) == content(afresh)
+    for uid in "ab":
+        assert view.instances(uid) == afresh.instances(uid)
+        for number in range(6):
+            assert view.in_slot(uid, number) == afresh.in_slot(uid, number)
+    one_only = set(before) ^ set(after)
+    assert view.touched == {c.uid for c in one_only}
 
 
 @pytest.mark.parametrize(

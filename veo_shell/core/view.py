@@ -254,6 +254,7 @@ class View:
 
         That of a node which left or was removed with its state is none any more. Passed
         on by protocol 1 it lacks what that does not know: then the whole one stands.
+        Services of which it says nothing else are touched only if its node begins anew.
         """
         old = self._heads.get(document.node)
         if old is not None and _completeness(old) >= _completeness(document):
@@ -265,7 +266,11 @@ class View:
         for name in [name for name in held if name not in now]:
             self._set_container(document.node, name, None)
         for name, container in now.items():
-            self._set_container(document.node, name, container)
+            if held.get(name) != container:
+                self._set_container(document.node, name, container)
+        if old is not None and _begins_anew(old, document):
+            for container in now.values():
+                self._touch(container.uid)
         self._set_head(document)
         return True
 
@@ -509,6 +514,15 @@ def _shifts(old: NodeDocument, new: NodeDocument) -> bool:
     """Tell whether what placement, or who decides, depends on is another."""
     before, after = (
         (d.engine_lost, d.disk_trouble, d.resources, d.role, d.labels, d.identity)
+        for d in (old, new)
+    )
+    return before != after
+
+
+def _begins_anew(old: NodeDocument, new: NodeDocument) -> bool:
+    """Tell whether a node's document is of another run of it, or from elsewhere."""
+    before, after = (
+        (d.identity, d.boot_id, d.incarnation, d.address, d.protocol)
         for d in (old, new)
     )
     return before != after
