@@ -34,7 +34,8 @@ def test_an_address_leads_to_what_runs_there() -> None:
     two = named("two", make_container("web", UNO))
     six = named("six", make_container("web", SIX, make_port("http", 0)))
     nowhere = named("nowhere", make_container("web", UNO, address=""))
-    assert told(one, two, six, nowhere) == {
+    by_name = named("by-name", make_container("web", UNO, address="a.host"))
+    assert told(one, two, six, nowhere, by_name) == {
         "web.veo. A 192.0.2.1": ("one", "two"),
         "web.veo. AAAA 2001:db8::3": ("six",),
         "http.web.veo. A 192.0.2.1": ("one",),

@@ -120,6 +120,19 @@ def test_what_has_addresses_of_its_own_is_nowhere_on_a_node_that_is_not_known(
     assert served(make_zone(make_container("web", stranger, own=own))) == set()
 
 
+def test_a_node_without_a_name_is_none_of_a_port_that_it_has_elsewhere() -> None:
+    """There is nothing for SRV to lead to, while the address itself is answered."""
+    nameless = make_node("a_very.odd@x", "192.0.2.8")
+    web = make_container("web", nameless, make_port("http", 80), own=("192.0.2.77",))
+    zone = make_zone(
+        web, make_container("web", DOS, make_port("http", 81)), nodes=(nameless, DOS)
+    )
+    assert "web.veo. A 192.0.2.77" in served(zone)
+    assert {line for line in served(zone) if "SRV" in line} == {
+        "_http._tcp.web.veo. SRV 0 100 81 dos.node.veo.",
+    }
+
+
 BOTH = make_node("tres@tres", "192.0.2.3", "2001:DB8::3")
 
 
