@@ -713,8 +713,11 @@ def test_errors_of_plain_data_have_paths(data: Any, expected: list[str]) -> None
 SLOW = [Check.too_slow]  # on a busy machine: whole services are large to draw
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
-WORDS = TEXTS.filter(str.strip)
-PLAIN = TEXTS.filter(lambda text: text.isprintable() and text.split() == [text])
+WORDS = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12
+).filter(str.strip)
+# What is printable and no space; a filter threw most away, and some seeds failed
+PLAIN = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
 KEYS = st.from_regex(r"[A-Z_]{1,8}", fullmatch=True)
 ENTRIES = st.lists(st.builds("{}={}".format, KEYS, TEXTS), max_size=3).map(tuple)
 MOUNTS = st.lists(
