@@ -358,7 +358,7 @@ def stage() -> Iterator[tuple[Demo, Container]]:
     with connect(os.environ["DOCKER_HOST"], timeout_s=60) as engine:
         demo = Demo(
             folder=folder,
-            cluster=f"veo-demo-{tag}",
+            cluster=f"demo-{tag}",
             dns_port=dns_port(ADDRESSES.values()),
             engine=engine,
         )
