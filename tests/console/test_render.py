@@ -20,6 +20,7 @@ from veo_shell.core.model import (
     Disk,
     DnsChange,
     DnsRecord,
+    DnsTraffic,
     Health,
     JournalEntry,
     Loss,
@@ -359,6 +360,17 @@ def test_a_single_record_shows_what_says_something() -> None:
         ["memory", "256", "MiB"],
         ["mounts", "/srv:/www:ro"],
         ["ports", "-"],
+    ]
+
+
+def test_what_dns_did_shows_all_its_counts() -> None:
+    assert lines(DnsTraffic(forwarded=52)) == [
+        ["DnsTraffic"],
+        ["forwarded", "52"],
+        *(
+            [name, "0"]
+            for name in ("cached", "failed", "refused", "slipped", "dropped")
+        ),
     ]
 
 

@@ -22,7 +22,8 @@ def fields(record: Any) -> list[list[str]]:
     rows = []
     for field in type(record).__attrs_attrs__:
         value = getattr(record, field.name)
-        always = _title(field.name) in listed and field.name not in IF_ANY
+        is_spared = field.name in IF_ANY and type(record).__name__ not in COUNTS
+        always = _title(field.name) in listed and not is_spared
         if always or value != field.default:
             rows.append([_title(field.name), _cell(field.name, value) or "-"])
     return rows
@@ -232,6 +233,9 @@ IF_ANY = frozenset(
     }
 )
 """Columns that are left out where no row has anything in them."""
+
+COUNTS = frozenset({"DnsTraffic"})
+"""Records of which each field is told, whatever it is called elsewhere."""
 
 SPARE: dict[str, tuple[str, ...]] = {
     "Container": ("address", "service", "health", "restarts", "ports"),
