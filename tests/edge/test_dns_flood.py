@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from tests.edge.test_dns_forwarding import serving
-from tests.edge.test_dns_pace import Turns
+from tests.edge.test_dns_pace import Turns, as_a_node
 from tests.edge.upstream import Upstream, address, closed_port, upstream
 from tests.zones import question
 from veo_shell.core import dns_packet
@@ -93,16 +93,22 @@ def of_its_own() -> Iterator[None]:
 @pytest.mark.parametrize("near", [True, False], ids=["near", "far"])
 @pytest.mark.parametrize("suffix", ["veo.", "example.com."])
 @pytest.mark.parametrize("who", ["answers", "is silent", "is not there"])
-async def test_a_flood_of_names_never_asked_for_delays_no_heartbeat(
+def test_a_flood_of_names_never_asked_for_delays_no_heartbeat(
     suffix: str, near: bool, who: str
 ) -> None:
+    with as_a_node() as loop:
+        late_s = loop.run(beats_under_a_flood(suffix, near, who))
+    assert max(late_s) < MOST_LATE_S
+
+
+async def beats_under_a_flood(suffix: str, near: bool, who: str) -> list[float]:
     async with asked(who) as place, serving(place, near=lambda _: near) as server:
         beats = Beats()
         async with flooded(server, suffix):
             while not is_busy(server, suffix, near):
                 await beats.beat(1)
             await beats.beat(BEATS)
-        assert max(beats.late_s) < MOST_LATE_S
+    return beats.late_s
 
 
 def is_busy(server: DnsServer, suffix: str, near: bool) -> bool:

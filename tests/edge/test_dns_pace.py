@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from veo_shell.edge.dns_pace import Inbox, Pace
 
@@ -28,6 +29,11 @@ class Turns:
     def _next(self) -> None:
         self.count += 1
         self._handle = asyncio.get_running_loop().call_soon(self._next)
+
+
+def as_a_node() -> asyncio.Runner:
+    """Return what runs on a loop as a node has it."""
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
 @pytest.fixture
@@ -111,6 +117,13 @@ async def test_so_many_packets_are_taken_in_a_turn(
     assert max(Counter(taken).values()) == 3
     inbox.close()
     inbox.close()
+
+
+def test_so_many_are_taken_in_a_turn_of_a_nodes_loop(
+    pairs: list[tuple[socket.socket, socket.socket]],
+) -> None:
+    with as_a_node() as loop:
+        loop.run(test_so_many_packets_are_taken_in_a_turn(pairs))
 
 
 async def test_a_socket_may_wait_again_and_what_it_raises_is_raised() -> None:
