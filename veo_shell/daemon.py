@@ -140,7 +140,9 @@ def _run_loop(main: Coroutine[Any, Any, None]) -> None:
     """Run on a loop that costs a fifth less for what a mesh is: lone messages."""
     import uvloop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    from veo_shell.edge.collector import Collector
+
+    with Collector(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
 
 
