@@ -48,10 +48,12 @@ class Beats:
 
 
 @contextlib.asynccontextmanager
-async def flooded(server: DnsServer, suffix: str) -> AsyncIterator[None]:
+async def flooded(
+    server: DnsServer, suffix: str, how: str = "udp"
+) -> AsyncIterator[None]:
     """Have another process ask all the time."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.edge.flood", str(server.port), suffix),
+        *(sys.executable, "-m", "tests.edge.flood", str(server.port), suffix, how),
         stdin=asyncio.subprocess.PIPE,
     )
     try:
@@ -101,10 +103,21 @@ def test_a_flood_of_names_never_asked_for_delays_no_heartbeat(
     assert max(late_s) < MOST_LATE_S
 
 
-async def beats_under_a_flood(suffix: str, near: bool, who: str) -> list[float]:
+@pytest.mark.usefixtures("of_its_own")
+@pytest.mark.parametrize("suffix", ["veo.", "example.com."])
+@pytest.mark.parametrize("who", ["answers", "is not there"])
+def test_nor_does_one_by_many_connections(suffix: str, who: str) -> None:
+    with as_a_node() as loop:
+        late_s = loop.run(beats_under_a_flood(suffix, True, who, "tcp"))
+    assert max(late_s) < MOST_LATE_S
+
+
+async def beats_under_a_flood(
+    suffix: str, near: bool, who: str, how: str = "udp"
+) -> list[float]:
     async with asked(who) as place, serving(place, near=lambda _: near) as server:
         beats = Beats()
-        async with flooded(server, suffix):
+        async with flooded(server, suffix, how):
             while not is_busy(server, suffix, near):
                 await beats.beat(1)
             await beats.beat(BEATS)

@@ -122,24 +122,62 @@ class DnsServer:
         tcps, self._tcps = self._tcps, []
         for udp in udps:
             asyncio.get_running_loop().remove_reader(udp)
+        for tcp in tcps:
+            tcp.close()
+        await self._pool.close()  # first: who is connected asks on
         if self._forwarder:
             await self._forwarder.close()
         for udp in udps:
             udp.close()
         for tcp in tcps:
-            tcp.close()
-        await self._pool.close()
-        for tcp in tcps:
             await tcp.wait_closed()
 
 
 class _Pool:
-    """The open connections, the longest idle first."""
+    """The open connections, the longest idle first.
+
+    Those that have more to be answered than a turn of the loop has time for wait for
+    the next one, in the order in which they came.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._by_use: dict[_Connection, None] = {}
         self._unclosed: set[_Connection] = set()
+        self._due: dict[_Connection, None] = {}
+        self._is_begun = False
+        self._end_s = 0.0
+
+    def end_of_turn(self, connection: _Connection) -> float:
+        """Return until when to answer now; 0 where it has to wait, and is called."""
+        if not self._is_begun:
+            self._end_s = time.monotonic() + _BATCH_S
+        if self._due or time.monotonic() >= self._end_s:
+            self.wait(connection)
+            return 0.0
+        self._see_to_the_next()
+        return self._end_s
+
+    def wait(self, connection: _Connection) -> None:
+        """Have one answer on when it is its turn."""
+        self._due.setdefault(connection)
+        self._see_to_the_next()
+
+    def _see_to_the_next(self) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Begin a turn with those who wait."""
+        self._is_begun = False
+        self._end_s = time.monotonic() + _BATCH_S
+        while self._due and time.monotonic() < self._end_s:
+            connection = next(iter(self._due))
+            del self._due[connection]
+            connection.serve(self._end_s)
+        if self._due:
+            self._see_to_the_next()
 
     def add(self, connection: _Connection) -> None:
         """Take one in; if there are too many now, close the longest idle."""
@@ -158,6 +196,7 @@ class _Pool:
     def discard(self, connection: _Connection) -> None:
         """Forget a connection, which is closed."""
         self._by_use.pop(connection, None)
+        self._due.pop(connection, None)
         self._unclosed.discard(connection)
 
     async def close(self) -> None:
@@ -202,7 +241,10 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        self._serve()
+        if end_s := self._pool.end_of_turn(self):
+            self.serve(end_s)
+        else:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Stay open for the answers that are still to come."""
@@ -214,18 +256,18 @@ class _Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_blocked = False
-        self._serve()
+        self._pool.wait(self)
 
     def abort(self) -> None:
         """Close now, whatever is still to be sent."""
         self._transport.abort()
 
-    def _serve(self) -> None:
+    def serve(self, end_s: float) -> None:
         """Answer a batch of what was received; the rest waits for its turn."""
         if self._transport.is_closing():
             return
         self._desk.look_up()
-        framed, is_all = self._answer_batch()
+        framed, is_all = self._answer_batch(end_s)
         if framed:
             self._transport.write(b"".join(framed))
             self._note_use()
@@ -233,7 +275,7 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
         elif not is_all:
             self._transport.pause_reading()
-            self._loop.call_soon(self._serve)
+            self._pool.wait(self)
         elif self._frame_size() > 2 + _QUERY_SIZE or (
             self._is_over and not self._pending
         ):
@@ -241,7 +283,7 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    def _answer_batch(self) -> tuple[list[bytes], bool]:
+    def _answer_batch(self, end_s: float) -> tuple[list[bytes], bool]:
         """Return answers in frames, and whether these are all that can be given now."""
         framed: list[bytes] = []
         size = 0
@@ -255,6 +297,8 @@ class _Connection(asyncio.Protocol):
                 answer = self._answer_to(query)
             framed.append(_framed(answer) if answer else b"")
             size += len(framed[-1])
+            if time.monotonic() >= end_s:
+                break
         return framed, False
 
     def _answer_to(self, query: bytes) -> bytes | None:
@@ -269,7 +313,7 @@ class _Connection(asyncio.Protocol):
     def _send_late(self, answer: bytes, _: Any) -> None:
         """Send what was not known at once, and go on if that was waited for."""
         if self._is_over or self._pending == _MOST_PENDING:
-            self._loop.call_soon(self._serve)
+            self._pool.wait(self)
         self._pending -= 1
         if not self._transport.is_closing():
             self._transport.write(_framed(answer))
