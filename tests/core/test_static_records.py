@@ -148,6 +148,7 @@ def test_a_record_that_cannot_be_taken_is_told(line: str, told: str) -> None:
         ),
         (CORP.replace("example.", "example"), 'its $ORIGIN "corp.example" has no dot'),
         (CORP.replace("corp.", "a..b."), 'its $ORIGIN "a..b.example." is no name: A'),
+        ("a A 192.0.2.1\n" + CORP, "line 3: corp.example. is not in the zone veo."),
         (CORP + "y A 1\n", "line 6 cannot be read"),
         (CORP + "@ SOA a b 1 1 1 1 1\n", "line 6 cannot be read"),
     ],
@@ -164,9 +165,11 @@ def test_a_zone_file_of_veos_zone_leaves_its_soa_and_ns_to_veo() -> None:
     assert not {2, 6} & {rdtype for _, rdtype in found.ttls}
 
 
-def test_a_zone_is_named_in_whatever_case() -> None:
-    found = read_zone(CORP.replace("$ORIGIN", "$origin"), "veo.", 5)
-    assert found.apex == b"\x04corp\x07example\0"
+@pytest.mark.parametrize("before", ["", "; ours\n", "\n\t; a\n$TTL 30 ; b\n \r\n"])
+def test_a_zone_is_named_before_its_records_in_whatever_case(before: str) -> None:
+    for text in (CORP, CORP.replace("$ORIGIN", "$origin")):
+        found = read_zone(before + text, "veo.", 5)
+        assert found.apex == b"\x04corp\x07example\0"
 
 
 def test_records_of_one_name_stand_beside_each_other() -> None:

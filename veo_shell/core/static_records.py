@@ -76,15 +76,17 @@ def read_zone(text: str, origin: str, ttl_s: int) -> StaticRecords:
 
 def _named(text: str) -> dns.name.Name | None:
     """Return the name that a zone file begins with, if it does."""
-    first = re.search(r"^\$ORIGIN\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)
-    if first is None:
+    lines = (line.partition(";")[0].split() for line in text.split("\n"))
+    told = (words for words in lines if words and words[0].upper() != "$TTL")
+    directive, name, *_ = [*next(told, []), "", ""]
+    if directive.upper() != "$ORIGIN":
         return None
-    if not first[1].endswith("."):
-        raise Wrong(f"its $ORIGIN {quoted(first[1])} has no dot at its end")
+    if not name.endswith("."):
+        raise Wrong(f"its $ORIGIN {quoted(name)} has no dot at its end")
     try:
-        return dns.name.from_text(first[1])
+        return dns.name.from_text(name)
     except dns.exception.DNSException as exc:
-        raise Wrong(f"its $ORIGIN {quoted(first[1])} is no name: {exc}") from exc
+        raise Wrong(f"its $ORIGIN {quoted(name)} is no name: {exc}") from exc
 
 
 class Collected:
