@@ -74,12 +74,16 @@ def _asked_size(query: bytes) -> int:
     return max(dns_packet.PLAIN_UDP_SIZE, min(payload, UDP_SIZE))
 
 
+_MOST_TURNS = 10_000
+
+
 class _Wire:
     """The other end of a connection: it takes all, or stops reading for a while."""
 
     def __init__(self) -> None:
         self.written = bytearray()
         self.is_closed = False
+        self.is_paused = False
 
     def get_extra_info(self, name: str) -> Any:
         """Return who asks."""
@@ -96,9 +100,11 @@ class _Wire:
 
     def pause_reading(self) -> None:
         """Nothing is read: the test looks whether more is kept all the same."""
+        self.is_paused = True
 
     def resume_reading(self) -> None:
         """All is read again."""
+        self.is_paused = False
 
     def close(self) -> None:
         """End it."""
@@ -128,6 +134,10 @@ async def _stream(data: bytes) -> None:
             await asyncio.sleep(0)
             connection.resume_writing()
             await asyncio.sleep(0)
+            for _ in range(_MOST_TURNS):  # it waits for its own
+                if not wire.is_paused or wire.is_closed:
+                    break
+                await asyncio.sleep(0)
             assert len(connection._received) <= _QUERY_SIZE + 2 + len(piece)
     finally:
         connection.connection_lost(None)
@@ -135,12 +145,14 @@ async def _stream(data: bytes) -> None:
     _look_at_frames(bytes(wire.written))
 
 
-def _noting(troubles: list[Exception], query: bytes, udp: bool, asker: str) -> Reply:
+def _noting(
+    troubles: list[Exception], query: bytes, udp: bool, asker: str, code_flags: int
+) -> Reply:
     """Answer as a node does; the desk would hide what is wrong."""
     try:
-        answer = ZONES.answer(query, udp=udp)
+        answer = ZONES.answer(query, udp, code_flags)
         if answer is not None and dns_packet.is_refusal(answer):
-            return ZONES.transfer(query, asker, ANYBODY) or answer
+            return ZONES.transfer(query, asker, ANYBODY, code_flags) or answer
         return answer
     except Exception as error:
         troubles.append(error)
