@@ -192,7 +192,9 @@ class SlotWatch:
         if new.updating or waits or service.mode is Mode.GLOBAL:
             return  # it is another job, or has not begun: its master is not there
         moved = stood and new.wanted and new.node != old.node and not new.made
-        if moved and not self._is_kept_from_beginning(old):
+        named = process.machine.situation.named(old)
+        is_unmade = named is not None and not named.id  # as its name is taken
+        if moved and not is_unmade and not self._is_kept_from_beginning(old):
             raise Violation(
                 f"{process.name} moves {service.name}, a job, to {new.node}"
             )
