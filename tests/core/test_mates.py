@@ -508,3 +508,15 @@ def test_a_master_that_is_stopped_without_a_majority_has_ended_for_its_group(
     world.run(30)
     assert len(world.running("db")) == 1
     assert world.running("app") == world.running("db")
+
+
+def test_a_job_that_failed_is_waited_for_after_its_node_was_away_too() -> None:
+    world = shop(attrs.evolve(DB, restart=Restart.NEVER, auto_remove=True), APP)
+    uno = world["uno@uno"]
+    uno.exit(of(world, "db"), 1)
+    world.run(3)
+    del uno.engine.containers[of(world, "db").name]
+    uno.kill()
+    uno.boot(alone=True)
+    world.run(20)
+    assert states(world) == {"db": State.EXITED}

@@ -22,6 +22,7 @@ FAILED_TOO = (
     "0c161e4a",
     "8a177759",
     "8d28cf1c",
+    "4bf3721d",
 )
 KEPT = tuple(map(str, (*FAILED_ONCE, *FAILED_TOO)))
 """Histories that failed once, besides those above. A change of `plan`, `faults` or

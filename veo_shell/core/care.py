@@ -27,6 +27,7 @@ from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import (
     NOT_LISTED,
     Container,
+    GroupRole,
     Health,
     Identity,
     Observed,
@@ -270,8 +271,8 @@ class Care:
             if everything or life.identity.uid in uids:
                 self._judge(name, life, banned, now)
         if may_start and not self.is_leaving:
-            of = None if everything else uids
-            for slot in list(self._view.assigned(self._node, of)):
+            slots = self._view.assigned(self._node, None if everything else uids)
+            for slot in sorted(slots, key=self._waits_for_masters):
                 self._begin(slot, now)
 
     def end_stranger(self, name: str, now: float) -> None:
@@ -350,7 +351,9 @@ class Care:
         identity = self._identity(slot, service)
         if identity.container_name in self.lives:
             return
-        if awaited(self._view, service) or self._has_begun(slot, service):
+        # How a master ended may be news that the view has not been told yet.
+        is_untold = self._out.is_own_news and self._waits_for_masters(slot)
+        if is_untold or awaited(self._view, service) or self._has_begun(slot, service):
             self._again.add(slot.uid)
             return
         is_majority = service.on_partition is OnPartition.MAJORITY
@@ -366,6 +369,12 @@ class Care:
         self._keep(identity.container_name, life)
         if is_new:
             self._live(identity.container_name, Wanted(), now)
+
+    def _waits_for_masters(self, slot: SlotRecord) -> bool:
+        spec = self._view.spec_of(slot)
+        if spec is None or spec.group is None:
+            return False
+        return spec.group_role is not GroupRole.MASTER
 
     def _has_begun(self, slot: SlotRecord, service: Service) -> bool:
         """Tell whether a job that moves was begun where it was after all."""
