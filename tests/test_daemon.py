@@ -885,12 +885,17 @@ def asked(server: str, name: str, kind: str) -> list[str]:
 
 
 def test_an_address_of_ipv6_beside_one_of_ipv4(uno: LocalNode) -> None:
-    """What a container publishes answers at both, where DNS says that it does."""
+    """What a container publishes answers at both, where DNS says that it does.
+
+    By a fixed port: of random ones Docker may choose another at each address.
+    """
     uno.up("--address6", "::1")
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as free:
+        port = {"container_port": 80, "host_port": free.getsockname()[1]}
     spec = {
         "image": BUSYBOX,
         "args": ["httpd", "-f", "-p", "80"],
-        "ports": [{"www": [{"container_port": 80}]}],
+        "ports": [{"www": [port]}],
     }
     made = f"settings.parse_service({{'web': {spec}}})"
     said = uno.attach("-c", f"container_sup.add_service({made})")

@@ -364,6 +364,7 @@ async def test_one_that_is_refused_by_a_peer_it_was_told_of_ends(
 ) -> None:
     async with fake_cluster(tmp_path) as cluster:
         twin = twin_of_uno(cluster, "127.0.0.9")
+        cluster.network.cut("127.0.0.9", "127.0.0.1")  # it is not to hear it itself
         node = twin.make("uno")
         await node.start()
         told = wire.Welcome(members=(cluster["dos"].machine.own,))

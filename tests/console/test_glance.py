@@ -22,8 +22,12 @@ def glance(node: SampleNode, tmp_path: Path) -> Iterator[Glance]:
     glance.close()
 
 
-def test_before_anything_was_asked(glance: Glance) -> None:
+def test_before_anything_was_answered(node: SampleNode, tmp_path: Path) -> None:
+    node.process.send_signal(signal.SIGSTOP)
+    glance = Glance(Client(tmp_path, ping_every_ms=50))
     assert (glance.text, glance.is_well) == ("", True)
+    node.process.send_signal(signal.SIGCONT)
+    glance.close()
 
 
 def test_it_counts_members_and_who_lives(
