@@ -29,6 +29,7 @@ from tests.edge.upstream import (
 )
 from tests.local_node import eventually
 from tests.zones import make_zone, question
+from veo_shell.core import dns_packet
 from veo_shell.core.protocols import AnswerFunction
 from veo_shell.core.static_records import read_records, read_zone
 from veo_shell.core.zone_making import static_zone
@@ -109,6 +110,25 @@ async def test_dig_takes_what_is_forwarded() -> None:
         output = await dig(server.port, "www.example.com", "A")
         assert "flags: qr rd ra; QUERY: 1, ANSWER: 1" in output
         assert "recursion requested but not available" not in output
+
+
+class Faulty(Upstreams):
+    def now(self) -> tuple[Place, ...]:
+        raise RuntimeError("a fault")
+
+
+async def test_a_fault_of_ours_leaves_nobody_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    forwarder = Forwarder(Faulty((("127.0.0.1",), 0)))
+    query = dns.message.make_query("www.example.com.", "A").to_wire()
+    for count in (1, 2):
+        answered = asyncio.get_running_loop().create_future()
+        forwarder.ask(dns_packet.parse_query(query, udp=True), answered.set_result)
+        found = dns.message.from_wire(await asyncio.wait_for(answered, 5))
+        assert found.rcode() == dns.rcode.SERVFAIL
+        assert caplog.text.count("RuntimeError: a fault") == count
+    await forwarder.close()
 
 
 async def test_only_who_is_near_is_served_and_only_what_is_asked_for() -> None:

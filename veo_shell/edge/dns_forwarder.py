@@ -111,8 +111,12 @@ class Forwarder:
 
     async def _fly(self, key: bytes, asked: Asked) -> None:
         loop = asyncio.get_running_loop()
-        said = await self._resolve(asked)
-        self._cache.put(key, said, loop.time())
+        try:
+            said = await self._resolve(asked)
+            self._cache.put(key, said, loop.time())
+        except Exception:  # else whoever asks the same would wait for it for ever
+            logger.exception("DNS: what others were asked gets SERVFAIL")
+            said = dns_cache.failure("not to be had", loop.time())
         for waiting, reply in self._flights.pop(key):
             await self._pace.turn()
             self._waiting -= 1
