@@ -152,13 +152,13 @@ def test_of_many_services_each_look_takes_a_part_and_none_is_left_out() -> None:
     full = service("full", attrs.evolve(WEB, memory_bytes=100), replicas=len(NODES))
     taken = [slot(node, number, uid="full") for number, node in enumerate(NODES)]
     uids = (f"u{n}" for n in itertools.count())
-    own = itertools.islice((u for u in uids if coordinator(u, NODES) == UNO), 150)
+    own = itertools.islice((u for u in uids if coordinator(u, NODES) == UNO), 120)
     alone = [service(uid, attrs.evolve(WEB, memory_bytes=1)) for uid in own]
     desk = Desk(full, *taken, *alone)
-    assert [s.node for s in desk.look()] == [None] * 150
+    assert [s.node for s in desk.look()] == [None] * 120
     assert desk.decide(5) == []
     desk.write(attrs.evolve(full, service=None))  # there is room: no word of it to them
-    looks = [desk.look() for _ in range(4)]  # a round, and what was left of one
+    looks = [desk.look() for _ in range(17)]  # a round, and what was left of one
     assert max(len(written) for written in looks) == PART
     placed = [s.uid for written in looks for s in written]
     assert sorted(placed) == sorted(record.uid for record in alone)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
 from tests.virtual_loop import VirtualLoop
-from veo_shell.edge.zmq_rounds import ROUND_S, Rounds
+from veo_shell.edge.zmq_rounds import ROUND_S, TURN_S, Rounds
 
 
 class Ears:
@@ -161,6 +162,32 @@ def test_one_that_cannot_be_read_leaves_the_others_heard(play: Played) -> None:
         await ears.pass_time(ROUND_S)
 
     assert play(part, 2) == [("a", 0.0), ("b", ROUND_S), ("c", 2 * ROUND_S)]
+
+
+@pytest.mark.parametrize("few", [2, 3])
+def test_what_takes_long_leaves_the_loop_its_turns(play: Played, few: int) -> None:
+    """One that always has more to say is heard no sooner than the others."""
+    done: list[str] = []
+
+    def compute() -> None:
+        done.append("read")
+        asyncio.get_running_loop().call_soon(done.append, "other work")
+        end_s = time.monotonic() + TURN_S
+        while time.monotonic() < end_s:
+            pass
+
+    async def part(ears: Ears) -> None:
+        ears.say("a")
+        await ears.pass_time()
+        ears.say("a", "a", "b", "c")
+        for name in "abc":
+            ears.once_read(name, compute)
+        await ears.pass_time(2 * ROUND_S)
+
+    heard = play(part, few)
+    assert sorted(name for name, _ in heard) == ["a", "a", "a", "b", "c"]
+    assert sorted(name for name, _ in heard[1:4]) == ["a", "b", "c"]
+    assert done == 3 * ["read", "other work"]
 
 
 def test_nothing_is_read_after_the_end(play: Played) -> None:

@@ -34,7 +34,7 @@ from veo_shell.core.turns import has_ended, is_named, stops_first
 from veo_shell.core.updates import Updates
 from veo_shell.core.voters import Voters
 
-PART, PARTS = 64, 8
+PART, PARTS = 16, 8
 """How many services are looked at again at once: that many, or this part of all."""
 
 

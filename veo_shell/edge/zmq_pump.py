@@ -10,20 +10,18 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from veo_shell.edge.zmq_rounds import Rounds
+from veo_shell.edge.zmq_rounds import TURN_S, Rounds
 
 logger = logging.getLogger(__name__)
 
 DONTWAIT, EVENTS, POLLIN = int(zmq.DONTWAIT), int(zmq.EVENTS), int(zmq.POLLIN)
 """Plain numbers: `&` of an enum's members takes as long as receiving a message."""
-
-BATCH = 64
-"""Messages that are taken from one socket before the loop's other work has its turn."""
 
 
 class Pump:
@@ -69,7 +67,8 @@ class Pump:
         self._again = self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        for _ in range(BATCH):
+        end_s = time.monotonic() + TURN_S
+        while time.monotonic() < end_s:
             try:
                 parts = self.socket.recv_multipart(DONTWAIT)
             except zmq.Again:
