@@ -50,8 +50,8 @@ def change(machine: Machine, number: int) -> None:
 
 def _take(machine: Machine, maker: ZoneMaker, serial: int) -> float:
     """Return the processor time that the zone takes to follow, in seconds."""
-    nodes = {head.node: head.addresses for head in machine.view.nodes}
     begun_s = time.process_time()
-    assert maker.take(nodes, machine.standings.take())
+    services = machine.standings.take()
+    assert maker.take(machine.standings.nodes, services)
     maker.make(serial)
     return time.process_time() - begun_s

@@ -369,11 +369,9 @@ def answers_all(node: Node) -> bool:
         return True  # it was not started, or something comes just now
     machine.view.news |= {record.uid for record in machine.view.services()}
     maker = ZoneMaker(node.config.dns, machine.me)
-    maker.take(
-        nodes={head.node: head.addresses for head in registry._heads()},
-        services=Standings(machine.view, machine.members, machine.answered).take(),
-        stale=zone.stale,
-    )
+    standings = Standings(machine.view, machine.members, machine.answered)
+    services = standings.take()
+    maker.take(standings.nodes, services, zone.stale)
     return same_answers(maker.make(zone.serial), zone)
 
 

@@ -21,14 +21,12 @@ from veo_shell.core.dns_packet import (
     is_refusal,
     suffixes,
 )
-from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     DnsAgreement,
     DnsPlace,
     DnsRecord,
     DnsReply,
     DnsTraffic,
-    NodeDocument,
     Service,
     Status,
 )
@@ -239,8 +237,8 @@ class DnsRegistry:
 
         Another node's host asks for its containers, whose second resolver this is.
         """
-        nodes = {a for head in self._heads() for a in head.addresses}
-        return address in nodes or is_near(
+        nodes = self._node.machine.standings.nodes.values()
+        return any(address in addresses for addresses in nodes) or is_near(
             address, (net for _, net in self.networks), self._host.has_address
         )
 
@@ -258,15 +256,6 @@ class DnsRegistry:
         )
         domains = (config.dns.zone, *self._server.search())
         return resolvers(machine.me, alive, domains)
-
-    def _heads(self) -> list[NodeDocument]:
-        """Return the documents of the nodes that count."""
-        machine = self._node.machine
-        return [
-            head
-            for head in machine.view.nodes
-            if machine.members.status(head.node) not in GONE
-        ]
 
     def _transfer(self, query: bytes, asker: str, code_flags: int) -> Reply:
         """Return all of a zone if that is what is asked for, and by whom it may be.
@@ -352,10 +341,11 @@ class DnsRegistry:
     def _take(self) -> bool:
         """Take what changed; tell whether answers do."""
         machine = self._node.machine
+        services = machine.standings.take()
         return self._maker.take(
-            nodes={head.node: head.addresses for head in self._heads()},
-            services=machine.standings.take(),
-            stale=NO_PEER if machine.hears_nobody else "",
+            nodes=machine.standings.nodes,
+            services=services,
+            stale=NO_PEER if machine.members.hears_nobody else "",
         )
 
 

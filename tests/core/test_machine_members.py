@@ -161,7 +161,8 @@ def test_a_node_that_hears_no_other_knows_it() -> None:
     world.run(5)
 
     def alone() -> list[str]:
-        return [name for name in world.nodes if world[name].machine.hears_nobody]
+        heard = {name: world[name].machine.members for name in world.nodes}
+        return [name for name, members in heard.items() if members.hears_nobody]
 
     assert alone() == []
     cut(world, "uno@uno")
@@ -169,4 +170,4 @@ def test_a_node_that_hears_no_other_knows_it() -> None:
     assert alone() == ["uno@uno"]
     single = World("uno@uno")
     single.run(5)
-    assert not single["uno@uno"].machine.hears_nobody
+    assert not single["uno@uno"].machine.members.hears_nobody

@@ -31,7 +31,6 @@ from veo_shell.core.model import (
     NodeRecord,
     Record,
     Service,
-    Status,
 )
 from veo_shell.core.operations import OPERATIONS, Operation, Operations
 from veo_shell.core.orphans import Orphans
@@ -181,14 +180,6 @@ class Machine:
     def dns_serial(self) -> int:
         """Return a serial above which its DNS never was, also before a restart."""
         return self._dns_serial
-
-    @property
-    def hears_nobody(self) -> bool:
-        """Tell whether there are other nodes and none is heard: the view may be old."""
-        status = self.members.status
-        others = {status(h.node) for h in self.view.nodes if h.node != self.me}
-        others.discard(Status.LEFT)
-        return bool(others) and others.isdisjoint({Status.ALIVE, Status.SUSPECT})
 
     @property
     def dns_key(self) -> tuple[int, int, int, int]:

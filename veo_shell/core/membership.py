@@ -115,6 +115,13 @@ class Membership:
         living = [p.node for p in self if p.status in COORDINATING]
         return sorted([self._me, *living])
 
+    @property
+    def hears_nobody(self) -> bool:
+        """Tell whether there are other nodes and none is heard: the view may be old."""
+        if any(peer.status in COORDINATING for peer in self):
+            return False
+        return any(peer.status is not Status.LEFT for peer in self)
+
     def lost_for_s(self, node: str, now: float) -> float:
         """Return for how long the present verdict on a peer has stood."""
         peer = self._peers.get(node)

@@ -1,16 +1,19 @@
-"""What has changed for DNS: the services of which something else is answered now."""
+"""What has changed for DNS: nodes, and services of which something else is answered."""
 
 from __future__ import annotations
 
 from veo_shell.core.answered import Answered
-from veo_shell.core.membership import Membership
+from veo_shell.core.membership import GONE, Membership
 from veo_shell.core.model import Status
 from veo_shell.core.view import View
 from veo_shell.core.zone_records import Standing
 
 
 class Standings:
-    """How services stand, told once after each change, by their names in lower case."""
+    """How services stand, told once after each change, by their names in lower case.
+
+    `nodes` are those that count, with their addresses, as of the last time.
+    """
 
     def __init__(self, view: View, members: Membership, answered: Answered) -> None:
         self._view = view
@@ -19,6 +22,8 @@ class Standings:
         self._names: dict[str, set[str]] = {}
         self._uids: dict[str, set[str]] = {}
         self._reach: dict[str, tuple[str, Status]] = {}
+        self._nodes_of = -1, -1
+        self.nodes: dict[str, tuple[str, ...]] = {}
 
     def take(self) -> dict[str, Standing]:
         """Return those that may have changed since the last time, all at first.
@@ -39,11 +44,23 @@ class Standings:
         return frozenset(self._uids.get(name, ()))
 
     def _touched_by_nodes(self) -> set[str]:
-        """Return the services of nodes that are reached now, or are not any more."""
-        before, status = self._reach, self._members.status
+        """Return the services of nodes that are reached now, or are not any more.
+
+        A hundred nodes are not looked at for each container that changes.
+        """
+        seen = self._view.epoch, self._members.revision
+        if seen == self._nodes_of:
+            return set()
+        before, self._nodes_of = self._reach, seen
+        heads = {head.node: head for head in self._view.nodes}
         self._reach = {
-            head.node: (head.engine_lost, status(head.node))
-            for head in self._view.nodes
+            node: (head.engine_lost, self._members.status(node))
+            for node, head in heads.items()
+        }
+        self.nodes = {
+            node: heads[node].addresses
+            for node, (_, status) in self._reach.items()
+            if status not in GONE
         }
         return {
             container.uid

@@ -74,11 +74,12 @@ class View:
     where the record that they bury may still be. `touched` are the services that a
     merge was about since the last `settle`, for who acts on changes; `news` those of
     which DNS may answer something else since it looked, for it to take; `epoch` grows
-    when one changed what placement looks at of a node, or who may decide, `holdings`
-    when what engines hold did: for that nothing is decided anew at once. `dropped`
-    are the keys of records and the names of nodes that are no more: for who keeps the
-    view on disk. `unfit` are keys of records and names of nodes with the sizes of those
-    that fit no frame, and were left out of a page for that: for who reports them.
+    when one changed what placement or DNS looks at of a node, or who may decide,
+    `holdings` when what engines hold did: for that nothing is decided anew at once.
+    `dropped` are the keys of records and the names of nodes that are no more: for who
+    keeps the view on disk. `unfit` are keys of records and names of nodes with the
+    sizes of those that fit no frame, and were left out of a page for that: for who
+    reports them.
     """
 
     def __init__(self) -> None:
@@ -511,9 +512,12 @@ class View:
 
 
 def _shifts(old: NodeDocument, new: NodeDocument) -> bool:
-    """Tell whether what placement, or who decides, depends on is another."""
+    """Tell whether what placement, who decides, or DNS depends on is another."""
     before, after = (
-        (d.engine_lost, d.disk_trouble, d.resources, d.role, d.labels, d.identity)
+        (
+            *(d.engine_lost, d.disk_trouble, d.resources, d.role, d.labels),
+            *(d.identity, d.addresses),
+        )
         for d in (old, new)
     )
     return before != after
