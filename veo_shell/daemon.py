@@ -37,10 +37,10 @@ logger = logging.getLogger(__name__)
 DETACH_S = 60.0
 STOP_S = 20.0
 LEAVE_S = 60.0
+"""Longer than to stop: the containers end first."""
 NICE = -10
 AUTOGROUP = Path("/proc/self/autogroup")
 """By this Linux weighs sessions, before the processes within one (sched(7))."""
-"""Longer than to stop: the containers end first."""
 POLL_S = 0.05
 REASON = 3
 """The file by which a node in the background tells why it ended."""

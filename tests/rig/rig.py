@@ -121,10 +121,16 @@ class Rig:
     def popen(
         self, host: str, *argv: str, env: dict[str, str] | None = None, **options: Any
     ) -> subprocess.Popen[Any]:
-        """Start a command on the host; it is killed when the rig is closed."""
-        environment = {**self._environment(host), **(env or {})}
+        """Start a command on the host; it is killed when the rig is closed.
+
+        In a session of its own, as a host's init starts it: by that its processor time
+        is weighed (sched(7)).
+        """
         process = subprocess.Popen(
-            [*self.enter(host), *argv], env=environment, **options
+            [*self.enter(host), *argv],
+            env={**self._environment(host), **(env or {})},
+            start_new_session=True,
+            **options,
         )
         self._processes.append(process)
         return process
