@@ -31,6 +31,7 @@ class BrokenStore(SqliteStore):
         self.may_write = asyncio.Event()
         self.may_write.set()
         self.batches: list[list[str]] = []
+        self.versions: list[int] = []
 
     async def save(
         self,
@@ -38,7 +39,7 @@ class BrokenStore(SqliteStore):
         records: Iterable[Record],
         dropped: Iterable[str] = (),
     ) -> None:
-        records = list(records)
+        documents, records = list(documents), list(records)
         await self.may_write.wait()
         if self.reason:
             raise StoreError(f"{self._path}: {self.reason}")
@@ -46,6 +47,7 @@ class BrokenStore(SqliteStore):
             raise self.fault
         await super().save(documents, records, dropped)
         self.batches.append([record.key for record in records])
+        self.versions += (d.version for d in documents if d.node == "dos@dos")
 
 
 async def broken_disk(cluster: FakeCluster, name: str = "uno") -> BrokenStore:
@@ -171,6 +173,44 @@ async def test_orders_that_come_during_a_write_are_written_together(
         keys = [key for batch in store.batches for key in batch]
         assert keys == [record.key for record in records]
         assert len(store.batches) <= 2
+
+
+async def test_what_others_run_waits_for_more_of_it_and_goes_with_what_hurries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("veo_shell.container_storage.LATER_S", 60.0)
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        store = await broken_disk(cluster)
+        uno = cluster["uno"]
+        await uno.container_storage.flushed()
+        theirs = attrs.evolve(uno.machine.own, node="dos@dos")
+
+        def told(version: int) -> None:
+            document = attrs.evolve(theirs, version=version)
+            uno.container_storage.save(Save(documents=(document,)))
+
+        for version in (1, 2):
+            told(version)
+            await asyncio.sleep(0)
+        await uno.node_monitor.assign_role("uno@uno", "edge")
+        assert store.versions == [2]
+        told(3)
+        await uno.container_storage.flushed()
+        assert store.versions == [2, 3]
+        told(4)
+    assert store.versions == [2, 3, 4]
+
+
+async def test_what_others_run_waits_no_longer_than_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("veo_shell.container_storage.LATER_S", 0.01)
+    async with fake_cluster(tmp_path, "uno") as cluster:
+        store = await broken_disk(cluster)
+        uno = cluster["uno"]
+        theirs = attrs.evolve(uno.machine.own, node="dos@dos", version=7)
+        uno.container_storage.save(Save(documents=(theirs,)))
+        await eventually(lambda: store.versions == [7])
 
 
 # A disk that fails

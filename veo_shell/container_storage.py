@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
+LATER_S = 0.25
+"""So long what another node runs may wait to be written: that writes it at once."""
 
 
 class ContainerStorage:
@@ -29,6 +32,7 @@ class ContainerStorage:
         self._store = store
         self._pending: list[Save] = []
         self._flushed: asyncio.Future[None] | None = None
+        self._hurry = asyncio.Event()
         self._is_failing = False
 
     @read
@@ -68,9 +72,17 @@ class ContainerStorage:
     def save(self, order: Save) -> None:
         """Write to disk soon; orders that come while one is written go together.
 
-        Where the disk takes nothing, they are tried again until it does.
+        What is no more than what another node runs waits a moment for more. Where the
+        disk takes nothing, they are tried again until it does.
         """
         self._pending.append(order)
+        own = self._node.config.name
+        if (
+            order.records
+            or order.dropped
+            or any(d.node == own for d in order.documents)
+        ):
+            self._hurry.set()
         if self._flushed is None:
             self._flushed = asyncio.get_running_loop().create_future()
             self._node.spawn(self._write(self._flushed), "store")
@@ -78,6 +90,7 @@ class ContainerStorage:
     async def flushed(self) -> None:
         """Return when all that was ordered so far is on disk."""
         while self._flushed is not None:
+            self._hurry.set()
             await asyncio.shield(self._flushed)
 
     async def close(self) -> None:
@@ -90,6 +103,9 @@ class ContainerStorage:
 
     async def _write(self, flushed: asyncio.Future[None]) -> None:
         try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LATER_S):
+                    await self._hurry.wait()
             while self._pending:
                 try:
                     ticket = await self._write_batch()
@@ -102,6 +118,7 @@ class ContainerStorage:
             flushed.set_result(None)
         finally:
             self._flushed = None
+            self._hurry.clear()
             flushed.cancel()
 
     def _tell(self, error: Exception) -> None:
