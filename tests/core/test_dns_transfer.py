@@ -145,15 +145,17 @@ def ixfr(serial: int | None) -> bytes:
     return query.to_wire()
 
 
-@pytest.mark.parametrize("serial", [6, 8, None])
+@pytest.mark.parametrize("serial", [6, 2**32 - 1, None])
 def test_who_has_an_older_zone_gets_it_whole(serial: int | None) -> None:
     """RFC 1995, section 4: also where what differs was asked for."""
     zone = make_zone(*two_webs(), serial=7)
     assert copied(zone, ixfr(serial)) == as_written(zone)
 
 
-def test_who_has_the_zone_gets_its_soa_alone() -> None:
-    (message,) = taken(Zones(make_zone(serial=7)), ixfr(7))
+@pytest.mark.parametrize("serial", [7, 8, 2**31 + 6])
+def test_who_has_the_zone_or_a_newer_one_gets_its_soa_alone(serial: int) -> None:
+    """RFC 1995, section 2; what is newer is said by RFC 1982."""
+    (message,) = taken(Zones(make_zone(serial=7)), ixfr(serial))
     (rrset,) = dns.message.from_wire(message, xfr=True).answer
     assert rrset == ask(make_zone(serial=7), "veo.", "SOA").answer[0]
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 import dns.exception
 import dns.message
 import dns.rdatatype
+import dns.serial
 
 from veo_shell.core import dns_packet
 from veo_shell.core.dns_config import Network
@@ -36,14 +37,16 @@ def is_allowed(asker: str, networks: Collection[Network]) -> bool:
 def transfer(zone: Zone, asked: Asked, query: bytes) -> Iterator[bytes]:
     """Return the messages that answer an AXFR or IXFR; the SOA is the last record too.
 
-    An IXFR gets the whole zone, or its SOA alone where the asker has that serial.
+    An IXFR gets the whole zone, or its SOA alone where the asker has that serial, or a
+    newer one, as of another node (RFC 1995, section 2; RFC 1982).
     """
     return _messages(zone.apart(), asked, query)
 
 
 def _messages(zone: Zone, asked: Asked, query: bytes) -> Iterator[bytes]:
     soa = _records(zone, zone.apex, SOA)
-    if asked.rdtype == dns_packet.IXFR and _serial_held(query) == zone.serial % 2**32:
+    held = _serial_held(query) if asked.rdtype == dns_packet.IXFR else None
+    if held is not None and held >= dns.serial.Serial(zone.serial % 2**32):
         yield _message(asked, soa, zone.apex)
         return
     size, waiting = 0, list[tuple[bytes, bytes]]()
@@ -99,11 +102,11 @@ def _message(
     )
 
 
-def _serial_held(query: bytes) -> int | None:
+def _serial_held(query: bytes) -> dns.serial.Serial | None:
     """Return the serial that the asker of an IXFR has, None if it does not say."""
     try:
         authority = dns.message.from_wire(query).authority
     except dns.exception.DNSException:
         return None
     soas = (rrset for rrset in authority if rrset.rdtype == dns.rdatatype.SOA)
-    return next((int(rrset[0].serial) for rrset in soas), None)
+    return next((dns.serial.Serial(rrset[0].serial) for rrset in soas), None)
