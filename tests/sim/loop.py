@@ -19,7 +19,7 @@ class Loop:
 
     While it is frozen (SIGSTOP, a busy loop) what arrives queues up, and timers are
     late. Of a suspended host the clock stands still too: `behind_s` is by how much.
-    `unwell_s` is when it was last frozen.
+    `unwell_s` is when it was last frozen, `stood_s` for how long.
     """
 
     def __init__(self, world: World) -> None:
@@ -29,6 +29,7 @@ class Loop:
         self.behind_s = 0.0
         self.born_s = world.clock.now
         self.unwell_s = self.born_s
+        self.stood_s = 0.0
         self._frozen_s = 0.0
         self._frozen_since_s = 0.0
         self._suspended = False
@@ -99,7 +100,7 @@ class Loop:
             return
         self.is_frozen = False
         self.unwell_s = self.world.clock.now
-        for_s = self.world.clock.now - self._frozen_since_s
+        self.stood_s = for_s = self.world.clock.now - self._frozen_since_s
         self._frozen_s += for_s
         arrived, self._arrived = self._arrived, []
         late, self._late = self._late, []

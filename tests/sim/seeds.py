@@ -23,6 +23,7 @@ FAILED_TOO = (
     "8a177759",
     "8d28cf1c",
     "4bf3721d",
+    "9b38fbba",
 )
 KEPT = tuple(map(str, (*FAILED_ONCE, *FAILED_TOO)))
 """Histories that failed once, besides those above. A change of `plan`, `faults` or

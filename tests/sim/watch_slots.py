@@ -76,7 +76,10 @@ class SlotWatch:
             slot[box.id] = self._world.clock.now
 
     def showed(self, process: Process, container: Container) -> None:
-        """No container is given up for one that is not ready, or was not just now."""
+        """No container is given up for one that is not ready, or was not just now.
+
+        Who stood still until now goes by what it saw before.
+        """
         mark = process.boot_id, container.name
         if container.state not in (State.PENDING, State.CREATING):
             self._held.add(mark)
@@ -95,7 +98,10 @@ class SlotWatch:
             return
         ready_s = self._ready_s.get((container.uid, container.slot), {})
         others = [at_s for name, at_s in ready_s.items() if name != container.id]
-        if not others or max(others) < self._world.clock.now - RECENT_S:
+        since_s = self._world.clock.now - RECENT_S
+        if process.unwell_s >= since_s:
+            since_s -= process.stood_s
+        if not others or max(others) < since_s:
             raise Violation(
                 f"{process.name} gives up {container.name}, and nothing else is ready "
                 "in its slot"
