@@ -489,8 +489,9 @@ class ContainerSup:
         """Return the services, and how many instances of each are ready, of how many.
 
         Ready is what DNS answers; wanted what `scale` asked for last, of a global one
-        an instance on each node that fits. What takes a service takes one of these,
-        and means just that one where several have its name.
+        an instance on each node that fits, less those that have done their work (exit
+        code 0), as a job does. What takes a service takes one of these, and means just
+        that one where several have its name.
 
         >>> container_sup.service_status()
         """

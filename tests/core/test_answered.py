@@ -28,6 +28,7 @@ from veo_shell.core.model import (
     Knock,
     Mode,
     Record,
+    Restart,
     State,
     UpdateState,
     UpdateStatus,
@@ -198,6 +199,29 @@ def test_services_stand_with_as_many_ready_as_dns_answers() -> None:
     for one in (web, logs):
         (told,) = desk.answered.standing(one.name, {one.uid}).statuses
         assert (told.healthy, told.wanted) == (one.ready, one.wanted)
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        ({"state": State.RUNNING}, 1),
+        ({"state": State.EXITED, "exit_code": 0}, 0),
+        ({"state": State.EXITED, "exit_code": 1}, 1),
+        ({"state": State.FAILED, "exit_code": 0}, 1),
+        (None, 0),
+    ],
+)
+@pytest.mark.parametrize("mode", [Mode.REPLICATED, Mode.GLOBAL])
+def test_what_has_done_its_work_is_not_wanted_any_more(
+    held: dict[str, Any] | None, wanted: int, mode: Mode
+) -> None:
+    job = attrs.evolve(WEB, restart=Restart.NEVER, mode=mode)
+    containers = () if held is None else (attrs.evolve(ON_DOS, **held),)
+    begun = slot(DOS, done=True)
+    desk = Desk(*containers, records=(service(spec=job), begun))
+    (told,) = desk.answered.services()
+    assert told.wanted == wanted
+    assert told.ready == bool(held and held["state"] is State.RUNNING)
 
 
 def test_only_what_is_on_the_hosts_network_has_its_address() -> None:

@@ -215,7 +215,7 @@ MUTANTS = (
     Mutant(
         "an update does not wait for what is new",
         "updates",
-        "        if slot.handover and (is_steady or has_done or (not others and "
+        "        if slot.handover and (is_steady or is_done or (not others and "
         "ready_s >= 0)):",
         "        if slot.handover:",
     ),

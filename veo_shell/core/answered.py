@@ -18,6 +18,7 @@ from veo_shell.core.model import (
     StandingService,
     Status,
 )
+from veo_shell.core.turns import has_done, is_named
 from veo_shell.core.view import View
 from veo_shell.core.zone_records import ServiceStatus, Standing
 
@@ -156,10 +157,17 @@ class Answered:
         return spec.network_mode if spec else None
 
     def _wanted(self, record: ServiceRecord) -> int:
-        if record.service is not None and record.service.mode is not Mode.GLOBAL:
-            return record.replicas
-        slots = self._view.slots(record.uid)
-        return sum(slot.wanted and not slot.done for slot in slots)
+        """Return how many should be ready: none that has done its work."""
+        slots = [slot for slot in self._view.slots(record.uid) if slot.wanted]
+        is_global = record.service is not None and record.service.mode is Mode.GLOBAL
+        asked = len(slots) if is_global else record.replicas
+        return max(asked - sum(map(self._has_done, slots)), 0)
+
+    def _has_done(self, slot: SlotRecord) -> bool:
+        if not slot.done:
+            return False
+        held = self._view.in_slot(slot.uid, slot.slot)
+        return all(has_done(c) for c in held if is_named(slot, c))
 
 
 def _unready(container: Container) -> str:

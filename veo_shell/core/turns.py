@@ -26,6 +26,11 @@ def has_ended(container: Container) -> bool:
     return container.state in (State.EXITED, State.FAILED)
 
 
+def has_done(container: Container) -> bool:
+    """Tell whether a container has done its work, as a job is to: it ended in order."""
+    return container.state is State.EXITED and container.exit_code == 0
+
+
 def is_named(slot: SlotRecord, container: Container) -> bool:
     """Tell whether a slot's record names this container as the one that fills it."""
     return (container.node, container.slot, container.generation) == (
@@ -61,9 +66,8 @@ def _is_there(view: View, slot: SlotRecord, spec: Service) -> bool:
     is_job = spec.restart is Restart.NEVER
     for c in view.in_slot(slot.uid, slot.slot):
         if is_named(slot, c):
-            has_done = c.state is State.EXITED and c.exit_code == 0
             is_over = has_ended(c) and not is_job and not ends_all(spec)
-            return has_done or is_over or (c.is_ready and not is_job)
+            return has_done(c) or is_over or (c.is_ready and not is_job)
     return slot.done
 
 

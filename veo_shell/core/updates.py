@@ -36,6 +36,7 @@ from veo_shell.core.situation import AGAIN_S, Situation
 from veo_shell.core.slots import Slots
 from veo_shell.core.specs import back, is_halted, must_stop_first
 from veo_shell.core.trials import Trial, Trials
+from veo_shell.core.turns import has_done
 
 NANO = 1_000_000_000
 BROKEN = frozenset({State.BACKOFF, State.FAILED, State.UNHEALTHY, State.EXITED})
@@ -95,15 +96,15 @@ class Updates:
         if named.is_up and named.is_stranded:
             self._begin_again(slot, service, named)
             return
-        has_done = _has_done(named)
-        if _why_failed(trial, named) and not has_done:
+        is_done = has_done(named)
+        if _why_failed(trial, named) and not is_done:
             return
         ready_s = trial.ready_for_s(self._situation.now)
         is_steady = ready_s >= self._situation.verdicts.timing.steady_s
         is_proven = ready_s >= service.update.monitor_ns / NANO
-        if slot.handover and (is_steady or has_done or (not others and ready_s >= 0)):
+        if slot.handover and (is_steady or is_done or (not others and ready_s >= 0)):
             self._end(slot, service, named, others)
-        elif not slot.handover and (is_proven or has_done):
+        elif not slot.handover and (is_proven or is_done):
             self._slots.write(attrs.evolve(slot, updating=False))
 
     def _begin_again(
@@ -182,7 +183,7 @@ class Updates:
         if slot.spec_id == record.spec_id:
             return False
         named = self._situation.named(slot)
-        return not (slot.done if named is None else _has_done(named))
+        return not (slot.done if named is None else has_done(named))
 
     def _is_lost(self, slot: SlotRecord, record: ServiceRecord) -> bool:
         """Tell whether a slot stays on a node that is lost: its turn is later."""
@@ -199,7 +200,7 @@ class Updates:
         for slot in on_trial:
             named = self._situation.named(slot)
             trial = self._trials.of(slot, named, self._situation.now)
-            if named is not None and _has_done(named):
+            if named is not None and has_done(named):
                 continue
             begin_s = self._situation.verdicts.timing.begin_s
             if reason := _why_failed(trial, named):
@@ -480,10 +481,6 @@ SAID = {
     UpdateState.ROLLBACK_PAUSED: ("update_failed", "it cannot be rolled back"),
     UpdateState.ROLLED_BACK: ("rolled_back", "all is rolled back"),
 }
-
-
-def _has_done(container: Container) -> bool:
-    return container.state is State.EXITED and container.exit_code == 0
 
 
 def _why_failed(trial: Trial, named: Container | None) -> str:
