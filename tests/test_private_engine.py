@@ -28,11 +28,25 @@ NOWHERE = "unix:///no/such/docker.sock"
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """Have a folder that stands for a checkout, where an engine can be started."""
+def checkout(tmp_path: Path) -> Iterator[Path]:
+    """Have a folder that stands for a checkout, where an engine can be started.
+
+    Whatever becomes of it, the machine's firewall is as it was.
+    """
     if reason := lacking():
         pytest.skip(reason)
-    return tmp_path
+    before = firewall()
+    yield tmp_path
+    assert firewall() == before
+
+
+def firewall() -> list[str]:
+    """Return the rules that an engine would add to, and whether packets are passed."""
+    rules = (("iptables", "-t", table, "-S") for table in ("filter", "nat"))
+    return [
+        *(subprocess.check_output(argv, text=True) for argv in rules),
+        Path("/proc/sys/net/ipv4/ip_forward").read_text(),
+    ]
 
 
 def bridges(engine: PrivateEngine) -> bool:
@@ -136,7 +150,10 @@ def test_what_a_killed_run_left_is_used_and_ended_by_the_next(checkout: Path) ->
 @pytest.mark.docker
 def test_one_that_cannot_start_says_why_in_one_line(checkout: Path) -> None:
     engine = PrivateEngine(checkout)
-    engine.daemon.options = ("--bridge", "veo-no-such-bridge")
+    engine.daemon.options = tuple(
+        "veo-no-such-bridge" if option == engine.bridge else option
+        for option in engine.daemon.options
+    )
     with pytest.raises(EngineFailed, match=r"^dockerd did not start: .*bridge"):
         engine.daemon.start()
     assert engine.daemon.pid() is None
