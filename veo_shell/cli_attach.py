@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import math
 import re
 import sys
@@ -130,6 +131,7 @@ def _how(arguments: argparse.Namespace) -> script.How:
 
 
 def _attach(arguments: argparse.Namespace, run_dir: str) -> int:
+    gc.disable()  # until the session's first input: nothing that is imported is garbage
     import_msgspec()
     from veo_shell.console import script
 

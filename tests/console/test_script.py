@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 import json
 import signal
 import subprocess
@@ -400,6 +402,22 @@ def test_what_a_pipe_has_no_letters_for_is_spelled(
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(b"'\\xe9'\n")
     assert b"watch('\\u2026')" in done.stdout
+
+
+def test_garbage_of_a_script_is_collected(node: SampleNode, tmp_path: Path) -> None:
+    """What is imported before it is not looked at for any."""
+    code = "import gc; gc.isenabled(), gc.get_freeze_count() > 10_000, *gc.get_count()"
+    done = subprocess.run(
+        [sys.executable, "-m", "veo_shell", "attach", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=environment(tmp_path, VEO_RUN_DIR=str(tmp_path)),
+        check=True,
+    )
+    is_enabled, is_spared, *counts = ast.literal_eval(done.stdout)
+    assert (is_enabled, is_spared) == (True, True)
+    assert counts[0] < gc.get_threshold()[0]
 
 
 def test_a_call_imports_nothing_heavy(node: SampleNode, tmp_path: Path) -> None:

@@ -43,17 +43,6 @@ def test_what_is_quick_is_looked_at_again() -> None:
     assert gc.get_freeze_count() == 0
 
 
-def test_a_node_is_held_up_briefly_whatever_its_command_began_with() -> None:
-    usual = gc.get_threshold()
-    gc.set_threshold(50_000, *usual[1:])
-    try:
-        with Collector():
-            assert gc.get_threshold() == usual
-        assert gc.get_threshold() == (50_000, *usual[1:])
-    finally:
-        gc.set_threshold(*usual)
-
-
 def test_a_node_spares_what_it_keeps() -> None:
     """For as long as it runs."""
     spared: list[int] = []

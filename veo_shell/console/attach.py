@@ -7,7 +7,6 @@ and whatever a session computes cannot delay the node.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -59,7 +58,6 @@ def _converse(
             sys.stdout.write(f"{failure.printed(others)}\n")
         sys.stdout.flush()
         with contextlib.closing(Glance(client.another())) as glance:
-            gc.disable()  # until the prompt: it takes a tenth of what is imported
             later.stand_in()
             from veo_shell.console.repl import interact  # ptpython, after the banner
 

@@ -7,6 +7,7 @@ None; unlike it, it ends at the first error. Light to import: see `client`.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -141,6 +142,8 @@ def _run(
     sys.path.insert(0, filename.rpartition("/")[0])
     prompt = Prompt(client, about.get("node", "veo"))
     names = build(client)
+    gc.freeze()  # what is loaded now stays: nobody waits for a look at it
+    gc.enable()
     for statement in parts:
         typed = prompt.before(statement.source)
         if how.echo:

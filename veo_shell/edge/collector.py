@@ -8,8 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 LONG_S = 0.01
-YOUNG = 700
-"""Python's own: a node is to be held up briefly, if often."""
 _ALL = 2  # the generation of all that has been there for a while
 
 
@@ -24,11 +22,8 @@ class Collector:
     def __init__(self, long_s: float = LONG_S) -> None:
         self._long_s = long_s
         self._begun_s = 0.0
-        self._before = gc.get_threshold()
 
     def __enter__(self) -> Self:
-        self._before = gc.get_threshold()
-        gc.set_threshold(YOUNG, *self._before[1:])
         gc.callbacks.append(self._note)
         return self
 
@@ -39,7 +34,6 @@ class Collector:
         traceback: TracebackType | None,
     ) -> None:
         gc.callbacks.remove(self._note)
-        gc.set_threshold(*self._before)
         gc.unfreeze()
 
     def _note(self, phase: str, about: dict[str, Any]) -> None:
