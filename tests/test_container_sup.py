@@ -414,6 +414,21 @@ async def test_a_coordinator_that_only_another_node_reaches_is_asked_through_tha
         assert uno.machine.members.status("dos@dos") is Status.ALIVE
 
 
+async def test_a_coordinator_that_was_just_let_in_is_asked_once_it_is_known(
+    tmp_path: Path,
+) -> None:
+    """It lives from its first word on; its document is pulled after that."""
+    async with fake_cluster(tmp_path) as cluster:
+        uno = cluster["uno"]
+        await cluster.add_coordinated_by("dos", ON_DOS)
+        await cluster.ready(1)
+        uno.machine.view.forget_node("dos@dos")
+        assert uno.machine.members.status("dos@dos") is Status.ALIVE
+        await uno.container_sup.remove_service("web")
+        assert uno.machine.view.head("dos@dos") is not None
+        assert left(cluster, "dos") == []
+
+
 async def test_a_coordinator_that_cannot_be_reached_at_all_is_told(
     tmp_path: Path,
 ) -> None:

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class _Way:
-    """Who decides, through whom that one is reached, and why its disk takes nothing."""
+    """Who decides, through whom that one is reached, and why its disk takes nothing.
+
+    One that was just let in lives before its document, and so its address, is known.
+    """
 
     target: str
     witness: str
+    is_known: bool
     disk_trouble: str
 
 
@@ -95,11 +99,12 @@ class Deciders:
         return _Way(
             target=target,
             witness=peer.witness if peer is not None else "",
+            is_known=head is not None,
             disk_trouble=head.disk_trouble if head is not None else "",
         )
 
     async def _is_other(self, who: Callable[[], str], way: _Way) -> bool:
-        """Tell whether another decides, or reaches it, by the time it is dead."""
+        """Tell whether another decides, or it is reached, by the time it is dead."""
         timing = self._node.config.timing
         try:
             async with asyncio.timeout(timing.dead_s + timing.suspect_s):
