@@ -1,7 +1,7 @@
 """Protocol 1, frozen: what nodes of the version before say and understand.
 
 Only the shapes matter here, and they never change again: a field or a word that is
-added to `core/model.py` or `core/wire.py` is not added here. Classes have the names
+added to `core/model/` or `core/wire.py` is not added here. Classes have the names
 that they have there, by which `narrow` finds them.
 """
 

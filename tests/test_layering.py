@@ -77,6 +77,12 @@ class Ring:
 
 # A file belongs to the first ring that names it, and has to belong to one.
 RINGS = (
+    Ring(
+        files=("core/model/*.py",),
+        veo=("veo_shell.core.model",),
+        others=("attrs",),
+        pure=True,
+    ),
     Ring(files=("__init__.py", "errors.py", "*/__init__.py"), veo=(), pure=True),
     Ring(
         files=("core/*.py",),

@@ -351,7 +351,8 @@ class Local:
         return describe(self._name, about, _documented(self, dir(self)))
 
     def _is_own(self, value: Any) -> bool:
-        own = getattr(value, "__module__", None) == self._module
+        module = getattr(value, "__module__", None) or ""
+        own = f"{module}.".startswith(f"{self._module}.")
         return own and not getattr(value, "__name__", "_").startswith("_")
 
 

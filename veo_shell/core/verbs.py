@@ -1,7 +1,7 @@
 """Verbs: what may be called from a console, another node or HTTP, and how it travels.
 
 Arguments and results travel as `[tag, data]`. The tag "Container" names a record class
-of `core/model.py`, `planned.py` or `sessions.py`, "[Container]" a list of such records;
+of `core/model/`, `planned.py` or `sessions.py`, "[Container]" a list of such records;
 "[]" and "{}" are a list and a mapping whose members are packed themselves (records
 among other things); "" is plain.
 """
