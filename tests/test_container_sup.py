@@ -707,7 +707,7 @@ async def test_what_is_about_to_be_placed_anew_is_listed_as_such(
         assert slot is not None
         await cluster.kill("dos")
         await eventually(lambda: statuses(cluster, "uno")["dos@dos"] is Status.DEAD)
-        said = sup._why_waiting(ON_DOS, slot)
+        said = cluster["uno"].machine.listed.why_waiting(ON_DOS, slot)
         assert said == "dos@dos is lost: about to be placed anew"
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from veo_shell.core.check import problems
-from veo_shell.core.membership import GONE
 from veo_shell.core.model import (
     Accepted,
     Added,
@@ -22,20 +21,25 @@ from veo_shell.core.model import (
     Loss,
     Mode,
     NodeInfo,
-    OnPartition,
-    Restart,
     Service,
-    SlotRecord,
     StandingService,
     State,
     Status,
     Written,
 )
+from veo_shell.core.outcomes import (
+    far_from_running,
+    left_to_do,
+    outcomes_of,
+    still_under_way,
+    under_way,
+    wait_for_room,
+)
 from veo_shell.core.planned import Applied, Plan
-from veo_shell.core.progress import BEGINNING, begins, scaling, waits_for_its_node
+from veo_shell.core.progress import scaling
 from veo_shell.core.protocols import Inspector
 from veo_shell.core.scalars import REPLICAS_MOST
-from veo_shell.core.turns import end_with, has_ended, is_named
+from veo_shell.core.turns import end_with
 from veo_shell.core.variants import called, meant, uid_with
 from veo_shell.core.verbs import destroy, read, write
 from veo_shell.core.what_if import if_lost
@@ -58,20 +62,6 @@ File = list[Service]
 REACHED = frozenset({Status.ALIVE, Status.SUSPECT})
 SAME_HEAL_S = 60.0
 """Decisions about duplicates that are no further apart belong to one heal."""
-
-
-FAILING = frozenset({State.BACKOFF, State.FAILED})
-KNOWN = FAILING | {State.RUNNING, State.UNHEALTHY, State.EXITED}
-"""What a container that is added comes to."""
-
-
-@attrs.frozen
-class _Outcome:
-    """What became of a slot: its container, why that failed, what is under way yet."""
-
-    container: Container
-    failed: str = ""
-    under_way: str = ""
 
 
 class ContainerSup:
@@ -129,19 +119,16 @@ class ContainerSup:
     ) -> Added:
         """Wait until a service that was taken in runs; return its container."""
         view = self._node.machine.view
+        listed = self._node.machine.listed
         await self._node.quiet(
-            lambda: tuple(
-                o.under_way for o in self._outcomes(accepted, service) if o.under_way
-            ),
+            lambda: under_way(outcomes_of(listed, accepted, service)),
             [view.service(one.uid) for one in accepted],
         )
-        outcomes = self._outcomes(accepted, service)
+        outcomes = outcomes_of(listed, accepted, service)
         failed = [outcome for outcome in outcomes if outcome.failed]
         if len(failed) < len(outcomes):
             good = [outcome.container for outcome in outcomes if not outcome.failed]
-            return _added(
-                min(good, key=_far_from_running), copies, _left_to_do(outcomes)
-            )
+            return _added(min(good, key=far_from_running), copies, left_to_do(outcomes))
         node = failed[0].container.node
         what = f"{service.name} on {node}: {failed[0].failed}"
         slots = view.slots(accepted[0].uid)
@@ -196,13 +183,13 @@ class ContainerSup:
         record = meant(self._node.machine.view, name, variant)
         uid, which = record.uid, called(record)
         _, copies = await self._node.deciders.of_service(uid, "scale", uid, replicas)
-        under_way = await self._node.quiet(
+        going_on = await self._node.quiet(
             lambda: self._scaling(uid, replicas), [record]
         )
         instances = tuple(self._node.machine.view.instances(uid))
-        pending = sum(1 for c in self._waiting() if c.uid == uid)
-        left = [_wait_for_room(pending)] if pending else []
-        left += [_still_under_way(under_way)] if under_way else []
+        waits = sum(1 for c in self._node.machine.listed.waiting() if c.uid == uid)
+        left = [wait_for_room(waits)] if waits else []
+        left += [still_under_way(going_on)] if going_on else []
         what = f"{which}: {replicas} instance{'' if replicas == 1 else 's'}"
         return written(what, copies, "; ".join(left), instances)
 
@@ -309,7 +296,7 @@ class ContainerSup:
         return Written(
             what=f"{names} restarted",
             copies=0,
-            warning=_still_under_way(left) if left else "",
+            warning=still_under_way(left) if left else "",
             containers=seen,
         )
 
@@ -450,9 +437,7 @@ class ContainerSup:
 
         >>> container_sup.cloud_containers()
         """
-        view = self._node.machine.view
-        seen = [seen for c in view.containers() if (seen := self._as_seen(c))]
-        return seen + self._waiting()
+        return self._node.machine.listed.containers()
 
     @read
     async def get_containers(self) -> list[dict[str, Any]]:
@@ -497,104 +482,12 @@ class ContainerSup:
         """
         return self._node.machine.answered.services()
 
-    def _as_seen(self, container: Container) -> Container | None:
-        """Return a container with what is known of its node; None of a dead one."""
-        machine = self._node.machine
-        status = machine.members.status(container.node)
-        head = machine.view.head(container.node)
-        if status in GONE or head is None:
-            return None
-        if status is not Status.ALIVE:
-            reason = f"its node is {status.value}"
-        elif head.engine_lost:
-            reason = "its engine is away"
-        else:
-            return container
-        return attrs.evolve(container, reason=reason)
-
-    def _waiting(self) -> list[Container]:
-        """Return the slots that have no node, or a lost one, with the reason."""
-        machine = self._node.machine
-        view, situation, waiting = machine.view, machine.situation, []
-        for record in view.services():
-            assert record.service is not None
-            for slot in view.slots(record.uid):
-                is_global = record.service.mode is Mode.GLOBAL
-                if is_global and waits_for_its_node(situation, slot, record.service):
-                    continue  # it is there again as soon as that is
-                if reason := self._why_waiting(record.service, slot):
-                    waiting.append(_pending(slot, record.service, reason))
-        return waiting
-
-    def _why_waiting(self, service: Service, slot: SlotRecord) -> str:
-        machine = self._node.machine
-        if not slot.wanted:
-            return ""
-        if slot.node is None:
-            return self._refusals(service, slot.uid)
-        if machine.view.head(slot.node) is None:
-            return f"{slot.node} is no member any more"
-        named = [c for c in machine.view.instances(slot.uid) if is_named(slot, c)]
-        ended = any(has_ended(container) for container in named)
-        if not named and self._is_banned(service):
-            return f"no majority of the nodes is seen ({_policy(service)})"
-        if ended or machine.members.status(slot.node) not in GONE:
-            return ""
-        if service.restart is Restart.NEVER:
-            return f"{slot.node} is lost, restart: never"
-        if volume := machine.situation.data_at(slot, service):
-            return f"{slot.node} is lost, and has its volume {volume}"
-        if service.mode is Mode.GLOBAL:
-            return f"{slot.node} is lost: there it begins once that is back"
-        if service.on_partition is OnPartition.AVAILABLE:
-            return f"{slot.node} is lost: about to be placed anew"
-        return f"{slot.node} is lost, {_policy(service)}"
-
-    def _is_banned(self, service: Service) -> bool:
-        """Tell whether this side of a partition may run none of it."""
-        machine, now = self._node.machine, self._node.clock.now()
-        if service.on_partition is not OnPartition.MAJORITY:
-            return False
-        return not machine.members.sees_majority(machine.view.voters(), now)
-
-    def _refusals(self, service: Service, uid: str) -> str:
-        ranked = self._node.machine.candidates(service, uid)
-        reasons = [f"{c.node}: {c.reason}" for c in ranked if not c.fits]
-        return "; ".join(reasons) or "no node fits yet"
-
     def _scaling(self, uid: str, replicas: int) -> tuple[str, ...]:
         """Return what is pending until the instances are as many as they can be."""
         machine = self._node.machine
         if machine.view.spec(uid) is None:
             raise ServiceError("the service was removed while it was being scaled")
         return scaling(machine.situation, uid, replicas)
-
-    def _outcomes(self, accepted: list[Accepted], service: Service) -> list[_Outcome]:
-        """Return what has become of every slot; raise if one is to be no more."""
-        return [self._outcome(slot, service) for slot in accepted]
-
-    def _outcome(self, accepted: Accepted, service: Service) -> _Outcome:
-        machine = self._node.machine
-        record = machine.view.service(accepted.uid)
-        if record is not None and record.service is None:
-            raise ServiceError(f"{service.name} was removed while it was being added")
-        slot = machine.view.slot(accepted.uid, accepted.slot)
-        if slot is None:
-            text = f"{service.name} slot {accepted.slot} is not known here yet"
-            return _Outcome(_pending(accepted, service, text), under_way=text)
-        if not slot.wanted:
-            raise ServiceError(f"{service.name} was stopped while it was being added")
-        named = machine.situation.named(slot)
-        if named is not None and named.state in KNOWN:
-            has_run = named.state not in FAILING or named.exit_code is not None
-            return _Outcome(named, failed="" if has_run else named.reason)
-        why = self._why_waiting(service, slot)
-        if slot.node is None or (
-            why and not machine.situation.must_move(slot, service)
-        ):
-            return _Outcome(_pending(slot, service, why))
-        text = begins(machine.situation, slot, service)
-        return _Outcome(named or _pending(slot, service, why or text), under_way=text)
 
     async def _remove(self, uid: str) -> tuple[int, str]:
         """Remove a service; return on how many disks that is, and what is left."""
@@ -656,50 +549,6 @@ def _checked(service: Service) -> Service:
             f"{MAX_SPEC_BYTES} are taken: mount files instead of large values"
         )
     return spec
-
-
-def _policy(service: Service) -> str:
-    return f"on_partition: {service.on_partition.value}"
-
-
-def _wait_for_room(count: int) -> str:
-    return f"{count} {'waits' if count == 1 else 'wait'} for a node that fits"
-
-
-def _still_under_way(what: Iterable[str]) -> str:
-    return f"still under way: {', '.join(what)}"
-
-
-def _left_to_do(outcomes: list[_Outcome]) -> str:
-    """Return what is told of the instances that do not run yet."""
-    left = [f"{o.container.name}: {o.failed}" for o in outcomes if o.failed]
-    waits = sum(
-        o.container.state is State.PENDING and not o.under_way for o in outcomes
-    )
-    if 0 < waits < len(outcomes) - len(left):
-        left.append(_wait_for_room(waits))
-    if under_way := [o.under_way for o in outcomes if o.under_way]:
-        left.append(_still_under_way(under_way))
-    return "; ".join(left)
-
-
-def _far_from_running(container: Container) -> tuple[bool, bool]:
-    return container.state in BEGINNING, container.state is State.PENDING
-
-
-def _pending(slot: Accepted | SlotRecord, service: Service, reason: str) -> Container:
-    return Container(
-        name="",
-        service=service.name,
-        uid=slot.uid,
-        slot=slot.slot,
-        generation=slot.generation,
-        node="",
-        address="",
-        image=service.image,
-        state=State.PENDING,
-        reason=reason,
-    )
 
 
 def _added(container: Container, copies: int, left: str) -> Added:

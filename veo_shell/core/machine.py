@@ -22,6 +22,7 @@ from veo_shell.core.doors import Doors
 from veo_shell.core.exchange import Exchange
 from veo_shell.core.graves import Graves
 from veo_shell.core.holdings import Holdings
+from veo_shell.core.listed import Listed
 from veo_shell.core.membership import Membership
 from veo_shell.core.model import (
     NOT_LISTED,
@@ -92,6 +93,7 @@ class Machine:
         self._holdings = Holdings(self.view)
         self.situation = Situation(self.me, self.view, self.members)
         self.reconciler = Reconciler(self.situation, pen, out)
+        self.listed = Listed(self.situation, self.reconciler.places)
         self._operations = Operations(
             self.view, pen, self.reconciler, self._copies, out
         )
