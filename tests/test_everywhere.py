@@ -91,6 +91,17 @@ async def test_where_it_fits_nowhere_it_waits_if_it_is_to(tmp_path: Path) -> Non
         await runs_on(cluster)
 
 
+async def test_what_waited_is_told_by_what_runs_once_it_fits(tmp_path: Path) -> None:
+    async with fake_cluster(tmp_path) as cluster:
+        sup = cluster["uno"].container_sup
+        spec = attrs.evolve(AGENT, roles=("edge",))
+        accepted = await sup.accepted(spec, queue=True)
+        await cluster["uno"].node_monitor.assign_role("dos", "edge")
+        await runs_on(cluster, "dos@dos")
+        added = await sup.begun(spec, *accepted)
+        assert (added.state, added.node, added.warning) == (State.RUNNING, BOTH[0], "")
+
+
 async def test_what_starts_nowhere_is_withdrawn_everywhere(tmp_path: Path) -> None:
     engines = {n: FakeEngine("veo", f"{n}@{n}", images=[]) for n in ("uno", "dos")}
     async with fake_cluster(tmp_path, engines=engines) as cluster:

@@ -13,7 +13,10 @@ from tests.core.desk import U1, Desk, at, brief, decision, runs, web
 from tests.core.samples import DOS, NODES, TRES, UNO, WEB, container, document, slot
 from tests.core.samples import service as standing
 from tests.core.test_updates import Rollout
+from veo_shell.core.everywhere import own_number
+from veo_shell.core.listed import Listed
 from veo_shell.core.model import (
+    Accepted,
     Constraint,
     Container,
     Health,
@@ -32,6 +35,8 @@ from veo_shell.core.model import (
     UpdateState,
     UpdateStatus,
 )
+from veo_shell.core.outcomes import outcomes_of
+from veo_shell.errors import ServiceError
 
 EACH = attrs.evolve(WEB, mode=Mode.GLOBAL)
 MOST = attrs.evolve(EACH, on_partition=OnPartition.MAJORITY)
@@ -40,6 +45,8 @@ EDGE = attrs.evolve(EACH, roles=("edge",))
 PORT = attrs.evolve(EACH, ports=(Port(name="p", container_port=80, host_port=80),))
 ON_ALL = [at(UNO), at(DOS, 1), at(TRES, 2)]
 ALL_RUN = [runs(UNO), runs(DOS, 1), runs(TRES, 2)]
+OF_UNO, OF_DOS, OF_TRES = map(own_number, (UNO, DOS, TRES))
+CUATRO = "cuatro@cuatro"
 
 
 def everywhere(spec: Service = EACH, *more: Any) -> Desk:
@@ -52,6 +59,11 @@ def held(desk: Desk) -> dict[int, str | None]:
     return {slot.slot: slot.node for slot in desk.view.slots(U1) if slot.wanted}
 
 
+def join(desk: Desk, node: str) -> None:
+    desk.view.merge_document(document(node))
+    desk.members.heard(node, f"{node}#1", desk.now)
+
+
 def told(desk: Desk) -> list[str]:
     return [entry.text for entry in desk.notes]
 
@@ -62,10 +74,27 @@ def told(desk: Desk) -> list[str]:
 def test_each_node_gets_one_however_many_replicas_are_said() -> None:
     desk = Desk(web(EACH, replicas=7, cause="x/y/1"))
     written = desk.look()
-    assert [brief(slot) for slot in written] == [(0, 1, DOS), (1, 1, TRES), (2, 1, UNO)]
+    assert [brief(slot) for slot in written] == [
+        *((OF_DOS, 1, DOS), (OF_TRES, 1, TRES)),
+        (OF_UNO, 1, UNO),
+    ]
     assert {entry.cause for entry in desk.notes} == {"x/y/1"}
-    desk.run(runs(DOS), runs(TRES, 1), runs(UNO, 2))
+    desk.run(runs(DOS, OF_DOS), runs(TRES, OF_TRES), runs(UNO, OF_UNO))
     assert desk.decide(60) == []
+
+
+def test_a_slot_is_numbered_by_its_node_in_each_version_of_veo() -> None:
+    assert (OF_UNO, OF_DOS, OF_TRES) == (3768, 7414, 2859)
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_the_next_number_is_taken_where_another_node_has_it(placed: bool) -> None:
+    there = [at(UNO, OF_DOS)] if placed else []
+    desk = Desk(web(EACH), *there, runs(UNO, OF_DOS), at(TRES, 2), runs(TRES, 2))
+    if not placed:
+        desk.write(at(None, OF_DOS, wanted=False, generation=2))
+    written = desk.look()
+    assert brief(written[0]) == (OF_DOS + 1, 1, DOS)
 
 
 def test_variants_of_one_name_each_have_one() -> None:
@@ -78,9 +107,8 @@ def test_variants_of_one_name_each_have_one() -> None:
 def test_a_node_that_joins_gets_one_and_no_other_is_touched() -> None:
     desk = everywhere()
     assert desk.decide(5) == []
-    desk.view.merge_document(document("cuatro@cuatro"))
-    desk.members.heard("cuatro@cuatro", "cuatro@cuatro#1", desk.now)
-    assert [brief(slot) for slot in desk.look()] == [(3, 1, "cuatro@cuatro")]
+    join(desk, CUATRO)
+    assert [brief(slot) for slot in desk.look()] == [(own_number(CUATRO), 1, CUATRO)]
 
 
 @pytest.mark.parametrize(
@@ -98,12 +126,15 @@ def test_one_that_is_full_gets_its_own_as_soon_as_there_is_room(
     taker = slot(DOS, uid="other")
     desk = Desk(web(spec), other, taker, container(DOS, uid="other"))
     assert [slot.node for slot in desk.look()] == [TRES, UNO]
-    desk.run(runs(TRES), runs(UNO, 1), container(DOS, uid="other"))
+    desk.run(
+        *(runs(TRES, OF_TRES), runs(UNO, OF_UNO)),
+        container(DOS, uid="other"),
+    )
     before = len(desk.notes)
     assert desk.decide(30) == []  # and what each has itself is no reason to go
     assert len(desk.notes) == before
     desk.write(attrs.evolve(taker, wanted=False, node=None))
-    assert [brief(slot) for slot in desk.look()] == [(2, 1, DOS)]
+    assert [brief(slot) for slot in desk.look()] == [(OF_DOS, 1, DOS)]
 
 
 def test_where_none_fits_one_waits_and_says_why_once() -> None:
@@ -117,7 +148,12 @@ def test_where_none_fits_one_waits_and_says_why_once() -> None:
     ]
     assert desk.decide(30) == []
     desk.write(decision(DOS, role="edge"), decision(TRES, role="edge"))
-    assert [brief(slot)[::2] for slot in desk.look()] == [(0, DOS), (1, TRES)]
+    assert [brief(slot)[::2] for slot in desk.look()] == [
+        *((OF_DOS, DOS), (OF_TRES, TRES)),
+        (0, None),
+    ]
+    assert told(desk)[-1] == "web: slot 0 given up: nothing has to wait"
+    assert held(desk) == {OF_DOS: DOS, OF_TRES: TRES}
 
 
 def test_what_waits_for_any_node_is_given_up_once_others_have_one() -> None:
@@ -133,6 +169,13 @@ def test_of_two_that_wait_one_is_enough() -> None:
     desk = Desk(web(EDGE), at(None, 3), at(None, 4))
     desk.look()
     assert held(desk) == {3: None}
+
+
+def test_what_waits_is_given_up_too_where_one_is_found_and_kept() -> None:
+    desk = Desk(web(EDGE), at(None), runs(DOS, 7))
+    desk.write(decision(DOS, role="edge"))
+    assert [brief(slot) for slot in desk.look()] == [(7, 2, DOS), (0, 1, None)]
+    assert desk.decide(20) == []
 
 
 # Staying
@@ -163,7 +206,7 @@ def test_a_dead_node_gets_none_and_one_that_is_back_does() -> None:
     desk = Desk(web(EACH))
     desk.lose(DOS)
     assert [slot.node for slot in desk.look()] == [TRES, UNO]
-    desk.run(runs(TRES), runs(UNO, 1))
+    desk.run(runs(TRES, OF_TRES), runs(UNO, OF_UNO))
     assert desk.decide(20) == []
     desk.regain(DOS)
     assert [slot.node for slot in desk.decide()] == [DOS]
@@ -177,7 +220,7 @@ def test_a_volume_is_each_nodes_own() -> None:
     desk.publish(DOS, volumes=("data",))
     assert [slot.node for slot in desk.look()] == [DOS, TRES, UNO]
     desk.write(decision(DOS, drained=True))
-    assert [brief(slot)[0] for slot in desk.look()] == [0]
+    assert [brief(slot)[0] for slot in desk.look()] == [OF_DOS]
 
 
 def test_without_a_majority_nothing_is_decided() -> None:
@@ -199,25 +242,27 @@ def test_a_majority_has_each_node_keep_its_own() -> None:
 
 
 def test_one_that_is_drained_loses_it_and_has_it_again_afterwards() -> None:
-    desk = everywhere()
+    running = [runs(UNO), runs(DOS, OF_DOS), runs(TRES, 2)]
+    desk = Desk(web(EACH), at(UNO), at(DOS, OF_DOS), at(TRES, 2), *running)
     desk.write(decision(DOS, drained=True, drained_by="a/b/1"))
-    assert [brief(slot) for slot in desk.look()] == [(1, 1, None)]
+    assert [brief(slot) for slot in desk.look()] == [(OF_DOS, 1, None)]
     assert (desk.notes[-1].cause, desk.notes[-1].kind) == ("a/b/1", "given_up")
-    assert told(desk) == ["web: slot 1 given up: dos@dos is drained"]
-    desk.run(*ALL_RUN)  # it is about to stop
+    assert told(desk) == [f"web: slot {OF_DOS} given up: dos@dos is drained"]
+    desk.run(*running)  # it is about to stop
     assert desk.decide(5) == []
     desk.write(decision(DOS))
     (again,) = desk.look()
-    assert brief(again) == (1, 2, DOS)
+    assert brief(again) == (OF_DOS, 2, DOS)
 
 
 def test_what_another_node_still_runs_in_a_slot_is_not_to_contest_it() -> None:
-    desk = everywhere()
+    number = own_number(CUATRO)
+    running = [runs(UNO), runs(DOS, number), runs(TRES, 2)]
+    desk = Desk(web(EACH), at(UNO), at(DOS, number), at(TRES, 2), *running)
     desk.write(decision(DOS, drained=True))
     desk.look()
-    desk.view.merge_document(document("cuatro@cuatro"))
-    desk.members.heard("cuatro@cuatro", "cuatro@cuatro#1", desk.now)
-    assert [brief(slot)[::2] for slot in desk.look()] == [(3, "cuatro@cuatro")]
+    join(desk, CUATRO)
+    assert [brief(slot)[::2] for slot in desk.look()] == [(number + 1, CUATRO)]
 
 
 def test_where_all_are_drained_one_waits_for_the_reasons_to_be_told() -> None:
@@ -278,13 +323,12 @@ def test_what_has_done_its_work_does_not_do_it_again_for_a_drain(done: Service) 
 
 
 def test_what_is_taken_back_by_turns_is_so_at_most_twice_a_second() -> None:
-    desk = everywhere()
-    desk.run(runs(UNO), runs(TRES, 2))
+    desk = Desk(web(EACH), at(UNO), at(DOS, OF_DOS), at(TRES, 2), *ALL_RUN[::2])
     desk.write(decision(DOS, drained=True))
     desk.look()
     desk.write(decision(DOS))
     assert desk.look() == []
-    assert [brief(slot) for slot in desk.decide()] == [(1, 2, DOS)]
+    assert [brief(slot) for slot in desk.decide()] == [(OF_DOS, 2, DOS)]
 
 
 def test_one_whose_port_another_has_got_is_given_up_until_that_is_free() -> None:
@@ -299,7 +343,7 @@ def test_one_whose_port_another_has_got_is_given_up_until_that_is_free() -> None
     desk.run(runs(UNO), runs(TRES, 2), taking)
     assert desk.decide(30) == []
     desk.write(attrs.evolve(taker, wanted=False, node=None))
-    assert [brief(slot)[::2] for slot in desk.look()] == [(1, DOS)]
+    assert [brief(slot)[::2] for slot in desk.look()] == [(OF_DOS, DOS)]
 
 
 # Two of one
@@ -328,7 +372,7 @@ def test_a_slot_that_both_sides_gave_away_is_settled_before_another_is_placed() 
     assert brief(written[0])[::2] == (1, DOS)
     desk.run(runs(UNO), runs(DOS, 1))
     desk.decide(2)
-    assert held(desk) == {0: UNO, 1: DOS, 2: TRES}
+    assert held(desk) == {0: UNO, 1: DOS, OF_TRES: TRES}
 
 
 @pytest.mark.parametrize("fits", [True, False])
@@ -354,6 +398,42 @@ def test_what_runs_without_a_record_beside_its_nodes_own_ends() -> None:
     assert told(desk) == ["web: slot 7 given up: no more are wanted"]
 
 
+# The sides of a partition
+
+
+def test_what_each_side_placed_stays_as_they_meet() -> None:
+    """Else one of the two gives its slot up, and waits for its port until that ends."""
+    one = Desk(web(PORT), at(UNO), runs(UNO))
+    one.lose(TRES)
+    assert [slot.node for slot in one.look()] == [DOS]
+    other = Desk(web(PORT), at(UNO), runs(UNO), me=TRES)
+    other.lose(UNO)
+    other.lose(DOS)
+    assert [slot.node for slot in other.look()] == [TRES]
+    assert held(one).keys() & held(other).keys() == {0}
+    for record in other.view.slots(U1):
+        one.view.merge_record(record)
+    numbers = {node: number for number, node in held(one).items()}
+    assert sorted(map(str, numbers)) == sorted(NODES)
+    one.regain(TRES)
+    one.run(*(runs(str(node), number) for node, number in numbers.items()))
+    before = len(one.notes)
+    assert one.decide(20) == []
+    assert len(one.notes) == before
+
+
+def test_what_waited_on_both_sides_is_none_of_what_each_placed() -> None:
+    one, other = Desk(web(EDGE), at(None)), Desk(web(EDGE), at(None), me=TRES)
+    one.lose(TRES)
+    one.write(decision(DOS, role="edge"))
+    other.lose(UNO)
+    other.lose(DOS)
+    other.write(decision(TRES, role="edge"))
+    one.look()
+    other.look()
+    assert (held(one), held(other)) == ({OF_DOS: DOS}, {OF_TRES: TRES})
+
+
 # The other mode
 
 
@@ -373,6 +453,19 @@ def test_one_that_is_global_no_more_has_as_many_as_its_spec_says() -> None:
     desk.lose(DOS)
     desk.decide(5)
     assert DOS not in held(desk).values()
+
+
+def test_one_that_is_global_no_more_keeps_its_numbers_beside_the_lowest() -> None:
+    desk = Desk(web(EACH))
+    running = [runs(str(slot.node), slot.slot) for slot in desk.look()]
+    desk.run(*running)
+    desk.write(web(WEB, replicas=4))
+    assert [brief(slot)[0] for slot in desk.decide(2)] == [0]
+    assert held(desk).keys() == {0, OF_UNO, OF_DOS, OF_TRES}
+    desk.run(*running, runs(str(held(desk)[0])))
+    desk.write(web(WEB, replicas=2))
+    desk.decide(2)
+    assert held(desk).keys() == {0, OF_TRES}
 
 
 def test_an_old_spec_of_another_mode_is_not_moved_while_it_is_updated() -> None:
@@ -496,7 +589,7 @@ def obey(desk: Desk, running: list[Container]) -> list[Container]:
     return stay + [c for c in made if c.name not in names]
 
 
-NUMBERS = st.integers(0, 4)
+NUMBERS = st.integers(0, 4) | st.sampled_from([OF_UNO, OF_DOS, OF_TRES])
 SLOTS = st.lists(
     st.builds(
         at,
@@ -543,3 +636,34 @@ def test_where_tells_which_nodes_have_their_own() -> None:
     assert {c.node: c.reason for c in rest} == dict.fromkeys(
         (DOS, UNO), "it has its own (mode: global)"
     )
+
+
+def became_of(desk: Desk, spec: Service, *numbers: int) -> list[str]:
+    """Return on which nodes they run, or are to, who were told of these slots."""
+    accepted = [Accepted(uid=U1, slot=n, generation=1, node=None) for n in numbers]
+    listed = Listed(desk.situation, desk.desk.places)
+    return [outcome.container.node for outcome in outcomes_of(listed, accepted, spec)]
+
+
+def test_who_was_told_that_one_waits_is_told_what_runs_instead() -> None:
+    desk = Desk(web(EDGE), at(None))
+    assert became_of(desk, EDGE, 0) == [""]
+    desk.write(decision(DOS, role="edge"))
+    desk.look()
+    desk.run(runs(DOS, OF_DOS))
+    assert became_of(desk, EDGE, 0) == [DOS]
+    assert became_of(desk, EDGE, OF_UNO) == [""]  # it is not known here yet
+
+
+def test_of_what_begins_everywhere_one_that_is_drained_is_left_out() -> None:
+    desk = everywhere()
+    desk.write(decision(DOS, drained=True))
+    desk.look()
+    assert became_of(desk, EACH, 0, 1, 2) == [UNO, TRES]
+
+
+def test_of_others_one_that_is_given_up_was_stopped() -> None:
+    desk = Desk(web(), at(None, wanted=False), at(None, 1, wanted=False))
+    for spec in (WEB, EACH):
+        with pytest.raises(ServiceError, match="web was stopped while it was being"):
+            became_of(desk, spec, 0)

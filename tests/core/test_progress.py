@@ -7,6 +7,7 @@ import pytest
 
 from tests.core.desk import EDGE, ONCE, U1, Desk, at, decision, ready, runs, web
 from tests.core.samples import DOS, TRES, UNO, WEB, container
+from veo_shell.core.everywhere import own_number
 from veo_shell.core.model import (
     Health,
     Mode,
@@ -305,8 +306,9 @@ def test_it_stands_once_each_node_that_is_there_has_its_own() -> None:
     desk.lose(TRES)
     assert standing(desk.desk, U1) == ("web is to begin on dos@dos",)
     desk.look()
-    assert standing(desk.desk, U1) == ("web slot 1 begins on dos@dos",)
-    desk.run(runs(UNO), runs(DOS, 1))
+    number = own_number(DOS)
+    assert standing(desk.desk, U1) == (f"web slot {number} begins on dos@dos",)
+    desk.run(runs(UNO), runs(DOS, number))
     assert standing(desk.desk, U1) == ()
     desk.lose(DOS)
     desk.run(runs(UNO))

@@ -24,6 +24,7 @@ FAILED_TOO = (
     "8d28cf1c",
     "4bf3721d",
     "9b38fbba",
+    "68f3fdca",
 )
 KEPT = tuple(map(str, (*FAILED_ONCE, *FAILED_TOO)))
 """Histories that failed once, besides those above. A change of `plan`, `faults` or

@@ -4,10 +4,14 @@ A slot belongs to its node for as long as that is a member that fits, lost or no
 is nowhere to move it to. Where a node has two, as the sides of a partition both gave it
 one, the better one stays. A node that is full gets its own as soon as there is room.
 Where none fits, one slot waits, so that it can be told why.
+
+A slot is numbered by its node, so that the sides of a partition give no two nodes the
+same: as they meet, one of the two would lose it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection
 
 from veo_shell.core.due import Due
@@ -25,6 +29,13 @@ from veo_shell.core.turns import is_named
 
 Place = Callable[[str, int, str, str, str | None], SlotRecord | None]
 """`Reconciler.place`: of which service and slot, the cause, the operation, the node."""
+NUMBERS = 10_000
+
+
+def own_number(node: str) -> int:
+    """Return which number the slot of a node has, in any service and on any side."""
+    digest = hashlib.blake2b(node.encode(), digest_size=8).digest()
+    return int.from_bytes(digest) % NUMBERS
 
 
 class Everywhere:
@@ -60,7 +71,10 @@ class Everywhere:
     def fill(
         self, uid: str, service: Service, cause: str, operation: str = ""
     ) -> list[SlotRecord]:
-        """Place a slot on each node that fits and has none; return what was placed."""
+        """Place a slot on each node that fits and has none; return what was placed.
+
+        What waited becomes none of these: on another side it may become another node's.
+        """
         wanted = [slot for slot in self._view.slots(uid) if slot.wanted]
         taken = {slot.slot for slot in wanted if slot.node is not None}
         contested = {c.node for c in self._contested(uid)}
@@ -74,17 +88,21 @@ class Everywhere:
                 continue
             taken.add(number)
             placed.append(self._place(uid, number, cause, operation, node))
+        for slot in wanted if taken else ():
+            if slot.slot not in taken:
+                self._slots.give_up(slot, service, "nothing has to wait", cause)
         if not wanted and not free:
             number = self._number(uid, "", taken)
             placed.append(self._place(uid, number, cause, operation, None))
         return [slot for slot in placed if slot is not None]
 
     def _number(self, uid: str, node: str, taken: Collection[int]) -> int:
-        """Return the lowest number that is free, and in which none runs elsewhere.
+        """Return a node's number, or the next that is free; 0 of what waits for any.
 
-        That one would contest the slot, which is another node's from now on.
+        None in which something runs elsewhere: that would contest the slot, which is
+        another node's from now on.
         """
-        number = 0
+        number = own_number(node) if node else 0
         while number in taken or any(
             c.node != node for c in self._view.in_slot(uid, number)
         ):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from veo_shell.core.listed import Listed, pending
-from veo_shell.core.model import Accepted, Container, Service, State
+from veo_shell.core.model import (
+    Accepted,
+    Container,
+    Mode,
+    Service,
+    SlotRecord,
+    State,
+)
 from veo_shell.core.progress import BEGINNING, begins
 from veo_shell.errors import ServiceError
 
@@ -26,17 +33,35 @@ class Outcome:
 
 
 def outcomes_of(
-    listed: Listed, accepted: Iterable[Accepted], service: Service
+    listed: Listed, accepted: Sequence[Accepted], service: Service
 ) -> list[Outcome]:
     """Return what has become of every slot.
 
     Raises:
         ServiceError: one is to be no more.
     """
-    return [_outcome(listed, slot, service) for slot in accepted]
+    slots = _standing(listed, accepted, service)
+    return [_outcome(listed, slot, service) for slot in slots]
 
 
-def _outcome(listed: Listed, accepted: Accepted, service: Service) -> Outcome:
+def _standing(
+    listed: Listed, accepted: Sequence[Accepted], service: Service
+) -> Sequence[Accepted | SlotRecord]:
+    """Leave out what was given up of what is global: its nodes say how many run.
+
+    So is what waited for one that fits, as soon as some do: those have their own.
+    """
+    if service.mode is not Mode.GLOBAL:
+        return accepted
+    known = [(one, listed.view.slot(one.uid, one.slot)) for one in accepted]
+    stay = [one for one, slot in known if slot is None or slot.wanted]
+    others = [slot for slot in listed.view.slots(accepted[0].uid) if slot.wanted]
+    return stay or others or accepted
+
+
+def _outcome(
+    listed: Listed, accepted: Accepted | SlotRecord, service: Service
+) -> Outcome:
     view, situation = listed.view, listed.situation
     record = view.service(accepted.uid)
     if record is not None and record.service is None:
