@@ -12,9 +12,12 @@ from collections.abc import Iterable
 
 
 def dns_port(addresses: Iterable[str]) -> int:
-    """Return 53 if it is free on all addresses, else the first free from 5353 on."""
+    """Return 53 if it is free on all addresses, else the first free from 5300 on.
+
+    Not 5353: there a desktop answers multicast DNS.
+    """
     wanted = list(addresses)
-    ports = itertools.chain([53], range(5353, 6000))
+    ports = itertools.chain([53], range(5300, 6000))
     return next(port for port in ports if all(is_free(a, port) for a in wanted))
 
 

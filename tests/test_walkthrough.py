@@ -216,7 +216,7 @@ def test_a_second_node_of_one_name_is_refused(cluster: Cluster, tmp_path: Path) 
     uno, _ = cluster
     twin = RealNode(uno.rig, "dos", tmp_path)
     options = ("--join", uno.address, "--name", "uno@uno", "--mesh-port", "9087")
-    process = twin.launch(*options, "--dns-port", "5353")
+    process = twin.launch(*options, "--dns-port", "5300")
     assert process.wait(30) == 1
     log = twin.log_path.read_text()
     assert "refuses uno@uno: a node named uno@uno lives already" in log
