@@ -42,7 +42,7 @@ class Mutant:
     @property
     def path(self) -> Path:
         """Return where the module's text is."""
-        return CORE / f"{self.module}.py"
+        return CORE / f"{self.module.replace('.', '/')}.py"
 
     def applied(self, text: str) -> str:
         """Return the module's text with the fault in it."""
@@ -287,7 +287,7 @@ MUTANTS = (
     ),
     Mutant(
         "DNS answers for what is unhealthy",
-        "model",
+        "model.nodes",
         "        is_well = self.state is State.RUNNING and self.health in (",
         "        is_well = self.is_up or self.health in (",
     ),
