@@ -25,6 +25,7 @@ FAILED_TOO = (
     "4bf3721d",
     "9b38fbba",
     "68f3fdca",
+    "7878bb4b",
 )
 KEPT = tuple(map(str, (*FAILED_ONCE, *FAILED_TOO)))
 """Histories that failed once, besides those above. A change of `plan`, `faults` or

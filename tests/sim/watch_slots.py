@@ -124,8 +124,9 @@ class SlotWatch:
         slot = view.slot(container.uid, container.slot)
         if slot is not None and slot.stops_first and is_named(slot, container):
             mark = container.uid, container.slot
-            boxes = process.host.engine.own()
-            if any(box.running and _slot(box.identity) == mark for box in boxes):
+            # It may run itself: somebody started it by hand before its node did.
+            others = (b for b in process.host.engine.own() if b.name != name)
+            if any(box.running and _slot(box.identity) == mark for box in others):
                 raise Violation(f"{process.name} makes {name} beside the one before")
         if slot is None or slot.handover or is_named(slot, container):
             return
