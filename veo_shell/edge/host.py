@@ -14,6 +14,8 @@ from veo_shell.errors import StartError, UsageError
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """Drawn by chance by the kernel as it boots (random(4)); the same in containers."""
+NONLOCAL6 = Path("/proc/sys/net/ipv6/ip_nonlocal_bind")
+LISTED6 = Path("/proc/net/if_inet6")
 
 
 class LocalHost:
@@ -42,17 +44,29 @@ class LocalHost:
     def has_address(self, address: str) -> bool:
         """Tell whether an IP address is one of its own, now.
 
-        By a socket, not from the interfaces' lists: 127.0.0.2 is in none of them.
+        By a socket, not from the interfaces' lists: 127.0.0.2 is in none of them. And
+        not by binding it alone: a host that takes over the addresses of others
+        (keepalived, HAProxy) may let one be bound that is not there.
         """
         try:
             ((family, _, _, _, place), *_) = socket.getaddrinfo(
                 address, 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
             )
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                if family == socket.AF_INET:  # of an interface, or routed to loopback
+                    packed = socket.inet_aton(str(place[0]))
+                    probe.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, packed)
+                    return True
                 probe.bind(place)
+            return NONLOCAL6.read_text() == "0\n" or _is_listed(str(place[0]))
         except OSError:
             return False
-        return True
+
+
+def _is_listed(address: str) -> bool:
+    """Tell whether an interface has an address of IPv6."""
+    packed = ipaddress.IPv6Address(address).packed.hex()
+    return any(line.startswith(packed) for line in LISTED6.read_text().splitlines())
 
 
 def primary_address() -> str:
