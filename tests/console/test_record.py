@@ -47,6 +47,28 @@ def test_a_script_is_recorded_and_says_the_same_again(
     assert replayed(session) == (0, "session.txt: 4 steps, all as they are told\n", "")
 
 
+SAID = """\
+print("…")
+print("...\\n$ touch run\\n>>> 1\\n(uno@uno 2/2)7> 2")
+print("... open('run', 'w')")
+for i in range(1): print(" " * 40 + "open('run', 'w')")
+print("half", end="")
+print("a\\fb\\u2028$ touch run")
+raise ValueError("two\\n$ touch run")
+"""
+
+
+def test_what_is_said_is_never_read_as_an_input(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    how = "How(record='session.txt')"
+    session(f"run_text(run_dir, {SAID!r}, '<-c>', ['-c'], {how})")
+    recorded = (tmp_path / "session.txt").read_text()
+    assert "\n… touch run\n… 1\n… 2\n" in recorded
+    assert replayed(session) == (0, "session.txt: 7 steps, all as they are told\n", "")
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_error_is_recorded(
     node: SampleNode, session: Session, tmp_path: Path
 ) -> None:

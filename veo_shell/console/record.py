@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from veo_shell.console import failure, render
-from veo_shell.console.transcript import TRACEBACK
+from veo_shell.console.transcript import PROMPT, STACK, TRACEBACK, as_said
 from veo_shell.errors import UsageError, VeoError
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
@@ -26,24 +26,33 @@ class Record:
         except OSError as exc:
             raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
         self._is_listening = False
+        self._margin, self._begun = "", ""
 
     def close(self) -> None:
         """End the record."""
         self._file.close()
 
     def write(self, text: str) -> None:
-        """Write what is seen."""
-        self._file.write(CODES.sub("", text))
+        """Write what is seen, each line once it is whole."""
+        *lines, self._begun = CODES.sub("", self._begun + text).split("\n")
+        self._file.writelines(f"{as_said(line, self._margin)}\n" for line in lines)
         self._file.flush()
 
     def line(self, text: str) -> None:
         """Write lines."""
         self.write(f"{text}\n")
 
+    def _begin(self, typed: str) -> None:
+        """Write an input as it stands behind its prompt."""
+        self._file.write(f"{CODES.sub('', typed)}\n")
+        self._file.flush()
+        found = PROMPT.match(typed.partition("\n")[0])
+        self._margin = " " * (len(found[1]) + 1) if found else ""
+
     @contextlib.contextmanager
     def step(self, typed: str) -> Iterator[None]:
         """Write an input, what is printed meanwhile, and the error that ends it."""
-        self.line(typed)
+        self._begin(typed)
         with (
             self._listening(True),
             contextlib.redirect_stdout(_Heard(sys.stdout, self)),
@@ -63,7 +72,7 @@ class Record:
         import traceback
 
         last = "".join(traceback.format_exception_only(error)).rstrip()
-        self.line(f"{TRACEBACK}\n    ...\n{failure.printed(last)}")
+        self.line(f"{TRACEBACK}\n{STACK}\n{failure.printed(last)}")
 
     def showing(self, value: Any) -> None:
         """Write a value that is about to be shown, as a pipe would get it.
@@ -88,6 +97,8 @@ class Record:
             yield
         finally:
             self._is_listening = before
+            if self._begun:  # what is typed next has a line of its own
+                self.line("")
 
 
 class _Heard(io.TextIOBase):

@@ -17,6 +17,8 @@ WITHIN = re.compile(r"# within (?P<s>\d+(\.\d+)?) ?s\s*$")
 GAP = re.compile("[ \t]+")
 ANYTHING = re.compile(r"\.\.\.|…")
 TRACEBACK = "Traceback (most recent call last):"
+STACK = "    ..."
+"""What stands for the lines between that and the error."""
 FENCE = "```"
 
 
@@ -40,10 +42,23 @@ class Step(NamedTuple):
 
 def steps(text: str, *, markdown: bool = False) -> list[Step]:
     """Return the steps of a transcript, in order."""
-    lines = text.splitlines()
+    # What else ends a line is part of what is said.
+    lines = text.removesuffix("\n").split("\n")
     numbered = list(enumerate(lines, 1))
     blocks = list(_blocks(numbered)) if markdown else [numbered]
     return [step for block in blocks for step in _steps_of(block)]
+
+
+def as_said(line: str, margin: str) -> str:
+    """Return a line that was said as it may stand below an input.
+
+    One that would be read as an input begins with `…`, or, if it is as far in as what
+    goes on with an input, further out: a container must not have a command run.
+    """
+    found = PROMPT.match(line) or (line != STACK and CONTINUED.match(line))
+    if found:
+        return f"… {found['typed'] or ''}".rstrip()
+    return f" {line.lstrip(' ')}" if margin and line.startswith(margin) else line
 
 
 def matches(expected: str, said: str) -> bool:
