@@ -57,6 +57,14 @@ def test_what_the_environment_tells(
     assert getattr(told(tmp_path, **variables), field).endswith(wanted)
 
 
+def test_bytes_that_are_no_text_are_spelled(tmp_path: Path) -> None:
+    """What cannot be sent would fail every call."""
+    variables = {"VEO_REASON": "INC-\udcff", "SUDO_USER": "ann\udce9"}
+    session = told(tmp_path, **variables)
+    assert session.reason == "INC-\\udcff"
+    assert session.user.startswith("ann\\udce9 (as ")
+
+
 def test_the_terminal_is_told(tmp_path: Path) -> None:
     screen = Terminal([sys.executable, "-c", TELL], environment(tmp_path), (24, 200))
     try:

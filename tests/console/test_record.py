@@ -186,6 +186,13 @@ def test_what_is_as_told_is_fine(
     assert replayed(session) == (0, "session.txt: 7 steps, all as they are told\n", "")
 
 
+def test_a_byte_order_mark_hides_no_step(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "session.txt").write_text(">>> 1\n2\n>>> 1\n1\n", "utf-8-sig")
+    assert replayed(session)[2].startswith("session.txt:1: >>> 1\n")
+
+
 def test_one_step_is_one(node: SampleNode, session: Session, tmp_path: Path) -> None:
     (tmp_path / "session.txt").write_text(">>> 1\n1\n")
     assert replayed(session) == (0, "session.txt: 1 step, as it is told\n", "")

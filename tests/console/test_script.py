@@ -314,6 +314,29 @@ def test_a_missing_file_is_wrong_usage(session: Session) -> None:
     assert done.stderr == "veo: cannot read missing.py: No such file or directory\n"
 
 
+def test_code_that_is_no_text_is_one_line(node: SampleNode, session: Session) -> None:
+    done = session(text("container_sup.count()\n'\udcff'"))
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("UnicodeEncodeError: ")
+
+
+def test_a_reason_that_is_no_text_is_spelled(
+    node: SampleNode, session: Session
+) -> None:
+    done = session(text("reason('INC-' + chr(0xDCFF)); container_sup.count(); reason"))
+    assert (done.stdout, done.stderr) == ("42\nreason: INC-\\udcff\n", "")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_statement(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    code = "container_sup.count()\n".encode("utf-8-sig")
+    (tmp_path / "deploy.py").write_bytes(code)
+    done = session("run_file(run_dir, 'deploy.py', (), How(echo=True))")
+    assert done.stdout == "(uno@uno)1> container_sup.count()\n42\n"
+
+
 def test_what_a_file_is_called_cannot_steer_the_terminal(session: Session) -> None:
     done = session(r"run_file(run_dir, 'no\x1b[31m.py')")
     assert done.stderr == "veo: cannot read no\\x1b[31m.py: No such file or directory\n"

@@ -15,13 +15,18 @@ def identity(*, read_only: bool = False) -> dict[str, Any]:
     """Return what this process tells of itself, the fields of a `Session`."""
     return {
         "id": os.urandom(4).hex(),
-        "user": _user(),
-        "origin": _origin(),
-        "program": _program(),
-        "reason": os.environ.get(REASON, ""),
+        "user": spelled(_user()),
+        "origin": spelled(_origin()),
+        "program": spelled(_program()),
+        "reason": spelled(os.environ.get(REASON, "")),
         "read_only": read_only,
         "at_s": time.time(),
     }
+
+
+def spelled(text: str) -> str:
+    """Return a text with bytes that are none spelled: it could not be sent."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _user() -> str:

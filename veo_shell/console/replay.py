@@ -125,7 +125,7 @@ class Replay:
 
 def _read(path: str) -> list[Step]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
         raise UsageError(f"cannot read {path}: {reason}") from exc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from veo_shell.console.identity import spelled
 from veo_shell.errors import UnknownNode, VeoError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Reason:
 
         >>> reason("INC-42")
         """
-        self._client.session["reason"] = str(why)
+        self._client.session["reason"] = spelled(str(why))
 
     def __repr__(self) -> str:
         why = self._client.session["reason"]

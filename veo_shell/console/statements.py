@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 ONLY_AST = 0x400
 """`ast.PyCF_ONLY_AST`, without importing `ast`."""
 
+MARK = "\ufeff".encode()
+"""What some editors begin a file with; the parser counts no columns of it."""
+
 
 class Statement(NamedTuple):
     """One top-level statement, ready to run."""
@@ -69,8 +72,8 @@ def _is_docstring(first: ast.stmt, filename: str) -> bool:
 
 def lines_of(source: str | bytes) -> list[bytes]:
     if isinstance(source, str):
-        source = source.encode()
-    return source.splitlines(keepends=True)
+        source = source.encode(errors="backslashreplace")
+    return source.removeprefix(MARK).splitlines(keepends=True)
 
 
 def _segment(lines: Sequence[bytes], node: ast.stmt) -> str:
