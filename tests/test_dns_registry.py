@@ -243,6 +243,8 @@ async def test_a_node_that_does_not_know_yet_what_it_runs_denies_nothing(
     async with fake_cluster(tmp_path, "uno", engines={"uno": engine}) as cluster:
         refused = await ask(cluster, "uno", "web.veo.")
         assert refused.rcode() == dns.rcode.SERVFAIL
+        # Without it Go's resolver waits for an answer, and does not ask the next server
+        assert [str(rrset.name) for rrset in refused.question] == ["web.veo."]
         engine.go_on()
         await eventually(lambda: cluster["uno"].machine.knows_its_own)
         denied = await ask(cluster, "uno", "web.veo.")

@@ -15,10 +15,9 @@ from veo_shell.core.askers import is_near
 from veo_shell.core.behind import Answered, Behind, all_records, told
 from veo_shell.core.dns_packet import (
     CODE,
-    SERVFAIL,
-    failure,
     is_denial,
     is_refusal,
+    servfail,
     suffixes,
 )
 from veo_shell.core.model import (
@@ -229,7 +228,7 @@ class DnsRegistry:
         if is_refusal(answer):
             return (not udp and self._transfer(query, asker, code_flags)) or answer
         if not machine.knows_its_own or (is_denial(answer) and not machine.may_deny):
-            return failure(query, SERVFAIL, code_flags)
+            return servfail(query, code_flags)
         return answer
 
     def _is_near(self, address: str) -> bool:
@@ -266,7 +265,7 @@ class DnsRegistry:
         found = self._zones.transfer(query, asker, allowed, code_flags)
         machine = self._node.machine
         if found and not (machine.knows_its_own and machine.may_deny):
-            return failure(query, SERVFAIL, code_flags)
+            return servfail(query, code_flags)
         return found
 
     def _whole(self, name: str) -> str:

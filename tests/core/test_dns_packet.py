@@ -27,6 +27,7 @@ from veo_shell.core.dns_packet import (
     parse_query,
     pointer,
     rrset,
+    servfail,
     suffixes,
 )
 
@@ -138,3 +139,14 @@ def test_only_a_query_may_be_answered(packet: bytes, answerable: bool) -> None:
 def test_a_failure_is_a_bare_header() -> None:
     query = b"\xab\xcd\x29\xff" + b"x" * 20
     assert failure(query, 4) == b"\xab\xcd\xa9\x04" + bytes(8)
+
+
+def test_a_question_that_fails_comes_back_as_it_was_asked() -> None:
+    query = dns.message.make_query("Web.veo.", "A", use_edns=0)
+    told = dns.message.from_wire(servfail(query.to_wire(), 0x80))
+    assert (told.rcode(), told.edns) == (dns.rcode.SERVFAIL, 0)
+    assert told.flags == dns.flags.QR | dns.flags.RD | dns.flags.RA
+    assert told.question[0].name.labels[0] == b"Web"
+    assert query.is_response(told)
+    torn = query.to_wire()[:14]
+    assert servfail(torn) == failure(torn, dns.rcode.SERVFAIL)

@@ -284,9 +284,11 @@ async def test_a_failing_answer_is_servfail_and_logged(
 
     port = (await serve(fail_once)).port
     ask = dns.asyncquery.tcp if tcp else dns.asyncquery.udp
-    broken = await ask(dns.message.make_query("broken.veo.", "A"), "127.0.0.1", 5, port)
+    query = dns.message.make_query("broken.veo.", "A")
+    broken = await ask(query, "127.0.0.1", 5, port)
     sound = await ask(dns.message.make_query("nginx.veo.", "A"), "127.0.0.1", 5, port)
     assert broken.rcode() == dns.rcode.SERVFAIL
+    assert broken.question == query.question
     assert sound.rcode() == dns.rcode.NOERROR
     assert [(r.levelname, r.exc_info is not None) for r in caplog.records] == [
         ("ERROR", True)

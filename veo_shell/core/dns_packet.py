@@ -264,6 +264,18 @@ def failure(query: bytes, rcode: int, code_flags: int = 0) -> bytes:
     return query[:2] + bytes((flags, code_flags | rcode)) + bytes(8)
 
 
+def servfail(query: bytes, code_flags: int = 0) -> bytes:
+    """Return what has an asker try the next server.
+
+    With the question: Go's resolver passes over an answer without it, and waits.
+    """
+    try:
+        asked = parse_query(query, udp=True, code_flags=code_flags)
+    except Malformed:
+        return failure(query, SERVFAIL, code_flags)
+    return asked.response(rcode=SERVFAIL)
+
+
 def code_of(answer: bytes) -> int:
     """Return a packet's response code, the part of it that all have."""
     return answer[3] & CODE

@@ -92,7 +92,7 @@ class Desk:
         except Exception:
             logger.exception("DNS: a query of %d bytes gets SERVFAIL", len(packet))
             if dns_packet.is_query(packet):
-                return dns_packet.failure(packet, dns_packet.SERVFAIL, code_flags or 0)
+                return dns_packet.servfail(packet, code_flags or 0)
             return None
 
     def _review(
