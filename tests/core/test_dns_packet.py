@@ -145,7 +145,7 @@ def test_a_question_that_fails_comes_back_as_it_was_asked() -> None:
     query = dns.message.make_query("Web.veo.", "A", use_edns=0)
     told = dns.message.from_wire(servfail(query.to_wire(), 0x80))
     assert (told.rcode(), told.edns) == (dns.rcode.SERVFAIL, 0)
-    assert told.flags == dns.flags.QR | dns.flags.RD | dns.flags.RA
+    assert told.flags & ~0xF == dns.flags.QR | dns.flags.RD | dns.flags.RA
     assert told.question[0].name.labels[0] == b"Web"
     assert query.is_response(told)
     torn = query.to_wire()[:14]
