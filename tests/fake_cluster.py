@@ -143,6 +143,7 @@ class FakeCluster:
         self.dns = DnsConfig()
         self.labels: dict[str, tuple[str, ...]] = {}
         self.host_boot = "boot 1"
+        self.cpus: Mapping[str, float] = {}
         self.addresses6: dict[str, str] = {}
         self.host_addresses: tuple[str, ...] = ("127.0.0.",)
         self._watchers: list[Callable[[], None]] = []
@@ -202,7 +203,11 @@ class FakeCluster:
             stock=self.engines[name],
             mesh=over(self.meshes[name]),
             store=store or self.store(name),
-            host=FixedHost(boot=self.host_boot, addresses=self.host_addresses),
+            host=FixedHost(
+                cpus=self.cpus.get(name, 4.0),
+                boot=self.host_boot,
+                addresses=self.host_addresses,
+            ),
             server=self.servers[name],
             clock=SystemClock(),
         )
@@ -338,6 +343,7 @@ async def fake_cluster(
     engines: Mapping[str, FakeEngine] | None = None,
     labels: Mapping[str, str] | None = None,
     dns: DnsConfig | None = None,
+    cpus: Mapping[str, float] | None = None,
 ) -> AsyncIterator[FakeCluster]:
     """Have started nodes that have joined: `uno` and `dos` if none are named.
 
@@ -345,6 +351,7 @@ async def fake_cluster(
     """
     cluster = FakeCluster(folder, timing)
     cluster.dns = dns or cluster.dns
+    cluster.cpus = cpus or cluster.cpus
     cluster.labels = {name: tuple(t.split()) for name, t in (labels or {}).items()}
     handler = ErrorLog(cluster.errors)
     logging.getLogger("veo_shell").addHandler(handler)

@@ -1,5 +1,7 @@
 """A cluster of two real nodes with fake engines, and a console of the first.
 
+The second has eight processors, the first four.
+
 `python fake_node.py RUN_DIR` prints `ready` when it serves. The command `bad` ends at
 once; what has a health check never gets healthy.
 """
@@ -24,7 +26,8 @@ async def main(run_dir: Path) -> None:
         name: FakeEngine("veo", f"{name}@{name}", programs=PROGRAMS)
         for name in ("uno", "dos")
     }
-    async with fake_cluster(run_dir / "data", engines=engines) as cluster:
+    cpus = {"uno": 4.0, "dos": 8.0}
+    async with fake_cluster(run_dir / "data", engines=engines, cpus=cpus) as cluster:
         node = cluster["uno"]
         about = {"node": "uno@uno", "cluster": "veo"}
         server = ControlServer(

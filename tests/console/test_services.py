@@ -137,6 +137,15 @@ def test_what_a_service_leads_to_is_of_just_that_one(console: Console) -> None:
     ]
 
 
+def test_top_tells_of_each_node_its_own_wherever_the_session_is(
+    console: Console,
+) -> None:
+    for code in ("top()", "use('dos'); top()"):
+        said = console(code).split("\n\n")[1].splitlines()[1:]
+        loads = {line.split()[0]: " ".join(line.split()[2:5]) for line in said}
+        assert loads == {"dos@dos": "0.50 of 8", "uno@uno": "0.50 of 4"}
+
+
 def test_services_as_they_stand_are_a_file_too(console: Console) -> None:
     said = console(f"{TWO}\ncontainer_sup.plan(cluster.services)\n")
     kept, last = said.splitlines()

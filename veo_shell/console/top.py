@@ -63,7 +63,8 @@ class Top:
         nodes = self._client.plain("node_monitor.nodes")
         containers = self._client.plain("container_sup.cloud_containers")
         living = [row["node"] for row in nodes if row["status"] == "alive"]
-        found = samples.take(living, about.get("node", ""), wait_s)
+        own = str(self._client.here("veo.about").get("node", ""))
+        found = samples.take(living, own, wait_s)
         return {
             "cluster": about.get("cluster", ""),
             "nodes": [{**row, "resources": found.get(row["node"])} for row in nodes],
@@ -86,7 +87,10 @@ class Samples:
         self._threads = 0
 
     def take(self, nodes: Iterable[str], own: str, within_s: float) -> dict[str, Any]:
-        """Return what was last told by each; wait so long for what is new."""
+        """Return what was last told by each; wait so long for what is new.
+
+        `own` is the node of the socket, wherever the session is.
+        """
         with self._turn:
             for node in nodes:
                 if node not in self._asked:
