@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import stat
 import sys
@@ -236,6 +237,18 @@ def test_history_survives_and_is_private(attached: Attach, tmp_path: Path) -> No
     terminal.read_until("\n'remembered'")
 
 
+def test_a_history_that_cannot_be_written_any_more_delays_nobody(
+    attached: Attach, tmp_path: Path
+) -> None:
+    terminal = attached()
+    shutil.rmtree(tmp_path / ".veo")  # or the disk is full
+    terminal.type("6 * 7\r")
+    assert "xception" not in terminal.read_until("\n42")
+    terminal.read_until("(uno@uno 2/2)2>")
+    terminal.type("\x1b[A\r")  # Up
+    terminal.read_until("\n42")
+
+
 def test_tab_completes_verbs(attached: Attach) -> None:
     terminal = attached()
     terminal.type("container_sup.cou")
@@ -374,7 +387,7 @@ def test_what_was_answered_is_kept(attached: Attach) -> None:
     terminal = attached()
     terminal.type("6 * 7\r")
     terminal.read_until("(uno@uno 2/2)2>")
-    terminal.type("x = 1\r")
+    terminal.type("print()\r")  # answers nothing
     terminal.read_until("(uno@uno 2/2)3>")
     terminal.type("_ + _1 + Out[1]\r")
     terminal.read_until("\n126")

@@ -198,6 +198,23 @@ def test_one_step_is_one(node: SampleNode, session: Session, tmp_path: Path) -> 
     assert replayed(session) == (0, "session.txt: 1 step, as it is told\n", "")
 
 
+ANSWERED = """\
+(uno@uno 2/2)1> container_sup.count()
+42
+(uno@uno 2/2)2> print(2)
+2
+(uno@uno 2/2)3> _ + _1 + Out[1]
+126
+"""
+
+
+def test_what_was_answered_is_kept(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "session.txt").write_text(ANSWERED)
+    assert replayed(session)[2] == ""
+
+
 def test_of_a_read_only_session_no_shell_is_run(
     node: SampleNode, session: Session, tmp_path: Path
 ) -> None:

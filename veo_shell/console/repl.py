@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,7 +52,7 @@ def interact(
     repl = Repl(build(client), glance, record)
     if file := history_file():
         # Not ptpython's ThreadedHistory: an Up typed before it is loaded is lost.
-        repl.history = repl.default_buffer.history = FileHistory(file)
+        repl.history = repl.default_buffer.history = History(file)
     repl.all_prompt_styles[STYLE] = NumberedPrompt(repl, client, node, glance)
     repl.confirm_exit = False
     repl.show_status_bar = False
@@ -68,6 +68,14 @@ def interact(
     client.during = Waiting(client, sys.stdout).during
     gc.enable()
     repl.run()
+
+
+class History(FileHistory):
+    """The user's; where it cannot be written any more, as on a full disk, go on."""
+
+    def store_string(self, string: str) -> None:
+        with suppress(OSError):
+            super().store_string(string)
 
 
 def bind_history(repl: PythonRepl) -> None:
@@ -187,8 +195,8 @@ class Repl(PythonRepl):
         return super().eval(line)
 
     def _store_eval_result(self, result: object) -> None:
-        super()._store_eval_result(result)
-        if result is not None:
+        if result is not None:  # as in Python, that is no answer
+            super()._store_eval_result(result)
             self._outputs[self.current_statement_index] = result
 
     def _on_input_timeout(self, buff: Buffer) -> None:

@@ -76,13 +76,14 @@ class Replay:
 
     def __init__(self, client: Client, run_dir: RunDir) -> None:
         self._names = build(client)
+        self._outputs = self._names["Out"] = {}
         self._run_dir = run_dir
 
     def until_right(self, step: Step) -> str:
         """Return what a step says; do it again while it may become what is told."""
         until_s = time.monotonic() + step.within_s
         while True:
-            said = self._shell(step.source) if step.is_shell else self._do(step.source)
+            said = self._shell(step.source) if step.is_shell else self._do(step)
             if matches(step.expected, said) or time.monotonic() >= until_s:
                 return said
             time.sleep(AGAIN_S)
@@ -99,12 +100,12 @@ class Replay:
         )
         return done.stdout.decode(errors="replace")
 
-    def _do(self, source: str) -> str:
+    def _do(self, step: Step) -> str:
         """Return what an input prints, its values, and how it failed."""
         heard = io.StringIO()
         with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard):
             try:
-                self._run(source, heard)
+                self._run(step, heard)
             except VeoError as exc:
                 heard.write(f"{failure.message(exc)}\n")
             except SystemExit as exc:
@@ -114,13 +115,19 @@ class Replay:
                 heard.writelines(traceback.format_exception(type(exc), exc, trace))
         return heard.getvalue()
 
-    def _run(self, source: str, heard: io.StringIO) -> None:
-        for statement in statements(source, SOURCE):
+    def _run(self, step: Step, heard: io.StringIO) -> None:
+        for statement in statements(step.source, SOURCE):
             value: Any = eval(statement.code, self._names)  # noqa: S307 (their own)
             if statement.is_expression and value is not None:
-                self._names["_"] = value
+                self._keep(step, value)
                 if not render.is_endless(value):
                     render.show(value, heard)
+
+    def _keep(self, step: Step, value: Any) -> None:
+        """Have an answer under the names that the console gives it."""
+        self._names["_"] = value
+        if number := step.number:
+            self._names[f"_{number}"] = self._outputs[number] = value
 
 
 def _read(path: str) -> list[Step]:

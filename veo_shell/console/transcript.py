@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 PROMPT = re.compile(r"(\([^\s()]+@[^\s()]+( [^()]*)?\)\d+>|>>>|\$)( (?P<typed>.*))?$")
+NUMBER = re.compile(r"(?<=\))\d+(?=>$)")
 CONTINUED = re.compile(r" *\.\.\.( (?P<typed>.*))?$")
 WITHIN = re.compile(r"# within (?P<s>\d+(\.\d+)?) ?s\s*$")
 GAP = re.compile("[ \t]+")
@@ -38,6 +39,12 @@ class Step(NamedTuple):
     def is_shell(self) -> bool:
         """Tell whether it is a command of a shell."""
         return self.prompt == "$"
+
+    @property
+    def number(self) -> int:
+        """Return the number that its prompt has, 0 for none."""
+        found = NUMBER.search(self.prompt)
+        return int(found[0]) if found else 0
 
 
 def steps(text: str, *, markdown: bool = False) -> list[Step]:
