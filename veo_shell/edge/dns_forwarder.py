@@ -37,6 +37,10 @@ _CHANCE = random.SystemRandom()
 Reply = Callable[[bytes], None]
 
 
+class _Declined(Unusable):
+    """A server has no answer to one question, and may have to others."""
+
+
 class Forwarder:
     """Asks the upstreams, one after the other; each question once, whoever asks it.
 
@@ -136,7 +140,8 @@ class Forwarder:
                         return await self._ask_one(asked, place, timeout_s)
                     except Unusable as exc:
                         troubles[f"{_shown(place)} {exc}"] = None
-                        self._failed_s[place] = loop.time()
+                        if not isinstance(exc, _Declined):
+                            self._failed_s[place] = loop.time()
         except TimeoutError:
             pass
         self.tally["failed"] += 1
@@ -164,7 +169,7 @@ class Forwarder:
         if found.rcode in WITHOUT_EDNS:
             found = await self._exchange(asked, place, timeout_s, edns=False)
         if found.rcode not in GOOD:
-            raise Unusable(f"says {dns.rcode.to_text(dns.rcode.Rcode(found.rcode))}")
+            raise _Declined(f"says {dns.rcode.to_text(dns.rcode.Rcode(found.rcode))}")
         return found
 
     async def _exchange(
