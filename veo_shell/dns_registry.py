@@ -38,7 +38,7 @@ from veo_shell.core.zone_making import (
     ZoneMaker,
     reverse_zones,
     same_pointers,
-    static_zone,
+    static_zones,
 )
 from veo_shell.core.zone_text import name_text
 from veo_shell.core.zones import Zones
@@ -74,7 +74,7 @@ class DnsRegistry:
         self._explained: dict[str, list[str]] = {}
         self._explained_until_s = 0.0
         self._live = Live(age_s=self._age_s, explain=self._explain)
-        self._others = {z.apex: static_zone(z) for z in node.config.dns.zones}
+        self._others = static_zones(node.config.dns.zones)
         self._apart: dict[bytes, Zone] = {}
         self._maker = ZoneMaker(node.config.dns, node.machine.me, self._live)
         self._zones = Zones(self._maker.make(self._serial))

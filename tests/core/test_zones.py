@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.zones import make_zone
 from veo_shell.core.static_records import read_records, read_zone
-from veo_shell.core.zone_making import static_zone
+from veo_shell.core.zone_making import static_zone, static_zones
 from veo_shell.core.zones import Zones
 
 CORP = static_zone(
@@ -35,6 +35,24 @@ def test_aliases_lead_from_zone_to_zone() -> None:
     assert [r[3] for r in here.lookup("out.veo.", "A")] == ["a.example.org."]
     for name in ("www.corp.example.", "example.org.", "a..b.", ""):
         assert here.lookup(name, "A") == []
+
+
+def test_a_zone_ends_where_another_begins() -> None:
+    """Not denied by the outer one, which has no such name."""
+    soa = "@ SOA a b 1 2 3 4 5\n@ NS a\n"
+    outer = f"{soa}to CNAME in.lab.corp.example.\nin A 192.0.2.1\n"
+    inner = f"{soa}in A 192.0.2.2\nback CNAME in.corp.example.\n"
+    files = {"corp.example.": outer, "lab.corp.example.": inner}
+    read = [
+        read_zone(f"$ORIGIN {name}\n{text}", "veo.", 5) for name, text in files.items()
+    ]
+    here = Zones(make_zone(), static_zones(read))
+    assert [r[3] for r in here.lookup("to.corp.example.", "A")] == [
+        *("in.lab.corp.example.", "192.0.2.2")
+    ]
+    assert [r[3] for r in here.lookup("back.lab.corp.example.", "A")] == [
+        *("in.corp.example.", "192.0.2.1")
+    ]
 
 
 def test_who_goes_round_in_circles_comes_to_an_end() -> None:

@@ -71,7 +71,8 @@ class Zone:
     `stale`: why what is answered may not be so any more, "" if nothing speaks for it.
     `statuses`: of the TXT data of services' names what tells how these stand; the age
     of that, and what `_why` below such a name says, come from `live`, if there is any.
-    `pointers`: what addresses are called, which is in zones of their own.
+    `pointers`: what addresses are called, which is in zones of their own. `others`: the
+    names of further zones that are answered here; what lies in them is not in this one.
     """
 
     apex: bytes
@@ -83,6 +84,7 @@ class Zone:
     stale: str = ""
     statuses: Mapping[bytes, tuple[bytes, ...]] = attrs.field(factory=dict, repr=False)
     pointers: Mapping[bytes, Pointers] = attrs.field(factory=dict, repr=False)
+    others: frozenset[bytes] = frozenset()
     live: Live | None = attrs.field(default=None, repr=False)
     _answers: dict[bytes, Answer] = attrs.field(factory=dict, init=False, repr=False)
     _soa: bytes = attrs.field(init=False, repr=False)
@@ -290,7 +292,7 @@ class Zone:
             ttl_s = self.ttl_of(found, CNAME)
             records += dns_packet.rrset(owner, CNAME, ttl_s, alias)
             (owner,) = alias
-            if self.apex not in dns_packet.suffixes(owner):
+            if not self._is_in(owner):
                 return LeadsOut.to(owner, self._alias(asked, records))
             leads_to = self._source_of(owner)
             if leads_to is None:
@@ -304,6 +306,12 @@ class Zone:
         elif asked.rdtype in self.rrsets[found]:
             more = self._answer_of(found, asked.rdtype).in_turn(owner)
         return self._alias(asked, [*records, *more], is_end=not more)
+
+    def _is_in(self, name: bytes) -> bool:
+        """Tell whether a name is in this zone, and not in one that lies in it."""
+        zones = {self.apex, *self.others}
+        found = (above for above in dns_packet.suffixes(name) if above in zones)
+        return next(found, b"") == self.apex
 
     def _alias(
         self,

@@ -8,6 +8,7 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
+import attrs
 import dns.name
 
 from veo_shell.core.dns_config import DnsConfig
@@ -299,6 +300,15 @@ def static_zone(static: StaticRecords) -> Zone:
         rrsets=rrsets,
         ttls=static.ttls,
     )
+
+
+def static_zones(several: Collection[StaticRecords]) -> dict[bytes, Zone]:
+    """Make the zones that an operator wrote, by their names; one may lie in another."""
+    names = frozenset(static.apex for static in several)
+    return {
+        static.apex: attrs.evolve(static_zone(static), others=names - {static.apex})
+        for static in several
+    }
 
 
 def reverse_zones(zone: Zone) -> dict[bytes, Zone]:

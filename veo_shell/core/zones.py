@@ -20,7 +20,7 @@ from veo_shell.core.zone_text import name_text
 
 @attrs.frozen(eq=False)
 class Zones:
-    """VEO's zone, and others by their apex; none lies in another one."""
+    """VEO's zone, and others by their apex; none of these lies in VEO's."""
 
     own: Zone
     others: Mapping[bytes, Zone] = attrs.field(factory=dict)
