@@ -26,6 +26,7 @@ from veo_shell.core.model import (
     OldSpec,
     OnPartition,
     Port,
+    Record,
     Restart,
     Service,
     SlotRecord,
@@ -49,9 +50,17 @@ OF_UNO, OF_DOS, OF_TRES = map(own_number, (UNO, DOS, TRES))
 CUATRO = "cuatro@cuatro"
 
 
+class Settled(Desk):
+    """A desk that has heard all the others for a while."""
+
+    def __init__(self, *held: Record | Container, me: str = UNO) -> None:
+        super().__init__(*held, me=me)
+        self._quarter(1.0, decide=False)
+
+
 def everywhere(spec: Service = EACH, *more: Any) -> Desk:
     """Return a node that knows the service on each of the three."""
-    return Desk(web(spec), *ON_ALL, *ALL_RUN, *more)
+    return Settled(web(spec), *ON_ALL, *ALL_RUN, *more)
 
 
 def held(desk: Desk) -> dict[int, str | None]:
@@ -72,7 +81,7 @@ def told(desk: Desk) -> list[str]:
 
 
 def test_each_node_gets_one_however_many_replicas_are_said() -> None:
-    desk = Desk(web(EACH, replicas=7, cause="x/y/1"))
+    desk = Settled(web(EACH, replicas=7, cause="x/y/1"))
     written = desk.look()
     assert [brief(slot) for slot in written] == [
         *((OF_DOS, 1, DOS), (OF_TRES, 1, TRES)),
@@ -90,7 +99,7 @@ def test_a_slot_is_numbered_by_its_node_in_each_version_of_veo() -> None:
 @pytest.mark.parametrize("placed", [True, False])
 def test_the_next_number_is_taken_where_another_node_has_it(placed: bool) -> None:
     there = [at(UNO, OF_DOS)] if placed else []
-    desk = Desk(web(EACH), *there, runs(UNO, OF_DOS), at(TRES, 2), runs(TRES, 2))
+    desk = Settled(web(EACH), *there, runs(UNO, OF_DOS), at(TRES, 2), runs(TRES, 2))
     if not placed:
         desk.write(at(None, OF_DOS, wanted=False, generation=2))
     written = desk.look()
@@ -99,7 +108,7 @@ def test_the_next_number_is_taken_where_another_node_has_it(placed: bool) -> Non
 
 def test_variants_of_one_name_each_have_one() -> None:
     other = standing("other", EACH)
-    desk = Desk(web(EACH), other, *(slot(n, uid="other") for n in NODES))
+    desk = Settled(web(EACH), other, *(slot(n, uid="other") for n in NODES))
     desk.look()
     assert sorted(map(str, held(desk).values())) == sorted(NODES)
 
@@ -108,7 +117,7 @@ def test_a_node_that_joins_gets_one_and_no_other_is_touched() -> None:
     desk = everywhere()
     assert desk.decide(5) == []
     join(desk, CUATRO)
-    assert [brief(slot) for slot in desk.look()] == [(own_number(CUATRO), 1, CUATRO)]
+    assert [brief(slot) for slot in desk.decide()] == [(own_number(CUATRO), 1, CUATRO)]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +133,7 @@ def test_one_that_is_full_gets_its_own_as_soon_as_there_is_room(
 ) -> None:
     other = standing("other", in_the_way)
     taker = slot(DOS, uid="other")
-    desk = Desk(web(spec), other, taker, container(DOS, uid="other"))
+    desk = Settled(web(spec), other, taker, container(DOS, uid="other"))
     assert [slot.node for slot in desk.look()] == [TRES, UNO]
     desk.run(
         *(runs(TRES, OF_TRES), runs(UNO, OF_UNO)),
@@ -138,7 +147,7 @@ def test_one_that_is_full_gets_its_own_as_soon_as_there_is_room(
 
 
 def test_where_none_fits_one_waits_and_says_why_once() -> None:
-    desk = Desk(web(EDGE))
+    desk = Settled(web(EDGE))
     (waiting,) = desk.look()
     assert (waiting.slot, waiting.node, waiting.wanted) == (0, None, True)
     assert told(desk) == [
@@ -166,16 +175,27 @@ def test_what_waits_for_any_node_is_given_up_once_others_have_one() -> None:
 
 
 def test_of_two_that_wait_one_is_enough() -> None:
-    desk = Desk(web(EDGE), at(None, 3), at(None, 4))
+    desk = Settled(web(EDGE), at(None, 3), at(None, 4))
     desk.look()
     assert held(desk) == {3: None}
 
 
 def test_what_waits_is_given_up_too_where_one_is_found_and_kept() -> None:
-    desk = Desk(web(EDGE), at(None), runs(DOS, 7))
+    desk = Settled(web(EDGE), at(None), runs(DOS, 7))
     desk.write(decision(DOS, role="edge"))
     assert [brief(slot) for slot in desk.look()] == [(7, 2, DOS), (0, 1, None)]
     assert desk.decide(20) == []
+
+
+def test_what_waits_is_never_placed_itself() -> None:
+    desk = Settled(web(EDGE), at(None))
+    desk.decide(3)
+    desk.write(at(DOS, OF_DOS))
+    assert [brief(slot) for slot in desk.look()] == [(OF_DOS, 1, None)]
+    desk.write(decision(DOS, role="edge"))
+    assert desk.look() == []  # that of dos was just given up
+    desk.decide()
+    assert held(desk) == {OF_DOS: DOS}
 
 
 # Staying
@@ -203,20 +223,20 @@ def test_it_stays_where_the_engine_is_away() -> None:
 
 
 def test_a_dead_node_gets_none_and_one_that_is_back_does() -> None:
-    desk = Desk(web(EACH))
+    desk = Settled(web(EACH))
     desk.lose(DOS)
     assert [slot.node for slot in desk.look()] == [TRES, UNO]
     desk.run(runs(TRES, OF_TRES), runs(UNO, OF_UNO))
     assert desk.decide(20) == []
     desk.regain(DOS)
-    assert [slot.node for slot in desk.decide()] == [DOS]
+    assert [slot.node for slot in desk.decide(2)] == [DOS]
 
 
 def test_a_volume_is_each_nodes_own() -> None:
     spec = attrs.evolve(
         EACH, mounts=(Mount(kind=MountKind.VOLUME, source="data", target="/data"),)
     )
-    desk = Desk(web(spec))
+    desk = Settled(web(spec))
     desk.publish(DOS, volumes=("data",))
     assert [slot.node for slot in desk.look()] == [DOS, TRES, UNO]
     desk.write(decision(DOS, drained=True))
@@ -243,7 +263,7 @@ def test_a_majority_has_each_node_keep_its_own() -> None:
 
 def test_one_that_is_drained_loses_it_and_has_it_again_afterwards() -> None:
     running = [runs(UNO), runs(DOS, OF_DOS), runs(TRES, 2)]
-    desk = Desk(web(EACH), at(UNO), at(DOS, OF_DOS), at(TRES, 2), *running)
+    desk = Settled(web(EACH), at(UNO), at(DOS, OF_DOS), at(TRES, 2), *running)
     desk.write(decision(DOS, drained=True, drained_by="a/b/1"))
     assert [brief(slot) for slot in desk.look()] == [(OF_DOS, 1, None)]
     assert (desk.notes[-1].cause, desk.notes[-1].kind) == ("a/b/1", "given_up")
@@ -258,11 +278,11 @@ def test_one_that_is_drained_loses_it_and_has_it_again_afterwards() -> None:
 def test_what_another_node_still_runs_in_a_slot_is_not_to_contest_it() -> None:
     number = own_number(CUATRO)
     running = [runs(UNO), runs(DOS, number), runs(TRES, 2)]
-    desk = Desk(web(EACH), at(UNO), at(DOS, number), at(TRES, 2), *running)
+    desk = Settled(web(EACH), at(UNO), at(DOS, number), at(TRES, 2), *running)
     desk.write(decision(DOS, drained=True))
     desk.look()
     join(desk, CUATRO)
-    assert [brief(slot)[::2] for slot in desk.look()] == [(number + 1, CUATRO)]
+    assert [brief(slot)[::2] for slot in desk.decide()] == [(number + 1, CUATRO)]
 
 
 def test_where_all_are_drained_one_waits_for_the_reasons_to_be_told() -> None:
@@ -316,14 +336,14 @@ def test_one_that_is_no_member_any_more_loses_it(how: str) -> None:
 )
 def test_what_has_done_its_work_does_not_do_it_again_for_a_drain(done: Service) -> None:
     ended = attrs.evolve(runs(DOS, 1), state=State.EXITED, exit_code=0)
-    desk = Desk(web(done), *ON_ALL, runs(UNO), ended, runs(TRES, 2))
+    desk = Settled(web(done), *ON_ALL, runs(UNO), ended, runs(TRES, 2))
     desk.decide(1)
     desk.write(decision(DOS, drained=True))
     assert desk.decide(20) == []
 
 
 def test_what_is_taken_back_by_turns_is_so_at_most_twice_a_second() -> None:
-    desk = Desk(web(EACH), at(UNO), at(DOS, OF_DOS), at(TRES, 2), *ALL_RUN[::2])
+    desk = Settled(web(EACH), at(UNO), at(DOS, OF_DOS), at(TRES, 2), *ALL_RUN[::2])
     desk.write(decision(DOS, drained=True))
     desk.look()
     desk.write(decision(DOS))
@@ -337,7 +357,7 @@ def test_one_whose_port_another_has_got_is_given_up_until_that_is_free() -> None
     taker, taking = slot(DOS, uid="other"), container(DOS, uid="other", service="other")
     failed = runs(DOS, 1, state=State.BACKOFF, reason="port is already allocated")
     running = [runs(UNO), failed, runs(TRES, 2), taking]
-    desk = Desk(web(PORT), *ON_ALL, other, taker, *running)
+    desk = Settled(web(PORT), *ON_ALL, other, taker, *running)
     assert [brief(slot)[::2] for slot in desk.look()] == [(1, None)]
     assert told(desk) == ["web: slot 1 given up: another one has its port on dos@dos"]
     desk.run(runs(UNO), runs(TRES, 2), taking)
@@ -352,7 +372,7 @@ def test_one_whose_port_another_has_got_is_given_up_until_that_is_free() -> None
 def test_of_two_slots_on_a_node_the_one_that_serves_stays() -> None:
     ill = attrs.evolve(runs(DOS, 1), health=Health.UNHEALTHY, state=State.UNHEALTHY)
     sound = runs(DOS, 3)
-    desk = Desk(web(EACH), *ON_ALL, at(DOS, 3), runs(UNO), ill, sound, runs(TRES, 2))
+    desk = Settled(web(EACH), *ON_ALL, at(DOS, 3), runs(UNO), ill, sound, runs(TRES, 2))
     assert [brief(slot)[0] for slot in desk.look()] == [1]
     assert told(desk) == ["web: slot 1 given up: dos@dos has slot 3"]
     assert held(desk) == {0: UNO, 2: TRES, 3: DOS}
@@ -366,7 +386,9 @@ def test_of_two_that_serve_the_lower_number_stays() -> None:
 
 
 def test_a_slot_that_both_sides_gave_away_is_settled_before_another_is_placed() -> None:
-    desk = Desk(web(EACH), at(UNO), at(DOS, 1), runs(UNO), runs(DOS, 1), runs(TRES, 1))
+    desk = Settled(
+        web(EACH), at(UNO), at(DOS, 1), runs(UNO), runs(DOS, 1), runs(TRES, 1)
+    )
     assert desk.look() == []  # tres has one, which no slot names: it runs on
     written = desk.decide(10)
     assert brief(written[0])[::2] == (1, DOS)
@@ -379,7 +401,7 @@ def test_a_slot_that_both_sides_gave_away_is_settled_before_another_is_placed() 
 def test_what_runs_without_a_record_is_taken_back_if_its_node_is_to_have_one(
     fits: bool,
 ) -> None:
-    desk = Desk(web(EACH), at(UNO), runs(UNO), runs(DOS, 7))
+    desk = Settled(web(EACH), at(UNO), runs(UNO), runs(DOS, 7))
     desk.write(decision(DOS, drained=not fits))
     desk.decide(10)
     numbers = {node: number for number, node in held(desk).items()}
@@ -403,10 +425,10 @@ def test_what_runs_without_a_record_beside_its_nodes_own_ends() -> None:
 
 def test_what_each_side_placed_stays_as_they_meet() -> None:
     """Else one of the two gives its slot up, and waits for its port until that ends."""
-    one = Desk(web(PORT), at(UNO), runs(UNO))
+    one = Settled(web(PORT), at(UNO), runs(UNO))
     one.lose(TRES)
     assert [slot.node for slot in one.look()] == [DOS]
-    other = Desk(web(PORT), at(UNO), runs(UNO), me=TRES)
+    other = Settled(web(PORT), at(UNO), runs(UNO), me=TRES)
     other.lose(UNO)
     other.lose(DOS)
     assert [slot.node for slot in other.look()] == [TRES]
@@ -423,7 +445,7 @@ def test_what_each_side_placed_stays_as_they_meet() -> None:
 
 
 def test_what_waited_on_both_sides_is_none_of_what_each_placed() -> None:
-    one, other = Desk(web(EDGE), at(None)), Desk(web(EDGE), at(None), me=TRES)
+    one, other = Settled(web(EDGE), at(None)), Settled(web(EDGE), at(None), me=TRES)
     one.lose(TRES)
     one.write(decision(DOS, role="edge"))
     other.lose(UNO)
@@ -432,6 +454,20 @@ def test_what_waited_on_both_sides_is_none_of_what_each_placed() -> None:
     one.look()
     other.look()
     assert (held(one), held(other)) == ({OF_DOS: DOS}, {OF_TRES: TRES})
+
+
+def test_what_the_other_side_gave_its_node_does_not_begin_once_more() -> None:
+    """Its job would run twice, where this side knows nothing yet of its end."""
+    ended: dict[str, Any] = {"state": State.EXITED, "exit_code": 0}
+    done = [runs(UNO, **ended), runs(TRES, 2, **ended)]
+    desk = Settled(web(JOB), at(UNO), at(TRES, 2), *done)
+    desk.lose(DOS)
+    desk.decide(2)
+    desk.regain(DOS)
+    assert desk.decide(0.5) == []
+    desk.view.merge_record(at(DOS, OF_DOS, generation=3, done=True))
+    desk.run(*done, runs(DOS, OF_DOS, generation=3, **ended))
+    assert desk.decide(20) == []
 
 
 # The other mode
@@ -456,7 +492,7 @@ def test_one_that_is_global_no_more_has_as_many_as_its_spec_says() -> None:
 
 
 def test_one_that_is_global_no_more_keeps_its_numbers_beside_the_lowest() -> None:
-    desk = Desk(web(EACH))
+    desk = Settled(web(EACH))
     running = [runs(str(slot.node), slot.slot) for slot in desk.look()]
     desk.run(*running)
     desk.write(web(WEB, replicas=4))
@@ -472,7 +508,7 @@ def test_an_old_spec_of_another_mode_is_not_moved_while_it_is_updated() -> None:
     old = OldSpec(spec_id="", service=WEB, replicas=3)
     going = UpdateStatus(state=UpdateState.UPDATING)
     record = web(EACH, spec_id="b", old_specs=(old,), update=going)
-    desk = Desk(record, *ON_ALL, *ALL_RUN)
+    desk = Settled(record, *ON_ALL, *ALL_RUN)
     desk.lose(DOS)
     desk.decide(10)
     assert held(desk)[1] == DOS
@@ -613,7 +649,7 @@ RUNNING = st.lists(
 def test_whatever_the_sides_of_a_partition_decided_each_node_has_one(
     slots: list[SlotRecord], running: list[Container], drained: set[str]
 ) -> None:
-    desk = Desk(web(EACH), *slots)
+    desk = Settled(web(EACH), *slots)
     desk.write(*(decision(node, drained=True) for node in sorted(drained)))
     for _ in range(60):
         running = obey(desk, running)
@@ -646,7 +682,7 @@ def became_of(desk: Desk, spec: Service, *numbers: int) -> list[str]:
 
 
 def test_who_was_told_that_one_waits_is_told_what_runs_instead() -> None:
-    desk = Desk(web(EDGE), at(None))
+    desk = Settled(web(EDGE), at(None))
     assert became_of(desk, EDGE, 0) == [""]
     desk.write(decision(DOS, role="edge"))
     desk.look()
@@ -663,7 +699,7 @@ def test_of_what_begins_everywhere_one_that_is_drained_is_left_out() -> None:
 
 
 def test_of_others_one_that_is_given_up_was_stopped() -> None:
-    desk = Desk(web(), at(None, wanted=False), at(None, 1, wanted=False))
+    desk = Settled(web(), at(None, wanted=False), at(None, 1, wanted=False))
     for spec in (WEB, EACH):
         with pytest.raises(ServiceError, match="web was stopped while it was being"):
             became_of(desk, spec, 0)

@@ -305,7 +305,7 @@ def test_it_stands_once_each_node_that_is_there_has_its_own() -> None:
     desk = Desk(web(EACH), at(UNO), runs(UNO))
     desk.lose(TRES)
     assert standing(desk.desk, U1) == ("web is to begin on dos@dos",)
-    desk.look()
+    desk.decide()
     number = own_number(DOS)
     assert standing(desk.desk, U1) == (f"web slot {number} begins on dos@dos",)
     desk.run(runs(UNO), runs(DOS, number))

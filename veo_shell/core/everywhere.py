@@ -12,6 +12,7 @@ same: as they meet, one of the two would lose it.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Collection
 
 from veo_shell.core.due import Due
@@ -82,9 +83,9 @@ class Everywhere:
         placed = []
         for node in (node for node in free if node not in contested):
             number = self._number(uid, node, taken)
-            old = self._view.slot(uid, number)
-            if old and (rested_s := self._slots.rested_at_s(old)) > self._situation.now:
-                self._due.add(uid, rested_s)
+            at_s = self._may_begin_at_s(uid, number, node, is_new=bool(operation))
+            if at_s > self._situation.now:
+                self._due.add(uid, at_s)
                 continue
             taken.add(number)
             placed.append(self._place(uid, number, cause, operation, node))
@@ -95,6 +96,20 @@ class Everywhere:
             number = self._number(uid, "", taken)
             placed.append(self._place(uid, number, cause, operation, None))
         return [slot for slot in placed if slot is not None]
+
+    def _may_begin_at_s(
+        self, uid: str, number: int, node: str, *, is_new: bool
+    ) -> float:
+        """Return from when on a node may be given its slot.
+
+        Not at once as it is heard again: what it was given on its side of a partition
+        is known a moment later, unless the service `is_new`.
+        """
+        now, verdicts = self._situation.now, self._situation.verdicts
+        heard_s = now - (math.inf if is_new else verdicts.lost_for_s(node, now))
+        old = self._view.slot(uid, number)
+        rested_s = self._slots.rested_at_s(old) if old else now
+        return max(heard_s + verdicts.timing.steady_s, rested_s)
 
     def _number(self, uid: str, node: str, taken: Collection[int]) -> int:
         """Return a node's number, or the next that is free; 0 of what waits for any.

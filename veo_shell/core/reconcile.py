@@ -329,9 +329,14 @@ class Reconciler:
         *,
         is_clear: bool,
     ) -> None:
-        """Fill a slot that has lost its node: by what runs in it already, or anew."""
+        """Fill a slot that has lost its node: by what runs in it already, or anew.
+
+        In the mode global each node has one of its own: what waits is given up then.
+        """
         if others and is_clear:
             self._slots.settle_on(slot, service, others, "taken back")
+        elif service.mode is Mode.GLOBAL:
+            return
         elif not others and (slot.node is not None or is_clear):
             # One that waits may be running on a node that has just come back.
             self.place(slot.uid, slot.slot, self.situation.why_lost(slot))
