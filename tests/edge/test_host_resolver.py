@@ -75,6 +75,15 @@ def test_a_file_names_the_node_first_once_and_is_as_it_was(tmp_path: Path) -> No
     assert [path.name for path in file.parent.iterdir()] == ["resolv.conf"]
 
 
+def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    make_host(tmp_path, None).symlink_to("resolv.conf")
+    resolver = HostResolver(tmp_path)
+    with pytest.raises(ResolverError, match=r"resolv\.conf: Too many levels"):
+        resolver.install("192.0.2.1", 53, ZONES)
+    with pytest.raises(ResolverError, match=r"resolv\.conf: Too many levels"):
+        resolver.remove()
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -80,8 +80,8 @@ class HostResolver:
     def _is_resolved(self) -> bool:
         """Tell whether programs here ask systemd-resolved, and it runs."""
         stub = self._run_dir / "stub-resolv.conf"
-        behind = self._file.resolve()
         servers = read_resolv_conf(self._read()).servers
+        behind = self._file.resolve()  # after that: not where links go in a circle
         asked = behind.parent == self._run_dir.resolve() or STUBS.intersection(servers)
         return bool(asked) and stub.exists()
 
