@@ -243,10 +243,13 @@ def test_a_history_that_cannot_be_written_any_more_delays_nobody(
     terminal = attached()
     shutil.rmtree(tmp_path / ".veo")  # or the disk is full
     terminal.type("6 * 7\r")
-    assert "xception" not in terminal.read_until("\n42")
+    said = terminal.read_until("\n42")
+    assert "xception" not in said
+    assert "No such file or directory: " in said
+    assert ".veo/history': the history is not kept any more" in said
     terminal.read_until("(uno@uno 2/2)2>")
     terminal.type("\x1b[A\r")  # Up
-    terminal.read_until("\n42")
+    assert "not kept" not in terminal.read_until("\n42")
 
 
 def test_tab_completes_verbs(attached: Attach) -> None:

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,11 +71,24 @@ def interact(
 
 
 class History(FileHistory):
-    """The user's; where it cannot be written any more, as on a full disk, go on."""
+    """The user's. Where it cannot be written any more, on a full disk, that is told."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(filename)
+        self._trouble: OSError | None = None
+        self._is_told = False
 
     def store_string(self, string: str) -> None:
-        with suppress(OSError):
+        try:
             super().store_string(string)
+        except OSError as exc:  # told once the screen is not the prompt's
+            self._trouble = exc
+
+    def tell_trouble(self) -> None:
+        """Say, once in a session, why what is typed is not kept any more."""
+        if self._trouble is not None and not self._is_told:
+            self._is_told = True
+            sys.stderr.write(f"{self._trouble}: the history is not kept any more\n")
 
 
 def bind_history(repl: PythonRepl) -> None:
@@ -191,6 +204,8 @@ class Repl(PythonRepl):
         self.app.invalidate()
 
     def eval(self, line: str) -> object:
+        if isinstance(self.history, History):
+            self.history.tell_trouble()
         self._typed = line
         return super().eval(line)
 
