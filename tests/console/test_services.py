@@ -146,6 +146,22 @@ def test_top_tells_of_each_node_its_own_wherever_the_session_is(
         assert loads == {"dos@dos": "0.50 of 8", "uno@uno": "0.50 of 4"}
 
 
+def test_logs_that_nobody_has_any_more_are_read_no_more(console: Console) -> None:
+    said = console(
+        "import threading, time\n"
+        "(t,) = settings.get_applications()\n"
+        "added = container_sup.add_service(t)\n"
+        "def reading(): return [t for t in threading.enumerate() if 'logs' in t.name]\n"
+        "lines = container_sup.logs('web', follow=True)\n"
+        "len(reading())\n"
+        "lines = None\n"
+        "until = time.monotonic() + 10\n"
+        "while reading() and time.monotonic() < until: time.sleep(0.05)\n"
+        "len(reading())\n"
+    )
+    assert said.splitlines() == ["1", "0"]
+
+
 def test_services_as_they_stand_are_a_file_too(console: Console) -> None:
     said = console(f"{TWO}\ncontainer_sup.plan(cluster.services)\n")
     kept, last = said.splitlines()

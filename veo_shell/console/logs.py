@@ -53,6 +53,11 @@ class Lines:
         self._pool = Pool(client, follow=follow, since=since)
         self._pool.want(found, tail)
 
+    def __del__(self) -> None:
+        # A loop over them that was left: a node has streams for few readers.
+        if pool := getattr(self, "_pool", None):
+            pool.leave()
+
     def __repr__(self) -> str:
         return "<lines as they come>"
 

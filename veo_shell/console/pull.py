@@ -138,12 +138,17 @@ class Pool:
                 raise self._error
             return lines
 
-    def close(self) -> None:
-        """Read no more, and tell the nodes so."""
+    def leave(self) -> None:
+        """Read no more; each thread tells its node so, and is not waited for."""
         with self._news:
             self._is_closed = True
-            nodes = {log.container.node for log in self._logs.values()}
             self._news.notify_all()
+
+    def close(self) -> None:
+        """Read no more, and tell the nodes so."""
+        self.leave()
+        with self._news:
+            nodes = {log.container.node for log in self._logs.values()}
         for node in nodes:  # so that no thread waits for more
             self._close(self._client, node)
         for thread in self._threads:
