@@ -30,6 +30,36 @@ def served(zone: Zone) -> set[str]:
     return {line for line in found if not line.startswith("veo. ")} - NODES
 
 
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        ("uno@a", "uno@b"),
+        ("uno@a", "uno@b", "uno-a@c"),
+        ("uno@a", "uno@b", "uno-a@c", "uno-a@d"),
+        ("uno@h.a", "uno@h-a"),
+    ],
+    ids=" ".join,
+)
+def test_each_node_has_a_name_that_leads_to_it_alone(nodes: tuple[str, ...]) -> None:
+    """Of the node that an SRV record names, the port is no other one's."""
+    documents = tuple(make_node(n, f"192.0.2.{at}") for at, n in enumerate(nodes))
+    webs = [
+        make_container("web", node, make_port("website", 31974 + at))
+        for at, node in enumerate(documents)
+    ]
+    zone = make_zone(*webs, nodes=documents, primary=nodes[0])
+    targets = {
+        data.split()[2]: data.split()[3]
+        for _, _, kind, data in zone.records()
+        if kind == "SRV"
+    }
+    found = {
+        port: [data for _, _, kind, data in zone.records(target) if kind == "A"]
+        for port, target in targets.items()
+    }
+    assert found == {str(31974 + at): [f"192.0.2.{at}"] for at in range(len(nodes))}
+
+
 def test_a_service_a_port_and_a_node_have_names() -> None:
     zone = make_zone(make_container("nginx", DOS, make_port("website", 31974)))
     assert zone.records() == [

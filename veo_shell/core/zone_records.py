@@ -14,6 +14,7 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
+from zlib import crc32
 
 import attrs
 
@@ -302,13 +303,19 @@ def _host_labels(nodes: Collection[str]) -> dict[str, str]:
     """Give each node a label of its own: its short name, longer where several share it.
 
     An SRV record must lead to one host: `uno@a` and `uno@b` are `uno-a` and `uno-b`.
+    Where that is another one's too, as with `uno-a@c`, a checksum tells them apart.
     """
     count = Counter(map(_short, nodes))
-    return {
+    labels = {
         node: _short(node)
         if count[_short(node)] == 1
         else _NOT_IN_LABEL.sub("-", node.lower())
         for node in nodes
+    }
+    taken = Counter(n for node in nodes for n in {labels[node], _short(node)})
+    return {
+        node: label if taken[label] == 1 else f"{label}-{crc32(node.encode()):08x}"
+        for node, label in labels.items()
     }
 
 
