@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -152,6 +153,14 @@ def test_what_leads_on_is_the_same_record(own: Callable[[Any], Any]) -> None:
     assert moved.node.drain() == ("drain", "dos@dos")
     assert own([linked_one])[0] is linked_one
     assert isinstance(linked_one, Container)
+
+
+def test_copies_are_equal_and_lead_on() -> None:
+    own = Links({**WORDS, "errors": copy}).own  # a session has modules
+    (listed,) = own([container(0)])
+    for copied in (copy.copy(listed), copy.deepcopy(listed)):
+        assert copied == listed
+        assert copied.node.why
 
 
 def test_a_container_leads_on(own: Callable[[Any], Any]) -> None:

@@ -107,6 +107,10 @@ class NodeName(NodeVerbs, str):
 
     _words: Words  # type: ignore[misc]
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Have a copy, as of a record with it, be the name alone."""
+        return str, (str(self),)
+
     def containers(self) -> Records[Container]:
         """Return the containers on it.
 
