@@ -97,6 +97,7 @@ def test_start_help_names_every_option_with_its_variables(place: LocalNode) -> N
         ["check-session", "missing.txt"],
         ["attach", "--timeout", "0", "-c", "1"],
         ["attach", "--timeout", "soon", "-c", "1"],
+        ["attach", "--timeout", "1e12", "-c", "1"],
         ["resolver"],
         ["resolver", "instal"],
         ["start", "--dns-port", "0"],

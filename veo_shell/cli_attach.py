@@ -24,6 +24,7 @@ HELP = (
     "answers, 4 after --timeout, 5 when the node refuses what is asked."
 )
 SWITCHES = ("--echo", "--json", "--read-only", "--yes")
+A_YEAR_S = 365 * 24 * 60 * 60
 WITH_VALUE = ("--run-dir", "--timeout", "--reason", "--record")
 
 
@@ -100,8 +101,10 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    if not 0 < seconds <= A_YEAR_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds above 0, up to {A_YEAR_S} (a year)"
+        )
     return seconds
 
 

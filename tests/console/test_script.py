@@ -160,6 +160,20 @@ def test_a_session_ends_when_its_time_is_over(
     assert done.stderr == "timed out: not done in 0.3 s (--timeout)\n"
 
 
+def test_a_session_ends_too_where_no_python_runs(
+    node: SampleNode, session: Session, tmp_path: Path
+) -> None:
+    """The system's call takes no exception: the command goes on, `veo` ends."""
+    goes_on = tmp_path / "goes_on"
+    goes_on.touch()
+    command = f"exec >/dev/null 2>&1; while [ -e {goes_on} ]; do sleep 0.1; done"
+    done = session(text(f"import os; os.system({command!r})", timeout_s=0.3))
+    assert goes_on.exists()
+    goes_on.unlink()
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == "timed out: not done in 0.3 s (--timeout)\n"
+
+
 def test_the_call_is_cancelled_when_its_time_is_over(
     node: SampleNode, session: Session, tmp_path: Path
 ) -> None:

@@ -49,8 +49,7 @@ def check(run_dir: RunDir, path: str, how: How) -> int:
     except KeyboardInterrupt:
         if not deadline.is_over:
             raise
-        limit = f"not done in {how.timeout_s:g} s (--timeout)"
-        _complain(f"{path}:{at.line}: timed out: {limit}")
+        _complain(f"{path}:{at.line}: {deadline.what_is_over}")
         return TIMED_OUT
     many = (
         "1 step, as it is told"

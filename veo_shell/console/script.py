@@ -185,8 +185,7 @@ def _status(
             return READER_GONE
     sys.stdout.flush()
     if deadline.is_over:
-        limit = f"not done in {deadline.after_s:g} s (--timeout)"
-        return _fail(f"{_where(error, filename)}timed out: {limit}", TIMED_OUT)
+        return _fail(f"{_where(error, filename)}{deadline.what_is_over}", TIMED_OUT)
     match error:
         case SystemExit(code=None):
             return FINE
