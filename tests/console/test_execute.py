@@ -12,7 +12,7 @@ import sys
 import termios
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import pytest
@@ -122,10 +122,15 @@ async def test_what_is_too_much_is_cut_and_said_so(console: Console) -> None:
 
 @pytest.mark.parametrize(
     ("command", "wrong"),
-    [("", "what is to be run"), ("echo 'a", "No closing quotation")],
+    [
+        ("", "what is to be run"),
+        ("echo 'a", "No closing quotation"),
+        (3, "^exec: 3 is no command: a text, or a list of texts$"),
+        (["sleep", 1], r"^exec: \['sleep', 1\] is no command"),
+    ],
 )
 async def test_what_is_no_command_is_refused(
-    console: Console, command: str, wrong: str
+    console: Console, command: Any, wrong: str
 ) -> None:
     with pytest.raises(UsageError, match=wrong):
         await console.do(lambda: run(console.client, "web", command))

@@ -69,6 +69,17 @@ def test_what_is_said_is_never_read_as_an_input(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_record_that_cannot_be_written_ends_no_session(
+    node: SampleNode, session: Session
+) -> None:
+    how = "How(record='/dev/full')"
+    done = session(f"run_text(run_dir, {CODE!r}, '<-c>', ['-c'], {how})")
+    assert (done.returncode, done.stdout[:7]) == (0, "42\n0\n1\n")
+    assert done.stderr == (
+        "cannot write /dev/full: No space left on device: the rest is not recorded\n"
+    )
+
+
 def test_an_error_is_recorded(
     node: SampleNode, session: Session, tmp_path: Path
 ) -> None:

@@ -249,10 +249,15 @@ def _put(stream: BinaryIO, data: bytes) -> None:
 
 
 def _words(command: str | Sequence[str]) -> list[str]:
+    words: list[Any]
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command)
     except ValueError as exc:  # a quotation without end
         raise UsageError(f"exec: {command!r}: {exc}") from None
+    except TypeError:
+        words = [command]
+    if not all(isinstance(word, str) for word in words):
+        raise UsageError(f"exec: {command!r} is no command: a text, or a list of texts")
     if not words:
         raise UsageError("exec: what is to be run?")
     return words

@@ -18,25 +18,30 @@ CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
 class Record:
-    """Writes inputs and what they say to a file: no colour, no column cut."""
+    """Writes inputs and what they say to a file: no colour, no column cut.
+
+    Where that cannot be written any more, as on a full disk, it says so once, and the
+    session goes on without it.
+    """
 
     def __init__(self, path: str) -> None:
+        self._path = path
         try:
             self._file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115
         except OSError as exc:
             raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
-        self._is_listening = False
+        self._is_listening = self._is_broken = False
         self._margin, self._begun = "", ""
 
     def close(self) -> None:
         """End the record."""
-        self._file.close()
+        with self._unbroken():
+            self._file.close()
 
     def write(self, text: str) -> None:
         """Write what is seen, each line once it is whole."""
         *lines, self._begun = CODES.sub("", self._begun + text).split("\n")
-        self._file.writelines(f"{as_said(line, self._margin)}\n" for line in lines)
-        self._file.flush()
+        self._put("".join(f"{as_said(line, self._margin)}\n" for line in lines))
 
     def line(self, text: str) -> None:
         """Write lines."""
@@ -44,10 +49,25 @@ class Record:
 
     def _begin(self, typed: str) -> None:
         """Write an input as it stands behind its prompt."""
-        self._file.write(f"{CODES.sub('', typed)}\n")
-        self._file.flush()
+        self._put(f"{CODES.sub('', typed)}\n")
         found = PROMPT.match(typed.partition("\n")[0])
         self._margin = " " * (len(found[1]) + 1) if found else ""
+
+    def _put(self, text: str) -> None:
+        with self._unbroken():
+            if not self._is_broken:
+                self._file.write(text)
+                self._file.flush()
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            if not self._is_broken:
+                self._is_broken = True
+                said = f"cannot write {self._path}: {exc.strerror}"
+                sys.stderr.write(f"{said}: the rest is not recorded\n")
 
     @contextlib.contextmanager
     def step(self, typed: str) -> Iterator[None]:
