@@ -1,6 +1,6 @@
 """`python -m scripts.mutants [NAME …]`: is each planted fault of the core caught?
 
-The fixed seeds of the simulation are run with each in turn, until one fails.
+The seeds that every run of the tests has are run with each in turn, until one fails.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.sim import many
 from tests.sim.mutants import MUTANTS, Mutant
-from tests.sim.seeds import FIXED
+from tests.sim.seeds import FIXED, KEPT
 
 
 def main() -> int:
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def _catch(mutant: Mutant) -> many.Chunk:
-    return many.run(FIXED, mutant=mutant.name)
+    return many.run((*FIXED, *KEPT), mutant=mutant.name)
 
 
 def say(line: str) -> None:

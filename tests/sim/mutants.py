@@ -312,10 +312,10 @@ MUTANTS = (
         "        if False:",
     ),
     Mutant(
-        "a node keeps two of what is global",
+        "a node has no number of its own",
         "everywhere",
-        "                if other != slot:",
-        "                if False:",
+        "        number = own_number(node) if node else 0",
+        "        number = 0",
     ),
     Mutant(
         "what is drained keeps what is global",
