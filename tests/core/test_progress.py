@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from tests.core.desk import EDGE, ONCE, U1, Desk, at, decision, ready, runs, web
-from tests.core.samples import DOS, TRES, UNO, WEB, container
+from tests.core.samples import DOS, TRES, UNO, WEB, container, service, slot
 from veo_shell.core.everywhere import own_number
 from veo_shell.core.model import (
     Health,
@@ -291,6 +291,21 @@ def test_what_runs_everywhere_is_given_up_by_a_drained_node_and_waited_for() -> 
     assert of_dos(desk) == Draining(pending=(f"{runs(DOS, 1).name} stops",))
     desk.run(runs(UNO))
     assert of_dos(desk) == Draining()
+
+
+def test_what_is_in_the_group_of_a_job_stays_with_it() -> None:
+    job = attrs.evolve(ONCE, name="load", group="shop")
+    desk = Desk(
+        web(attrs.evolve(WEB, group="shop")),
+        service("job", job),
+        at(DOS),
+        slot(DOS, uid="job"),
+        runs(DOS),
+        container(DOS, uid="job", service="load"),
+        TO_GO,
+    )
+    runs_there = "load of its group, a job (restart: never), runs there"
+    assert STAYS + runs_there in of_dos(desk).stays
 
 
 def test_without_a_majority_it_stays() -> None:
